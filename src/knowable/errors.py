@@ -1,0 +1,96 @@
+"""Every error Knowable raises, on one page.
+
+One root, so that a caller can catch all of ours; each class is also the built-in a Python user would expect.
+A message names what came, where, what was expected and the remedy, in at most twelve lines.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConflictError",
+    "DataError",
+    "InputError",
+    "KnowableError",
+    "LookAheadError",
+    "ParameterError",
+    "RunError",
+    "ShapeError",
+    "StoreError",
+    "StrategyError",
+    "UnknownNameError",
+]
+
+
+class KnowableError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class InputError(KnowableError, ValueError):
+    """An argument is outside what is allowed."""
+
+
+class ParameterError(InputError):
+    """A strategy parameter has a wrong type or lies outside its declared range."""
+
+
+class ShapeError(InputError):
+    """An array or table has the wrong shape, index or columns."""
+
+
+class DataError(InputError):
+    """Data handed in break a rule: missing, unsorted, duplicate, impossible values."""
+
+
+class UnknownNameError(KnowableError, LookupError):
+    """A name (field, dataset, parameter, run, metric, ...) does not exist; near ones are offered."""
+
+
+class StrategyError(KnowableError, RuntimeError):
+    """The user's strategy raised, or returned something that is not target weights."""
+
+
+class LookAheadError(StrategyError):
+    """A strategy used rows it could not have known."""
+
+
+class StoreError(KnowableError, RuntimeError):
+    """A store or cache on disk is damaged, absent or of another version."""
+
+
+class ConflictError(StoreError):
+    """Two writers met, or a second driver holds the run."""
+
+
+class RunError(KnowableError, RuntimeError):
+    """A run cannot start, go on or be loaded."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str], *, where: str = "") -> UnknownNameError:
+    """Build the error for a name that does not exist, offering the nearest one.
+
+    Args:
+        kind: what the name should be, such as ``"field"``.
+        name: what came.
+        known: the names that exist.
+        where: a place to add, such as ``"dataset 'bars'"``.
+    """
+    names = sorted(str(item) for item in known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    place = f" in {where}" if where else ""
+    if near:
+        hint = f"Did you mean {near[0]!r}?"
+    elif names:
+        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        hint = f"Known: {listed}."
+    else:
+        hint = "There are none yet."
+    return UnknownNameError(f"Unknown {kind} {shown(name)}{place}. {hint}")
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value's repr, cut to `limit` characters so that a message stays readable."""
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= limit else text[: limit - 3] + "..."
