@@ -44,9 +44,7 @@ class Float:
             object.__setattr__(self, name, _real(name, getattr(self, name), "Float"))
         _check_range(self, "Float")
         if self.step is not None and not 0 < self.step <= self.high - self.low:
-            raise ParameterError(
-                f"`0 < step <= high - low` must hold, but step={shown(self.step)}, in {self!r}."
-            )
+            raise ParameterError(f"`0 < step <= high - low` must hold, but step={shown(self.step)}, in {self!r}.")
         if self.default is None:
             middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
             object.__setattr__(self, "default", self._snap(middle))
@@ -158,11 +156,9 @@ class Choice:
     options: tuple[Scalar, ...]
     default: Scalar
 
-    def __init__(self, options: Sequence[Scalar], default: Scalar = ...) -> None:  # type: ignore[assignment]
+    def __init__(self, options: Sequence[Scalar], default: Any = ...) -> None:
         if isinstance(options, str) or not isinstance(options, Sequence) or len(options) == 0:
-            raise ParameterError(
-                f"`options` must be a list with at least one value, but options={shown(options)}."
-            )
+            raise ParameterError(f"`options` must be a list with at least one value, but options={shown(options)}.")
         for option in options:
             if not (option is None or isinstance(option, (str, bool, int, float))):
                 raise ParameterError(

@@ -1,0 +1,240 @@
+"""Sessions and bar clocks, over `exchange_calendars`: early closes, holidays and daylight saving come from there.
+
+Three kinds of clock: an exchange (``"XNYS"``), round the clock (``"24/7"``), and none (``None``: the rows
+themselves are the clock, and a label means the moment it names).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.errors import DataError, InputError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Calendar", "Days", "Nanos", "Rule", "calendar", "index_bars_per_year", "period_ends"]
+
+Days = npt.NDArray[np.datetime64]
+Nanos = npt.NDArray[np.int64]
+Rule = str | int | None
+
+_DAY_NS = 86_400_000_000_000
+_YEAR_NS = 365.25 * _DAY_NS
+_RULES: dict[str, Callable[[Days], npt.NDArray[np.int64]]] = {
+    "week_end": lambda days: (days.astype("datetime64[D]").astype(np.int64) + 3) // 7,  # weeks start on Monday
+    "month_end": lambda days: days.astype("datetime64[M]").astype(np.int64),
+    "quarter_end": lambda days: days.astype("datetime64[M]").astype(np.int64) // 3,
+    "year_end": lambda days: days.astype("datetime64[Y]").astype(np.int64),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The sessions of one market.
+
+    Args:
+        name: an exchange_calendars code such as ``"XNYS"``, or ``"24/7"``.
+    """
+
+    name: str
+
+    def sessions(self, start: object, end: object) -> Days:
+        """The session dates from `start` to `end`, both included, as datetime64[D]."""
+        first, last = np.datetime64(start, "D"), np.datetime64(end, "D")  # type: ignore[call-overload]
+        days = _table(self.name, _year(first), _year(last)).days
+        found: Days = days[(days >= first) & (days <= last)]
+        return found
+
+    def closes(self, dates: Days) -> Nanos:
+        """When the session of each date ends, in nanoseconds since 1970 UTC.
+
+        Args:
+            dates: (n,) datetime64[D].
+
+        Raises: DataError naming the first date that is no session, and the session before it.
+        """
+        table, at = self._rows(dates)
+        return table.closes[at]
+
+    def opens(self, dates: Days) -> Nanos:
+        """When the session of each date begins, in nanoseconds since 1970 UTC. Raises as `closes`."""
+        table, at = self._rows(dates)
+        return table.opens[at]
+
+    def session_dates(self, times: Nanos) -> Days:
+        """The session each bar end belongs to: the first that closes at or after it.
+
+        Args:
+            times: (n,) int64 ns UTC bar ends, sorted.
+        """
+        if times.size == 0:
+            return np.empty(0, "datetime64[D]")
+        first, last = times[[0, -1]].astype("datetime64[ns]")
+        table = _table(self.name, _year(first), _year(last))
+        at = np.searchsorted(table.closes, times, side="left")
+        return table.days[np.minimum(at, len(table.days) - 1)]
+
+    def next_session(self, date: object) -> np.datetime64:
+        """The first session after `date`."""
+        day = np.datetime64(date, "D")  # type: ignore[call-overload]
+        found: np.datetime64 = self.sessions(day + 1, day + 31)[0]
+        return found
+
+    def bars_per_year(self, times: Nanos) -> float:
+        """How many bars of this clock a year has: whole sessions a year (252 for XNYS, 365 for 24/7) times the
+        usual number of bars a session.
+
+        Args:
+            times: (n_bars,) int64 ns UTC bar ends.
+        """
+        days = self.session_dates(times)
+        if days.size == 0:
+            return 1.0
+        sessions = _table(self.name, _year(days[0]), _year(days[-1])).days
+        years = (sessions[-1] - sessions[0]).astype(int) / 365.25
+        _, counts = np.unique(days, return_counts=True)
+        return float(round((len(sessions) - 1) / years) * max(1, round(float(np.median(counts)))))
+
+    def _rows(self, dates: Days) -> tuple[_Table, npt.NDArray[np.intp]]:
+        days = np.asarray(dates, dtype="datetime64[D]")
+        if days.size == 0:
+            return _table(self.name, 2000, 2000), np.empty(0, np.intp)
+        table = _table(self.name, _year(days.min()), _year(days.max()))
+        at = np.searchsorted(table.days, days)
+        wrong = table.days[np.minimum(at, len(table.days) - 1)] != days
+        if wrong.any():
+            day = days[int(np.argmax(wrong))]
+            before = table.days[max(int(np.searchsorted(table.days, day)) - 1, 0)]
+            raise DataError(
+                f"{day} is a {day.astype(object):%A}, no session of {self.name}; the previous session is {before}.\n"
+                "Drop such rows, name the right calendar, or use calendar='24/7' or calendar=None."
+            )
+        return table, at
+
+
+def calendar(name: str) -> Calendar:
+    """Look a calendar up by its code.
+
+    Raises: UnknownNameError, offering the nearest code.
+    """
+    known = _names()
+    if not isinstance(name, str) or name not in known:
+        raise unknown_name("calendar", name, known)
+    return Calendar(name)
+
+
+def period_ends(times: Nanos, days: Days, rule: Rule, clock: str | None) -> npt.NDArray[np.bool_]:
+    """Rows at which a period ends, known ahead because calendars are published ahead.
+
+    Args:
+        times: (n_bars,) int64 ns UTC bar ends.
+        days: (n_bars,) datetime64[D], the session date of each bar.
+        rule: ``"bar"`` or None (every row), ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``,
+            or a whole number n: every n-th row, the first included.
+        clock: calendar name, asked only for the session after the last row; None takes the next weekday.
+
+    Returns: (n_bars,) bool. Uses the labels of later rows, never their values.
+    """
+    n = len(times)
+    if rule is None or rule == "bar":
+        return np.ones(n, dtype=bool)
+    if isinstance(rule, int) and not isinstance(rule, bool):
+        if rule < 1:
+            raise InputError(f"`rebalance >= 1` bars must hold, but rebalance={rule}.")
+        every: npt.NDArray[np.bool_] = np.arange(n) % rule == 0
+        return every
+    if not isinstance(rule, str) or rule not in _RULES:
+        raise unknown_name(
+            "rebalance rule", rule, ["bar", *_RULES], where="rebalance; a whole number of bars also serves"
+        )
+    if n == 0:
+        return np.zeros(0, dtype=bool)
+    following = np.append(days[1:], _day_after(days[-1], clock))
+    period = _RULES[rule]
+    ends: npt.NDArray[np.bool_] = period(days) != period(following)
+    return ends
+
+
+def index_bars_per_year(times: Nanos) -> float:
+    """Bars a year where the rows are the clock: measured from the labels, rounded to whole bars.
+
+    Args:
+        times: (n_bars,) int64 ns UTC bar ends.
+    """
+    if len(times) < 2:
+        return 1.0
+    return max(1.0, float(round((len(times) - 1) * _YEAR_NS / float(times[-1] - times[0]))))
+
+
+def _year(moment: np.datetime64) -> int:
+    return int(moment.astype("datetime64[Y]").astype(int)) + 1970
+
+
+def _day_after(day: np.datetime64, clock: str | None) -> np.datetime64:
+    if clock is not None:
+        return calendar(clock).next_session(day)
+    return np.busday_offset(day, 1, roll="backward")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    days: Days
+    opens: Nanos
+    closes: Nanos
+
+
+@functools.cache
+def _names() -> frozenset[str]:
+    import exchange_calendars
+
+    return frozenset(exchange_calendars.get_calendar_names(include_aliases=True))
+
+
+_tables: dict[str, tuple[int, int, _Table]] = {}
+
+
+def _table(name: str, first_year: int, last_year: int) -> _Table:
+    """Sessions of at least these years and one more on each side; the widest table built so far is kept."""
+    first, last = first_year - 1, last_year + 1
+    if name in _tables:
+        kept_first, kept_last, table = _tables[name]
+        if kept_first <= first and last <= kept_last:
+            return table
+        first, last = min(first, kept_first), max(last, kept_last)
+    table = _build(name, first, last)
+    _tables[name] = (first, last, table)
+    return table
+
+
+def _build(name: str, first_year: int, last_year: int) -> _Table:
+    import exchange_calendars
+    import pandas as pd
+
+    start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
+    try:
+        found = exchange_calendars.get_calendar(name, start=start, end=end)
+    except ValueError:  # outside the years the exchange's rules are known for
+        kind = type(exchange_calendars.get_calendar(name))
+        low, high = kind.bound_min() or start, kind.bound_max() or end
+        if high < start or end < low:
+            raise DataError(
+                f"Calendar {name} is known from {low:%Y-%m-%d} to {high:%Y-%m-%d}, but the data are from "
+                f"{first_year + 1} to {last_year - 1}. Use calendar=None for such data."
+            ) from None
+        found = exchange_calendars.get_calendar(name, start=max(start, low), end=min(end, high))
+    return _Table(
+        days=found.sessions.to_numpy().astype("datetime64[D]"),
+        opens=_nanos(pd.DatetimeIndex(found.opens)),
+        closes=_nanos(pd.DatetimeIndex(found.closes)),
+    )
+
+
+def _nanos(index: pd.DatetimeIndex) -> Nanos:
+    return index.as_unit("ns").asi8.copy()

@@ -1,0 +1,338 @@
+"""`Market`: the panels a backtest runs on, as they were known, with their clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
+from knowable.data.frames import Panel, frames_to_panels
+from knowable.errors import InputError, StoreError, shown, unknown_name
+
+__all__ = ["Market"]
+
+_FORMAT = 1
+_DAY_NS = 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Market:
+    """Panels of shape (n_bars, n_assets), the clock of their rows, and where they came from.
+
+    Attributes:
+        times: (n_bars,) int64 ns UTC, the end of each bar, strictly increasing.
+        decision_times: (n_bars,) int64 ns UTC; a decision on bar t sees what was known by decision_times[t].
+        index: (n_bars,) labels for people: those the user gave, or UTC times from a store.
+        assets: names of the columns.
+        panels: field -> (n_bars, n_assets) float64 as known at each row's own decision time. NaN: not known.
+        final: field -> the last known values; fills and marks use these. Equal to `panels` where nothing was revised.
+        calendar: exchange code, ``"24/7"``, or None where the rows are the clock.
+        bars_per_year: bars in a year of that calendar, for annualising.
+        pins: what reproduces it: one mapping of dataset, version and as_of for each source.
+        notes: sentences the result must carry, such as how many bars were not known in time.
+
+    A field reads as an attribute: ``market.close`` is a feature, ``market.close.frame()`` its DataFrame.
+    """
+
+    times: Nanos
+    decision_times: Nanos
+    index: pd.DatetimeIndex
+    assets: tuple[str, ...]
+    panels: Mapping[str, Panel]
+    final: Mapping[str, Panel]
+    calendar: str | None = None
+    bars_per_year: float
+    pins: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    _hash: list[str] = field(default_factory=list)
+
+    _field_factory: ClassVar[list[Callable[[Any, str], Any]]] = []
+
+    @classmethod
+    def from_frames(
+        cls,
+        *,
+        close: pd.DataFrame | pd.Series,
+        open: pd.DataFrame | pd.Series | None = None,  # noqa: A002 - the field's own name
+        high: pd.DataFrame | pd.Series | None = None,
+        low: pd.DataFrame | pd.Series | None = None,
+        volume: pd.DataFrame | pd.Series | None = None,
+        calendar: str | None = None,
+        missing: Literal["refuse", "allow"] = "refuse",
+        **fields: pd.DataFrame | pd.Series,
+    ) -> Self:
+        """Build a market from DataFrames, a row a bar and a column an asset; no store needed.
+
+        Args:
+            close: (n_bars, n_assets) prices; its DatetimeIndex and columns rule. NaN before an asset's first price and
+                after its last: not traded yet, or no longer.
+            open: like `close`; needed by ``fill="next_open"``.
+            high: like `close`.
+            low: like `close`.
+            volume: like `close`, in shares.
+            calendar: exchange code or ``"24/7"``. Dates without a time are then labelled by their session's close.
+                None: the rows are the clock, and bars a year are measured from them.
+            missing: ``"allow"`` takes NaN prices inside an asset's history as bars without a price: orders wait for
+                the next one. Refused by default, because most such gaps are accidents.
+            fields: further panels of the same shape, under their own names; NaN: not known.
+
+        Raises:
+            DataError: index unsorted, duplicate, of mixed time zones, or no session of the calendar; prices NaN
+                inside an asset's history (see `missing`), infinite or not positive; high below low; open or close outside [low, high]; negative volume; a column of only
+                NaN.
+            ShapeError: frames whose index or columns differ.
+        """
+        given = {"close": close, "open": open, "high": high, "low": low, "volume": volume, **fields}
+        index, assets, panels = frames_to_panels(
+            {name: frame for name, frame in given.items() if frame is not None}, allow_missing=_allows(missing)
+        )
+        times = _times(index, calendar)
+        return cls(
+            times=times,
+            decision_times=times,
+            index=index,
+            assets=assets,
+            panels=MappingProxyType(panels),
+            final=MappingProxyType(panels),
+            calendar=calendar,
+            bars_per_year=_bars_per_year(times, calendar),
+        )
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        times: Nanos,
+        decision_times: Nanos | None = None,
+        assets: tuple[str, ...],
+        panels: Mapping[str, npt.NDArray[np.float64]],
+        final: Mapping[str, npt.NDArray[np.float64]] | None = None,
+        calendar: str | None = None,
+        pins: tuple[Mapping[str, str], ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """Build a market from arrays that are already checked; labels are the bar ends in UTC.
+
+        Args:
+            times: (n_bars,) int64 ns UTC bar ends, strictly increasing.
+            decision_times: like `times`; the bar ends themselves when None.
+            assets: column names.
+            panels: field -> (n_bars, n_assets) float64 as known.
+            final: field -> the last known values; `panels` when None.
+            calendar: exchange code, ``"24/7"`` or None.
+            pins: dataset, version and as_of of each source.
+            notes: sentences the result must carry.
+        """
+        times = _lock(np.ascontiguousarray(times, dtype=np.int64))
+        shape = (len(times), len(assets))
+        locked = {name: _panel(name, values, shape) for name, values in panels.items()}
+        last = locked if final is None else {name: _panel(name, values, shape) for name, values in final.items()}
+        return cls(
+            times=times,
+            decision_times=times if decision_times is None else _lock(np.ascontiguousarray(decision_times, np.int64)),
+            index=pd.DatetimeIndex(times.view("datetime64[ns]")).tz_localize("UTC"),
+            assets=tuple(assets),
+            panels=MappingProxyType(locked),
+            final=MappingProxyType(last),
+            calendar=calendar,
+            bars_per_year=_bars_per_year(times, calendar),
+            pins=pins,
+            notes=notes,
+        )
+
+    @property
+    def n_bars(self) -> int:
+        """Number of rows."""
+        return len(self.times)
+
+    @property
+    def n_assets(self) -> int:
+        """Number of columns."""
+        return len(self.assets)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_bars, n_assets)."""
+        return self.n_bars, self.n_assets
+
+    @property
+    def days(self) -> Days:
+        """(n_bars,) datetime64[D], the session each bar belongs to."""
+        if self.calendar is not None:
+            return calendar(self.calendar).session_dates(self.times)
+        return self.index.tz_localize(None).to_numpy().astype("datetime64[D]")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that a result can depend on: clock, assets and every panel's bits."""
+        if not self._hash:
+            self._hash.append(_fingerprint(self))
+        return self._hash[0]
+
+    def panel(self, name: str) -> Panel:
+        """The (n_bars, n_assets) panel of a field, as known. Raises: UnknownNameError, offering the nearest field."""
+        if name not in self.panels:
+            raise unknown_name("field", name, self.panels, where="the market")
+        return self.panels[name]
+
+    def final_panel(self, name: str) -> Panel:
+        """The last known values of a field; what fills and marks use. Raises: UnknownNameError."""
+        if name not in self.final:
+            raise unknown_name("field", name, self.final, where="the market")
+        return self.final[name]
+
+    def until(self, n_bars: int) -> Self:
+        """The market cut to its first `n_bars` rows: what a reader of that time could have held."""
+        if not 0 < n_bars <= self.n_bars:
+            raise InputError(f"`1 <= n_bars <= {self.n_bars}` must hold, but n_bars={n_bars}, in Market.until.")
+        if n_bars == self.n_bars:
+            return self
+        panels = {name: values[:n_bars] for name, values in self.panels.items()}
+        final = {name: values[:n_bars] for name, values in self.final.items()}
+        return replace(
+            self,
+            times=self.times[:n_bars],
+            decision_times=self.decision_times[:n_bars],
+            index=self.index[:n_bars],
+            panels=MappingProxyType(panels),
+            final=MappingProxyType(final),
+            _hash=[],
+        )
+
+    def position(self, when: object) -> int:
+        """Row of the first bar that ends at or after `when`; n_bars if none does.
+
+        Args:
+            when: a date, timestamp or text. Without a time zone it is read like the market's own labels. A date alone
+                means the start of that day.
+
+        Raises: InputError if `when` is not a time.
+        """
+        try:
+            moment = pd.Timestamp(when)  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{shown(when)} is not a date or time, such as '2016-03-01'.") from error
+        zone = self.index.tz
+        if zone is None and moment.tz is not None:
+            moment = moment.tz_convert("UTC").tz_localize(None)
+        elif zone is not None and moment.tz is None:
+            moment = moment.tz_localize(zone)
+        return int(self.index.searchsorted(moment, side="left"))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the market as memory-mappable arrays into `folder`, all or nothing; a folder that is there is kept.
+
+        Returns: the folder.
+        """
+        from knowable.data.market_files import save_market
+
+        return save_market(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Map a saved market; pages are shared between processes and read on demand.
+
+        Raises: StoreError if a file is absent, damaged or of a newer version.
+        """
+        from knowable.data.market_files import load_market
+
+        return cls(**load_market(Path(folder)))
+
+    @classmethod
+    def bind_fields(cls, factory: Callable[[Any, str], Any]) -> None:
+        """Say what attribute access gives: ``factory(market, name)``. The features room plugs in here, once."""
+        cls._field_factory[:] = [factory]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.panel(name)
+        if not self._field_factory:
+            raise StoreError("Fields read as features only after `import knowable`; use market.panel(name) here.")
+        return self._field_factory[0](self, name)
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *self.panels]
+
+    def __repr__(self) -> str:
+        span = f"{self.index[0]:%Y-%m-%d} to {self.index[-1]:%Y-%m-%d}" if self.n_bars else "empty"
+        clock = self.calendar or "rows as clock"
+        return (
+            f"Market({self.n_bars} bars x {self.n_assets} assets, {span}, {clock}, "
+            f"{self.bars_per_year:g} bars a year; fields {', '.join(self.panels)})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), {name: _plain(getattr(self, name)) for name in self.__slots__ if name != "_hash"})
+
+
+def _rebuild(kind: type[Market], values: dict[str, Any]) -> Market:
+    """Restore the read-only locks that pickling drops."""
+    for name in ("panels", "final"):
+        values[name] = MappingProxyType({key: _lock(array) for key, array in values[name].items()})
+    return kind(**{**values, "times": _lock(values["times"]), "decision_times": _lock(values["decision_times"])})
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, MappingProxyType) else value
+
+
+def _allows(missing: str) -> bool:
+    if missing not in ("refuse", "allow"):
+        raise unknown_name("way with gaps", missing, ["refuse", "allow"], where="missing")
+    return missing == "allow"
+
+
+def _lock(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _panel(name: str, values: npt.NDArray[np.float64], shape: tuple[int, int]) -> Panel:
+    if values.shape != shape:
+        raise InputError(f"Panel {name!r} has shape {values.shape}; the market needs (n_bars, n_assets) = {shape}.")
+    return _lock(np.ascontiguousarray(values, dtype=np.float64))
+
+
+def _times(index: pd.DatetimeIndex, name: str | None) -> Nanos:
+    """Bar ends in ns UTC: the close of the session where labels are dates of an exchange, else the label itself."""
+    if name is None:
+        return _lock(index.as_unit("ns").asi8.copy())
+    clock = calendar(name)
+    naive = index.tz_localize(None).as_unit("ns")
+    if bool((naive.asi8 % _DAY_NS == 0).all()):
+        return _lock(clock.closes(naive.to_numpy().astype("datetime64[D]")))
+    if index.tz is None:
+        raise InputError(
+            f"calendar={name!r} with intraday labels needs a time zone, but the index has none (first: {index[0]}).\n"
+            "Say it once: frame.index = frame.index.tz_localize('America/New_York')."
+        )
+    return _lock(index.as_unit("ns").asi8.copy())
+
+
+def _bars_per_year(times: Nanos, name: str | None) -> float:
+    return index_bars_per_year(times) if name is None else calendar(name).bars_per_year(times)
+
+
+def _fingerprint(market: Market) -> str:
+    digest = hashlib.sha256()
+    head = {"format": _FORMAT, "assets": market.assets, "calendar": market.calendar, "year": market.bars_per_year}
+    digest.update(json.dumps(head).encode())
+    digest.update(market.times.tobytes())
+    digest.update(market.decision_times.tobytes())
+    for group in (market.panels, market.final):
+        for name in sorted(group):
+            digest.update(name.encode() + b"\0")
+            digest.update(group[name].data)
+        if market.final is market.panels:
+            break
+    return digest.hexdigest()
