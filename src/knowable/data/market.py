@@ -86,9 +86,9 @@ class Market:
             fields: further panels of the same shape, under their own names; NaN: not known.
 
         Raises:
-            DataError: index unsorted, duplicate, of mixed time zones, or no session of the calendar; prices NaN
-                inside an asset's history (see `missing`), infinite or not positive; high below low; open or close outside [low, high]; negative volume; a column of only
-                NaN.
+            DataError: index unsorted, duplicate, of mixed time zones, or no session of the calendar; prices NaN inside
+                an asset's history (see `missing`), infinite or not positive; high below low; open or close outside
+                [low, high]; negative volume; a column of only NaN.
             ShapeError: frames whose index or columns differ.
         """
         given = {"close": close, "open": open, "high": high, "low": low, "volume": volume, **fields}

@@ -1,0 +1,140 @@
+"""From what a strategy returns to a checked panel of target weights."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.calendars import period_ends
+from knowable.data.market import Market
+from knowable.errors import KnowableError, ShapeError, StrategyError
+from knowable.features import Feature, NeedsValue
+from knowable.strategy import Strategy
+
+__all__ = ["call_weights", "decision_rows", "explain_failure", "target_weights", "weights_panel"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+
+
+def target_weights(strategy: Strategy, market: Market) -> Panel:
+    """Run a strategy over a market and check what it returns.
+
+    Args:
+        strategy: an instance; its `weights` is called once with `market`.
+        market: n_bars rows, n_assets columns.
+
+    Returns: (n_bars, n_assets) float64, read-only, fractions of equity. NaN: no opinion.
+
+    Raises:
+        StrategyError: `weights` raised, or returned something that is not weights.
+        ShapeError: wrong shape, index or columns.
+    """
+    return weights_panel(call_weights(strategy, market), strategy, market)
+
+
+def call_weights(strategy: Strategy, market: Market) -> Any:
+    """Call `strategy.weights(market)`; an exception becomes a StrategyError that names parameters and line."""
+    try:
+        return strategy.weights(market)
+    except NeedsValue:
+        raise
+    except KnowableError as error:
+        error.add_note(f"In {strategy!r}.weights{_place(error)}.")
+        raise
+    except Exception as error:
+        raise explain_failure(strategy, error) from error
+
+
+def explain_failure(strategy: Strategy, error: Exception) -> StrategyError:
+    """The StrategyError for an exception in the user's code: what, where, with which parameters, and what to do."""
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return StrategyError(
+        f"{strategy!r}.weights raised {text}\n"
+        f"Raised{_place(error)}.\n"
+        "To look closer, call strategy.weights(market) yourself; the full traceback is above."
+    )
+
+
+def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:
+    """Turn what `weights` returned into a checked panel. Shapes, NaN policy and errors as `target_weights`."""
+    if isinstance(returned, Feature):
+        panel = returned.values()
+    elif isinstance(returned, pd.DataFrame):
+        panel = _from_frame(returned, strategy, market)
+    elif isinstance(returned, np.ndarray):
+        panel = returned
+    else:
+        hint = "; is a `return` missing?" if returned is None else "."
+        raise StrategyError(
+            f"{strategy!r}.weights returned a {type(returned).__name__}; "
+            f"a feature, a DataFrame or an array (n_bars, n_assets) is needed{hint}"
+        )
+    if panel.shape != market.shape:
+        raise ShapeError(
+            f"`weights` returned shape {panel.shape}; the market needs (n_bars, n_assets) = {market.shape}, "
+            f"in {strategy!r}."
+        )
+    return _numbers(panel, strategy, market)
+
+
+def decision_rows(strategy: Strategy, market: Market) -> npt.NDArray[np.bool_]:
+    """(n_bars,) True where the strategy's `rebalance` rule lets its weights act."""
+    return period_ends(market.times, market.days, strategy.rebalance, market.calendar)
+
+
+def _from_frame(frame: pd.DataFrame, strategy: Strategy, market: Market) -> Panel:
+    columns = [str(column) for column in frame.columns]
+    if sorted(columns) != sorted(market.assets):
+        odd = sorted(set(columns).symmetric_difference(market.assets))
+        raise ShapeError(
+            f"`weights` returned columns that differ from the market's assets, first {odd[:1]}, in {strategy!r}.\n"
+            "Build them from market.close.frame(), which has the right columns."
+        )
+    if len(frame) == market.n_bars and not frame.index.equals(market.index):
+        odd_row = int(np.argmax(np.asarray(frame.index != market.index)))
+        raise ShapeError(
+            f"`weights` returned another index than the market's: row {odd_row} is {frame.index[odd_row]}, "
+            f"the market has {market.index[odd_row]}, in {strategy!r}.\n"
+            "Build them from market.close.frame(), which has the right index."
+        )
+    ordered = frame.set_axis(columns, axis=1)[list(market.assets)]
+    return np.asarray(ordered.to_numpy())
+
+
+def _numbers(panel: npt.NDArray[Any], strategy: Strategy, market: Market) -> Panel:
+    if panel.dtype.kind not in "fiub":
+        try:
+            panel = panel.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise StrategyError(
+                f"`weights` returned values of dtype {panel.dtype}; numbers are needed, in {strategy!r}."
+            ) from error
+    weights = np.ascontiguousarray(panel, dtype=np.float64)
+    bad = np.isinf(weights)
+    if bad.any():
+        row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise StrategyError(
+            f"`weights` of {market.assets[column]!r} is infinite at {market.index[row]} (row {row}), in {strategy!r}; "
+            f"{int(bad.sum())} such in all.\nA division by zero is the usual cause; use where(total > 0, x / total, 0)."
+        )
+    if weights.flags.writeable:
+        weights = weights.view()
+        weights.flags.writeable = False
+    return weights
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's own code an exception came from: the last frame outside this package and libraries."""
+    ours = str(Path(__file__).resolve().parents[1])
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    theirs = [f for f in frames if "site-packages" not in f.filename] or frames
+    if not theirs:
+        return ""
+    last = theirs[-1]
+    line = f": `{last.line.strip()[:100]}`" if last.line else ""
+    return f" at {Path(last.filename).name}, line {last.lineno}{line}"
