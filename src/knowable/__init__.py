@@ -1,0 +1,87 @@
+"""Research on what was knowable at the time: point-in-time data, a compiled backtester, an optimizer that doubts itself.
+
+The public names live here and nothing else does; each is loaded from its room when first used, so that importing the
+package costs little.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from knowable.backtest.result import Result
+    from knowable.backtest.settings import Costs
+    from knowable.data.market import Market
+    from knowable.data.schema import Schema
+    from knowable.data.store import Store
+    from knowable.errors import KnowableError
+    from knowable.experiments.backtest import backtest
+    from knowable.experiments.resume import load_run, resume
+    from knowable.experiments.run import Run
+    from knowable.experiments.search import optimize, walk_forward
+    from knowable.experiments.sweep import sweep
+    from knowable.params import Choice, Float, Int
+    from knowable.strategy import Strategy
+    from knowable.validate.leaks import check
+
+__all__ = [
+    "Choice",
+    "Costs",
+    "Float",
+    "Int",
+    "KnowableError",
+    "Market",
+    "Result",
+    "Run",
+    "Schema",
+    "Store",
+    "Strategy",
+    "backtest",
+    "check",
+    "load_run",
+    "optimize",
+    "resume",
+    "sweep",
+    "walk_forward",
+]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Choice": "params",
+    "Costs": "backtest.settings",
+    "Float": "params",
+    "Int": "params",
+    "KnowableError": "errors",
+    "Market": "data.market",
+    "Result": "backtest.result",
+    "Run": "experiments.run",
+    "Schema": "data.schema",
+    "Store": "data.store",
+    "Strategy": "strategy",
+    "backtest": "experiments.backtest",
+    "check": "validate.leaks",
+    "load_run": "experiments.resume",
+    "optimize": "experiments.search",
+    "resume": "experiments.resume",
+    "sweep": "experiments.sweep",
+    "walk_forward": "experiments.search",
+}
+_ROOMS = frozenset({"features", "search"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"knowable.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'knowable' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    if name in {"Market", "Store"}:
+        import_module("knowable.features")  # a market's fields read as features
+    value = getattr(import_module(f"knowable.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_ROOMS, "__version__"]
