@@ -1,0 +1,88 @@
+"""One spelling for plain data, and the key of a trial made from it.
+
+Two drivers, on any machine, must spell the same parameters with the same bytes; then a hash of the bytes names the
+trial. So: sorted keys, no spaces, ASCII, floats by their shortest exact form, and nothing that has no single spelling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from knowable.errors import InputError, shown
+
+__all__ = ["canonical_json", "plain", "trial_key"]
+
+MAX_DEPTH = 64
+
+
+def canonical_json(value: object, *, where: str = "value") -> str:
+    """Spell `value` as JSON in exactly one way.
+
+    Args:
+        value: None, bool, int, float, str, numpy scalars of these, lists or tuples, and mappings with text keys.
+        where: what the value is, for the error.
+    Returns: ASCII text without spaces; keys sorted. ``1``, ``1.0`` and ``True`` differ, and so do ``0.0`` and
+        ``-0.0`` (a strategy may divide by them). A numpy scalar is spelt as the Python number it equals.
+    NaN: refused, as are infinities: NaN equals nothing, so no key could be found again.
+    Raises: InputError naming the place inside `value` and what came.
+    """
+    return json.dumps(plain(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def trial_key(**parts: object) -> str:
+    """Name a trial by all that decides its result.
+
+    Args:
+        parts: such as ``code=..., params=..., data=..., seed=...``; each as `canonical_json` takes it.
+    Returns: 32 hexadecimal digits, the same on every machine and for every order of the parts.
+    Raises: InputError on no parts, a non-finite number or a type without one spelling.
+    """
+    if not parts:
+        raise InputError("`trial_key` needs at least one part, but none came, as in trial_key(params={...}).")
+    text = canonical_json(parts, where="trial_key")
+    return hashlib.blake2b(text.encode("ascii"), digest_size=16, person=b"knowable.trial.1").hexdigest()
+
+
+def plain(value: object, where: str = "value", depth: int = 0) -> Any:
+    """`value` with only dict, list, str, int, float, bool and None in it, or InputError naming the place."""
+    if depth > MAX_DEPTH:
+        raise InputError(f"`{where[:60]}` is nested deeper than {MAX_DEPTH} levels; give plain, flat values.")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, str)):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _finite(float(value), where)
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, where, depth)
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+    raise InputError(
+        f"`{where}` is {shown(value)} of type {type(value).__name__}, which has no single spelling.\n"
+        "Give text, numbers, booleans, None, or lists and mappings of these."
+    )
+
+
+def _plain_mapping(value: Mapping[Any, object], where: str, depth: int) -> dict[str, Any]:
+    result = {}
+    for name, item in value.items():
+        if not isinstance(name, str):
+            raise InputError(f"`{where}` has the key {shown(name)} of type {type(name).__name__}; keys must be text.")
+        result[str(name)] = plain(item, f"{where}.{name}", depth + 1)
+    return result
+
+
+def _finite(number: float, where: str) -> float:
+    if not math.isfinite(number):
+        raise InputError(
+            f"`{where}` must be finite, but {where}={number!r}: a NaN equals nothing, so it names no trial."
+        )
+    return number
