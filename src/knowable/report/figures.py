@@ -1,0 +1,238 @@
+"""The charts of a page as Plotly figures, for a notebook as for the HTML report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.report.curves import DRAWN_POINTS, drawdown, same_start, thin
+from knowable.report.page import Page
+from knowable.report.parameters import parameter_figures
+from knowable.report.theme import NEGATIVE, figure
+from knowable.report.wording import chart_text, cut, number
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["figures", "fold_parameters", "objective_label", "was_thinned"]
+
+Floats = npt.NDArray[np.float64]
+MOST_FOLD_PARAMETERS = 8
+
+
+def figures(page: Page) -> dict[str, Figure]:
+    """All charts of a page by name, in reading order.
+
+    Args:
+        page: what to show.
+
+    Returns:
+        ``equity`` and ``drawdown`` always; ``map`` and ``slice_0`` … where there are trials with parameters;
+        ``folds`` and ``fold_parameters`` where there are folds. They carry the light template.
+    """
+    figs = {"equity": _equity(page), "drawdown": _drawdown(page)}
+    figs.update(parameter_figures(page))
+    figs.update(_folds(page))
+    return figs
+
+
+def was_thinned(page: Page) -> bool:
+    """Whether the curves show fewer points than there are bars."""
+    return len(page.equity) > DRAWN_POINTS
+
+
+def fold_parameters(page: Page) -> list[str]:
+    """Parameters that `folds` has a column for, those that change first, at most as many as are drawn."""
+    if page.folds is None:
+        return []
+    names = [name for name in page.parameters if name in page.folds.columns]
+    names.sort(key=lambda name: page.folds is not None and page.folds[name].astype(str).nunique() == 1)
+    return names[:MOST_FOLD_PARAMETERS]
+
+
+def objective_label(page: Page) -> str:
+    """The objective as an axis names it."""
+    return chart_text(page.objective or "objective", 40)
+
+
+def _values(series: pd.Series | None) -> Floats | None:
+    return None if series is None else series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _times(index: pd.Index, rows: npt.NDArray[np.int64]) -> list[str]:
+    """Bar labels as Plotly reads them; it knows no time zones, so the labels' own wall time is kept."""
+    picked = pd.DatetimeIndex(index[rows]).tz_localize(None)
+    whole_days = bool((picked == picked.normalize()).all())
+    return picked.strftime("%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S").tolist()
+
+
+def _line(x: list[str], y: Floats, name: str, **more: Any) -> dict[str, Any]:
+    mode = "lines" if len(x) > 2 else "lines+markers"
+    return {"type": "scatter", "x": x, "y": y, "name": name, "mode": mode, **more}
+
+
+def _time_layout(height: int) -> dict[str, Any]:
+    return {"height": height, "hovermode": "x unified", "xaxis": {"type": "date", "hoverformat": "%d %b %Y"}}
+
+
+def _equity(page: Page) -> Figure:
+    equity, other = _values(page.equity), _values(page.benchmark)
+    assert equity is not None
+    columns = [equity] if other is None else [equity, same_start(other, equity)]
+    rows = thin(np.column_stack(columns))
+    x = _times(page.equity.index, rows)
+    form = ",.0f" if np.nanmax(np.abs(equity), initial=0.0) >= 1000 else ",.4~g"
+    hover = f"%{{y:{form}}}"
+    traces = [_line(x, columns[0][rows], "Strategy", line={"width": 1.8}, hovertemplate=hover)]
+    if other is not None:
+        traces.append(_line(x, columns[1][rows], "Benchmark", line={"width": 1.3}, hovertemplate=hover))
+    layout = _time_layout(380)
+    layout["yaxis"] = {"title": {"text": "Account value"}, "tickformat": "~s" if form == ",.0f" else ""}
+    layout["shapes"] = _fold_marks(page)
+    layout["showlegend"] = other is not None
+    return figure(traces, **layout)
+
+
+def _fold_marks(page: Page) -> list[dict[str, Any]]:
+    if page.folds is None or "test_start" not in page.folds.columns:
+        return []
+    starts = pd.to_datetime(page.folds["test_start"], errors="coerce").dropna()
+    line = {"width": 1, "dash": "dot"}
+    return [
+        {"type": "line", "x0": when, "x1": when, "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": line}
+        for when in pd.DatetimeIndex(starts).tz_localize(None).strftime("%Y-%m-%d %H:%M:%S")
+    ]
+
+
+def _drawdown(page: Page) -> Figure:
+    equity, other = _values(page.equity), _values(page.benchmark)
+    assert equity is not None
+    columns = [drawdown(equity)] if other is None else [drawdown(equity), drawdown(other)]
+    rows = thin(np.column_stack(columns))
+    x = _times(page.equity.index, rows)
+    hover = "%{y:.1%}"
+    fill = {"fill": "tozeroy", "line": {"width": 1.2, "color": NEGATIVE}, "fillcolor": "rgba(200,80,74,0.18)"}
+    traces = [_line(x, columns[0][rows], "Strategy", hovertemplate=hover, **fill)]
+    if other is not None:
+        traces.append(_line(x, columns[1][rows], "Benchmark", hovertemplate=hover, line={"width": 1.1}))
+    deepest = min((float(np.nanmin(c, initial=0.0)) for c in columns), default=0.0)
+    layout = _time_layout(240)
+    layout["yaxis"] = {
+        "title": {"text": "Below the peak"},
+        "tickformat": ".0%" if deepest < -0.04 else ".1%",
+        "range": [min(1.06 * deepest, -0.01), 0.0],
+    }
+    layout["showlegend"] = other is not None
+    return figure(traces, **layout)
+
+
+def _folds(page: Page) -> dict[str, Figure]:
+    if page.folds is None or page.folds.empty:
+        return {}
+    figs = {}
+    names = _fold_names(page.folds)
+    if {"in_sample", "out_of_sample"} <= set(page.folds.columns):
+        figs["folds"] = _in_against_out(page, page.folds, names)
+    if fold_parameters(page):
+        figs["fold_parameters"] = _chosen(page, page.folds, names)
+    return figs
+
+
+def _fold_names(folds: pd.DataFrame) -> list[str]:
+    if "number" in folds.columns:
+        return [chart_text(value, 20) for value in folds["number"]]
+    return [str(i + 1) for i in range(len(folds))]
+
+
+def _in_against_out(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
+    inside = pd.to_numeric(folds["in_sample"], errors="coerce").to_numpy(dtype=np.float64)
+    outside = pd.to_numeric(folds["out_of_sample"], errors="coerce").to_numpy(dtype=np.float64)
+    place = np.arange(len(folds))
+    steps_x = np.repeat(place, 3).astype(np.float64)
+    steps_y = np.column_stack([inside, outside, np.full(len(folds), np.nan)]).ravel()
+    label = objective_label(page)
+    dots = {"type": "scatter", "mode": "markers", "x": place, "hovertemplate": "%{y:.3~g}"}
+    traces = [
+        {**dots, "y": outside, "name": "Out of sample", "marker": {"size": 11}},
+        {**dots, "y": inside, "name": "In sample", "marker": {"size": 9, "symbol": "circle-open", "line": {"width": 2}}},
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": steps_x,
+            "y": steps_y,
+            "line": {"width": 1, "color": "rgba(138,143,152,0.7)"},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        },
+    ]
+    return figure(
+        traces[::-1],
+        height=300,
+        hovermode="x unified",
+        colorway=None,
+        legend={"traceorder": "reversed"},
+        xaxis={"title": {"text": "Fold"}, "tickvals": place, "ticktext": names, "range": [-0.5, len(folds) - 0.5]},
+        yaxis={"title": {"text": label}, "zeroline": True, "zerolinecolor": "#8a8f98", "zerolinewidth": 1},
+    )
+
+
+def _chosen(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
+    """One row a parameter: the value each fold chose. Steps, since nothing lies between two folds."""
+    chosen = fold_parameters(page)
+    place = np.arange(len(folds))
+    traces, layout = [], dict[str, Any]()
+    share = 1.0 / len(chosen)
+    notes = []
+    for i, name in enumerate(chosen):
+        key = "" if i == 0 else str(i + 1)
+        top = 1.0 - i * share
+        column = folds[name]
+        is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        axis: dict[str, Any] = {"domain": [top - 0.62 * share, top - 0.2 * share], "nticks": 4}
+        if is_number:
+            y = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            options = sorted(set(column.astype(str)))
+            y = column.astype(str).map({option: j for j, option in enumerate(options)}).to_numpy(dtype=np.float64)
+            shown = list(range(len(options)))[:6]
+            axis |= {"tickvals": shown, "ticktext": [chart_text(options[j], 14) for j in shown]}
+            axis["range"] = [-0.5, len(options) - 0.5]
+        texts = [chart_text(number(v) if is_number else v, 40) for v in column]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": place,
+                "y": y,
+                "yaxis": f"y{key}",
+                "mode": "lines+markers",
+                "line": {"shape": "hvh", "width": 1.4},
+                "marker": {"size": 7},
+                "text": texts,
+                "hovertemplate": "%{text}<extra></extra>",
+                "showlegend": False,
+            }
+        )
+        layout[f"yaxis{key}"] = axis
+        notes.append(
+            {
+                "text": f"<b>{chart_text(cut(name, 30))}</b>",
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "y": top - 0.17 * share,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
+    layout["xaxis"] = {
+        "title": {"text": "Fold"},
+        "tickvals": place,
+        "ticktext": names,
+        "range": [-0.5, len(folds) - 0.5],
+        "anchor": f"y{len(chosen)}" if len(chosen) > 1 else "y",
+    }
+    return figure(traces, height=70 + 105 * len(chosen), annotations=notes, margin={"t": 4}, hovermode="closest", **layout)
