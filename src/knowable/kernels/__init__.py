@@ -1,0 +1,1 @@
+"""Numba kernels: plain loops over arrays, nothing of ours imported."""
