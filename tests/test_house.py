@@ -85,7 +85,14 @@ def test_the_rooms_form_no_circle() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
 def test_kernels_import_numpy_and_numba_only(path: Path) -> None:
     if room(path) == "kernels":
-        assert {n.split(".")[0] for n in imports(path)} <= {"__future__", "typing", "math", "numpy", "numba", "knowable"}
+        assert {n.split(".")[0] for n in imports(path)} <= {
+            "__future__",
+            "typing",
+            "math",
+            "numpy",
+            "numba",
+            "knowable",
+        }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
@@ -102,7 +109,11 @@ def test_files_stay_under_500_lines_and_functions_under_70(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
             doc = 0
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 doc = (first.end_lineno or 0) - first.lineno + 1
             size = (node.end_lineno or 0) - node.lineno + 1 - doc
             assert size <= 70, f"{path.name}: {node.name} has {size} lines"
@@ -115,7 +126,7 @@ def test_dunder_all_is_what_is_public_and_sorted(path: Path) -> None:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             listed = ast.literal_eval(node.value)
-    if room(path) in {"__init__"} or path.name in {"__init__.py", "__main__.py"}:
+    if room(path) == "__init__" or path.name in {"__init__.py", "__main__.py"}:
         return
     assert listed is not None, f"{path.name} has no __all__"
     defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}

@@ -1,0 +1,44 @@
+"""The account's switches as keyword arguments, the same for every way to run a strategy."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Literal, TypedDict
+
+from knowable.backtest.settings import Costs, Settings
+from knowable.errors import unknown_name
+
+__all__ = ["Account", "account_settings"]
+
+
+class Account(TypedDict, total=False):
+    """What a simulated account is; every name is optional.
+
+    Keys:
+        cash: money at the start, in the market's currency (1,000,000).
+        fill: bar and price of a fill: ``"next_open"``, ``"next_close"``, ``"next_vwap"``, or (optimistic) ``"close"``.
+        size_at: share counts from prices at the ``"decision"`` or at the ``"fill"``.
+        costs: `Costs`; none when left out.
+        lot: shares are multiples of this, rounded toward zero; None for fractions.
+        max_leverage: largest sum of absolute weights.
+        leverage_check: ``"strict"`` refuses larger sums, ``"scale"`` scales them down.
+        preset: ``"vectorbt"`` or ``"backtesting"``: that engine's semantics.
+    """
+
+    cash: float
+    fill: Literal["next_open", "next_close", "next_vwap", "close"]
+    size_at: Literal["decision", "fill"]
+    costs: Costs
+    lot: float | None
+    max_leverage: float
+    leverage_check: Literal["strict", "scale"]
+    preset: Literal["vectorbt", "backtesting"] | None
+
+
+def account_settings(where: str, account: Any) -> Settings:
+    """Settings from keyword arguments. Raises: UnknownNameError for a name that is none, offering the nearest."""
+    known = [field.name for field in fields(Settings)]
+    for name in account:
+        if name not in known:
+            raise unknown_name("argument", name, known, where=where)
+    return Settings(**account)

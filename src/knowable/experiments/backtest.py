@@ -1,0 +1,88 @@
+"""`backtest`: one strategy, one market, one result."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from knowable.backtest.result import Result
+from knowable.backtest.simulate import simulate
+from knowable.backtest.weights import decision_rows, target_weights
+from knowable.data.market import Market
+from knowable.errors import InputError, shown
+from knowable.experiments.account import Account, account_settings
+from knowable.strategy import Strategy, check_strategy
+
+__all__ = ["backtest", "check_market", "rows_between"]
+
+
+def backtest(
+    strategy: Strategy,
+    market: Market,
+    *,
+    start: object = None,
+    end: object = None,
+    **account: Unpack[Account],
+) -> Result:
+    """Run one strategy over a market and return what it would have done.
+
+    Args:
+        strategy: an instance, such as ``Momentum(lookback=100)``.
+        market: from a store or `Market.from_frames`.
+        start: first bar to trade, a date or time; earlier bars still feed the features. None: the first.
+        end: trade bars before the end of this day. None: the last.
+        account: see `Account`: cash, fill, size_at, costs, lot, max_leverage, leverage_check, preset.
+
+    Returns: a `Result` with metrics, equity, orders, trades, positions and costs.
+
+    Raises:
+        StrategyError: `weights` raised or returned something else than weights.
+        ShapeError: its weights do not fit the market.
+        InputError: an argument out of range, weights above `max_leverage`, or a market without the price `fill` needs.
+    """
+    settings = account_settings("kn.backtest", account)
+    strategy = check_strategy(strategy)
+    market = check_market(market)
+    first, stop = rows_between(market, start, end)
+    return simulate(
+        target_weights(strategy, market),
+        decision_rows(strategy, market),
+        market,
+        settings,
+        start=first,
+        stop=stop,
+        on_change=strategy.rebalance is None,
+        name=type(strategy).__name__,
+        params=strategy.params,
+    )
+
+
+def check_market(market: object) -> Market:
+    """Return `market` if it is one; else say what was given. Raises: InputError."""
+    if isinstance(market, Market):
+        return market
+    raise InputError(
+        f"`market` must be a kn.Market, but it is {shown(market)}, a {type(market).__name__}.\n"
+        "Make one: kn.Market.from_frames(close=frame), or store.market('bars')."
+    )
+
+
+def rows_between(market: Market, start: object, end: object) -> tuple[int, int]:
+    """Half-open rows of the bars from `start` to `end`, a day named as `end` included. Raises: InputError if empty."""
+    first = 0 if start is None else market.position(start)
+    stop = market.n_bars if end is None else _after(market, end)
+    if stop - first < 2:
+        raise InputError(
+            f"At least two bars are needed from start={start!s} to end={end!s}, but there are {max(stop - first, 0)}; "
+            f"the market has {market.index[0]} to {market.index[-1]}."
+        )
+    return first, stop
+
+
+def _after(market: Market, end: object) -> int:
+    import pandas as pd
+
+    at = market.position(end)  # says so if it is no time
+    moment = pd.Timestamp(end)  # type: ignore[arg-type]
+    if moment == moment.normalize():
+        return market.position(moment + pd.Timedelta(days=1))
+    return min(at + 1, market.n_bars) if at < market.n_bars and market.index[at] == moment else at

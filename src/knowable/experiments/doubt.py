@@ -1,0 +1,129 @@
+"""The doubt a run carries: how far its result may be luck, each as a figure, a sentence and a level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from knowable.errors import KnowableError
+from knowable.experiments.spec import RunSpec
+from knowable.report.page import Doubt, Level
+from knowable.runs.records import TrialRecord
+from knowable.validate.overfitting import Track, deflated_sharpe, pbo_from_moments
+from knowable.validate.trials import sharpes_from_moments
+
+__all__ = ["doubts", "study_moments"]
+
+
+def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, equity: pd.Series) -> tuple[Doubt, ...]:
+    """Gather what a reader must weigh before believing the run.
+
+    Args:
+        spec: what was asked. records: every trial, failed ones too. folds: a row a fold. equity: of the judged account.
+    """
+    return (
+        *([_decay(spec, folds)] if spec.kind == "walk_forward" else [_unseen(spec)]),
+        _deflated(spec, records, equity),
+        _overfitting(spec, records),
+    )
+
+
+def study_moments(records: Sequence[TrialRecord], study: str) -> np.ndarray:
+    """Block moments of a study's finished trials, (n_trials, n_blocks, 3)."""
+    rows = [np.frombuffer(r.outcome.moments, "<f8").reshape(-1, 3) for r in records if _counts(r, study)]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1, 3)
+
+
+def _counts(record: TrialRecord, study: str) -> bool:
+    return record.study == study and record.outcome.kind == "done" and record.outcome.moments is not None
+
+
+def _decay(spec: RunSpec, folds: pd.DataFrame) -> Doubt:
+    before, after = float(folds["in_sample"].mean()), float(folds["out_of_sample"].mean())
+    kept = after / before if before > 0 else math.nan
+    held = int((folds["out_of_sample"] > 0).sum())
+    level: Level = "good" if kept >= 0.6 else "caution" if kept >= 0.3 else "bad"
+    return Doubt(
+        name="In sample against out of sample",
+        value=kept,
+        shown=f"{before:.2f} became {after:.2f}",
+        sentence=(
+            f"Mean {spec.objective} of the chosen parameters over the folds, where they were chosen and on the bars "
+            f"that followed; {held} of {len(folds)} folds stayed above 0."
+        ),
+        level=level,
+    )
+
+
+def _unseen(spec: RunSpec) -> Doubt:
+    return Doubt(
+        name="Out of sample",
+        value=math.nan,
+        shown="none",
+        sentence=(
+            f"The equity shown is of the very bars on which {spec.n_trials} parameter sets were compared; "
+            "walk_forward judges on bars that search has not seen."
+        ),
+        level="bad",
+    )
+
+
+def _deflated(spec: RunSpec, records: Sequence[TrialRecord], equity: pd.Series) -> Doubt:
+    name, n_trials = "Deflated Sharpe ratio", len(records)
+    try:
+        spreads = []
+        for study in spec.spans():
+            moments = study_moments(records, study)
+            sharpes = sharpes_from_moments(moments) if len(moments) > 1 else np.empty(0)
+            sharpes = sharpes[np.isfinite(sharpes)]
+            if sharpes.size > 1:
+                spreads.append(float(sharpes.var(ddof=1)))
+        track = Track.from_returns(equity.pct_change().to_numpy()[1:])
+        value = deflated_sharpe(track, n_trials, float(np.mean(spreads)) if spreads else 0.0)
+    except KnowableError as error:
+        return _not_known(name, error)
+    level: Level = "good" if value >= 0.95 else "caution" if value >= 0.5 else "bad"
+    return Doubt(
+        name=name,
+        value=value,
+        shown=f"{value:.1%}",
+        sentence=(
+            f"Probability that the Sharpe ratio of this equity exceeds what luck alone gives the best of all "
+            f"{n_trials} trials, failed ones counted; below 95 % it is not beyond luck."
+        ),
+        level=level,
+    )
+
+
+def _overfitting(spec: RunSpec, records: Sequence[TrialRecord]) -> Doubt:
+    name = "Probability of overfitting"
+    found: list[float] = []
+    for study in spec.spans():
+        try:
+            found.append(float(pbo_from_moments(study_moments(records, study), constant="drop")))
+        except KnowableError as error:
+            if len(spec.folds) == 1:
+                return _not_known(name, error)
+    if not found:
+        return _not_known(name, KnowableError("no fold has two trials that vary."))
+    value = float(np.mean(found))
+    level: Level = "good" if value <= 0.2 else "caution" if value <= 0.5 else "bad"
+    where = f", the mean of {len(found)} folds (worst {max(found):.0%})" if len(found) > 1 else ""
+    return Doubt(
+        name=name,
+        value=value,
+        shown=f"{value:.0%}",
+        sentence=(
+            "Share of the ways to halve the past in which the best trial of one half lands in the lower half of the "
+            f"other{where}; pure noise gives 50%."
+        ),
+        level=level,
+    )
+
+
+def _not_known(name: str, error: KnowableError) -> Doubt:
+    first = str(error).splitlines()[0]
+    return Doubt(name=name, value=math.nan, shown="not known", sentence=f"It cannot be computed: {first}", level="bad")

@@ -1,0 +1,174 @@
+"""Scores many parameter sets of one strategy on one market, computing what they share once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.settings import Settings
+from knowable.backtest.simulate import score
+from knowable.backtest.weights import call_weights, decision_rows, weights_panel
+from knowable.data.market import Market
+from knowable.errors import KnowableError
+from knowable.features import Feature, Memo, NeedsValue, Program, symbol
+from knowable.metrics import METRICS
+from knowable.params import Choice
+from knowable.strategy import Strategy
+
+__all__ = ["TrialEngine", "TrialScore"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+
+_MEMO_BYTES = 96 << 20
+_BATCH_BYTES = 32 << 20
+_BATCH_TRIALS = 64
+_NOTHING = tuple(math.nan for _ in METRICS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialScore:
+    """What one parameter set came to.
+
+    Attributes:
+        figures: its metrics in the order of `METRICS`; NaN each when it failed.
+        moments: (n_blocks, 3) count, sum and sum of squares of its returns a block; None when it failed.
+        error: why it failed, else None.
+    """
+
+    figures: tuple[float, ...]
+    moments: Panel | None = None
+    error: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metric name -> value."""
+        return dict(zip(METRICS, self.figures, strict=True))
+
+
+class TrialEngine:
+    """Scores parameter sets; may be called from many threads at once.
+
+    A strategy whose `weights` builds an expression without looking at the values of its parameters is asked once, with
+    symbols for numbers, and the expression is evaluated for each set. Any other is asked for each set. Either way equal
+    subexpressions are evaluated once, and the result is the same.
+
+    Args:
+        strategy: the class.
+        market: what it runs on. A strategy that returns expressions may be given the whole of it, because an expression
+            cannot look ahead; any other sees the market cut at the end of the scored rows.
+        settings: the account.
+        memo_bytes: bound on remembered subexpressions.
+    """
+
+    def __init__(
+        self, strategy: type[Strategy], market: Market, settings: Settings, *, memo_bytes: int = _MEMO_BYTES
+    ) -> None:
+        self.strategy, self.market, self.settings = strategy, market, settings
+        self._memo = Memo(memo_bytes)
+        self._programs: dict[tuple[Any, ...], Program | None] = {}
+        self._rows: dict[Any, npt.NDArray[np.bool_]] = {}
+
+    @property
+    def batch_size(self) -> int:
+        """Parameter sets to score in one call so that their weights stay within a memory bound."""
+        return max(1, min(_BATCH_TRIALS, _BATCH_BYTES // (8 * self.market.n_bars * self.market.n_assets)))
+
+    def weights(self, params: Mapping[str, Any], stop: int | None = None) -> Panel:
+        """Target weights of one complete parameter set, (n_bars, n_assets).
+
+        Args:
+            params: a value for every parameter.
+            stop: rows the strategy may see when it returns no expression; all when None.
+        """
+        program = self._program(params)
+        if program is not None:
+            return program.evaluate(self.market, params, self._memo)
+        strategy = self.strategy(**params)
+        market = self.market if stop is None else self.market.until(stop)
+        returned = call_weights(strategy, market)
+        if isinstance(returned, Feature) and market is self.market:
+            returned = Program.of(returned).evaluate(market, {}, self._memo)
+        return weights_panel(returned, strategy, market)
+
+    def rows(self, strategy: Strategy) -> npt.NDArray[np.bool_]:
+        """Rows on which its rebalance rule lets it act."""
+        rule = strategy.rebalance
+        if rule not in self._rows:
+            self._rows[rule] = decision_rows(strategy, self.market)
+        return self._rows[rule]
+
+    def score(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
+        """Score complete parameter sets on the half-open rows `span`, in order. A failed one carries its error."""
+        scores: list[TrialScore] = []
+        for at in range(0, len(trials), self.batch_size):
+            scores += self._score_batch(trials[at : at + self.batch_size], span)
+        return scores
+
+    def _score_batch(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
+        first, stop = span
+        found: list[TrialScore | None] = [None] * len(trials)
+        by_rule: dict[Any, list[tuple[int, Panel]]] = {}
+        for number, params in enumerate(trials):
+            try:
+                panel = self.weights(params, stop)
+                by_rule.setdefault(self.strategy(**params).rebalance, []).append((number, panel))
+            except KnowableError as error:
+                found[number] = TrialScore(figures=_NOTHING, error=str(error))
+        for rule, members in by_rule.items():
+            scored = score(
+                [panel for _, panel in members],
+                self.rows(self.strategy(**trials[members[0][0]])),
+                self.market,
+                self.settings,
+                start=first,
+                stop=stop,
+                on_change=rule is None,
+            )
+            for k, (number, _) in enumerate(members):
+                error = scored.errors[k]
+                found[number] = TrialScore(
+                    figures=_NOTHING if error else tuple(scored.metrics[k].tolist()),
+                    moments=None if error else scored.moments[k],
+                    error=error,
+                )
+        return [entry for entry in found if entry is not None]
+
+    def _program(self, params: Mapping[str, Any]) -> Program | None:
+        """The one expression for all sets with these choices, or None where the strategy must be asked each time."""
+        choices = tuple(params[name] for name, p in self.strategy.parameters.items() if isinstance(p, Choice))
+        if choices not in self._programs:
+            self._programs[choices] = self._build(params)
+        return self._programs[choices]
+
+    def _build(self, params: Mapping[str, Any]) -> Program | None:
+        declared = self.strategy.parameters
+        values = {
+            name: params[name] if isinstance(param, Choice) else symbol(name, param) for name, param in declared.items()
+        }
+        try:
+            returned = self.strategy.holding(values).weights(self.market)
+        except (NeedsValue, Exception):  # noqa: BLE001 - asked with symbols; asked with values it says what is wrong
+            return None
+        if not isinstance(returned, Feature):
+            return None
+        program = Program.of(returned)
+        return program if all(self._agrees(program, point) for point in self._corners(params)) else None
+
+    def _agrees(self, program: Program, params: Mapping[str, Any]) -> bool:
+        """Whether asking with values gives the same expression: code may branch on a type where no symbol notices."""
+        try:
+            returned = self.strategy(**params).weights(self.market)
+        except Exception:  # noqa: BLE001 - the trial itself will tell it
+            return False
+        return isinstance(returned, Feature) and program.binds_to(returned, params)
+
+    def _corners(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        numeric = {name: p for name, p in self.strategy.parameters.items() if not isinstance(p, Choice)}
+        low = {name: param.low for name, param in numeric.items()}
+        high = {name: param.high for name, param in numeric.items()}
+        return [dict(params), {**params, **low}, {**params, **high}]

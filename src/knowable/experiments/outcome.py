@@ -1,0 +1,89 @@
+"""A run's result on disk: JSON and Parquet that any tool can read, written all or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from knowable.errors import RunError
+from knowable.experiments.run import Run
+from knowable.experiments.spec import RunSpec
+from knowable.report.page import Doubt
+
+__all__ = ["load_outcome", "save_outcome"]
+
+_TABLES = ("trials", "folds", "orders", "trades")
+
+
+def save_outcome(run: Run) -> Path:
+    """Write the result beside the run's journal and return its folder."""
+    target = run.folder / "outcome"
+    part = run.folder / f".outcome.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    part.mkdir()
+    try:
+        for name in _TABLES:
+            getattr(run, name).to_parquet(part / f"{name}.parquet")
+        pd.DataFrame({"equity": run.equity, "benchmark": run.benchmark}).to_parquet(part / "equity.parquet")
+        page = {
+            "best": run.best,
+            "metrics": _plain(run.metrics),
+            "benchmark_metrics": _plain(run.benchmark_metrics),
+            "doubts": [_plain(asdict(doubt)) for doubt in run.doubts],
+            "warnings": list(run.warnings),
+            "reason": run.reason,
+        }
+        (part / "outcome.json").write_text(json.dumps(page, indent=1), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def load_outcome(folder: Path, spec: RunSpec) -> Run:
+    """Read what `save_outcome` wrote. Raises: RunError if it is absent or damaged."""
+    source = folder / "outcome"
+    try:
+        page = json.loads((source / "outcome.json").read_text(encoding="utf-8"))
+        tables: dict[str, Any] = {name: pd.read_parquet(source / f"{name}.parquet") for name in _TABLES}
+        paths = pd.read_parquet(source / "equity.parquet")
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"The result of {folder.name} cannot be read: {error}\n"
+            f"Its trials are safe in the journal; kn.resume({str(folder)!r}) makes the result again."
+        ) from error
+    return Run(
+        name=folder.name,
+        folder=folder,
+        spec=spec,
+        best=page["best"],
+        equity=paths["equity"],
+        benchmark=paths["benchmark"],
+        metrics=_floats(page["metrics"]),
+        benchmark_metrics=_floats(page["benchmark_metrics"]),
+        doubts=tuple(Doubt(**{**d, "value": _float(d["value"])}) for d in page["doubts"]),
+        warnings=tuple(page["warnings"]),
+        reason=page["reason"],
+        **tables,
+    )
+
+
+def _plain(values: Any) -> dict[str, Any]:
+    """Mapping with NaN as None, which JSON has."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    return {name: _float(value) for name, value in values.items()}

@@ -1,0 +1,244 @@
+"""`optimize` and `walk_forward`: search for parameters, on one machine or many, so that nothing finished is lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+import pandas as pd
+
+from knowable.cluster import drive, progress_bar
+from knowable.data.market import Market
+from knowable.errors import InputError
+from knowable.experiments.account import Account, account_settings
+from knowable.experiments.backtest import check_market, rows_between
+from knowable.experiments.evaluator import Evaluator
+from knowable.experiments.outcome import save_outcome
+from knowable.experiments.run import Run
+from knowable.experiments.settle import settle
+from knowable.experiments.spec import RunSpec
+from knowable.runs import JOURNAL_NAME, Journal, Outcome, new_run
+from knowable.search import Optimizer, Space, Study
+from knowable.strategy import Strategy, check_strategy_class
+from knowable.validate.splits import Fold
+from knowable.validate.splits import walk_forward as walk_forward_folds
+
+__all__ = ["carry_out", "market_folder", "optimize", "walk_forward"]
+
+
+def optimize(
+    strategy: type[Strategy],
+    market: Market,
+    *,
+    objective: str = "sharpe",
+    direction: str | None = None,
+    trials: int = 200,
+    workers: int = 0,
+    seed: int = 0,
+    sampler: str = "auto",
+    start: object = None,
+    end: object = None,
+    benchmark: pd.Series | None = None,
+    runs_dir: str | Path = "runs",
+    cluster: Mapping[str, Any] | str | None = None,
+    progress: bool | None = None,
+    **account: Unpack[Account],
+) -> Run:
+    """Search for the parameters with the best metric on a stretch of the past.
+
+    The result is in sample: it says what would have been best, not what will be. `walk_forward` asks that.
+
+    Args:
+        strategy: the class.
+        market: as for `backtest`.
+        objective: metric to improve, such as ``"sharpe"`` or ``"calmar"``.
+        direction: ``"maximize"`` or ``"minimize"``; None for the usual one of that metric.
+        trials: parameter sets to try.
+        workers: Dask worker processes; 0 for this process. The result does not depend on it.
+        seed: same seed, same trials.
+        sampler: ``"auto"``, ``"gp"``, ``"parzen"``, ``"random"`` or ``"grid"``.
+        start: first bar traded, as for `backtest`.
+        end: last day traded, as for `backtest`.
+        benchmark: prices to compare with, by time; None for the assets in equal parts, held.
+        runs_dir: where runs are kept; each in a folder of its own.
+        cluster: another Dask cluster: an address, or ``{"class": ..., "kwargs": ...}``.
+        progress: show a progress bar with an ETA; None for when a person watches.
+        account: as for `backtest`.
+
+    Returns: a `Run`; it can be loaded again with `load_run`, and resumed with `resume` if it was interrupted.
+
+    Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
+    """
+    settings = account_settings("kn.optimize", account)
+    strategy, market = check_strategy_class(strategy), check_market(market)
+    first, stop = rows_between(market, start, end)
+    fold = Fold(number=0, train=(first, stop), test=(stop, stop))
+    spec = RunSpec.of(
+        "optimize",
+        strategy,
+        market,
+        settings,
+        objective=objective,
+        direction=direction,
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+        folds=(fold,),
+    )
+    return _begin(spec, strategy, market, runs_dir, benchmark, workers=workers, cluster=cluster, progress=progress)
+
+
+def walk_forward(
+    strategy: type[Strategy],
+    market: Market,
+    *,
+    train: str | int = "3y",
+    test: str | int = "1y",
+    anchored: bool = False,
+    purge: int = 0,
+    embargo: int = 0,
+    objective: str = "sharpe",
+    direction: str | None = None,
+    trials: int = 100,
+    workers: int = 0,
+    seed: int = 0,
+    sampler: str = "auto",
+    start: object = None,
+    end: object = None,
+    benchmark: pd.Series | None = None,
+    runs_dir: str | Path = "runs",
+    cluster: Mapping[str, Any] | str | None = None,
+    progress: bool | None = None,
+    **account: Unpack[Account],
+) -> Run:
+    """Choose parameters on the past, trade them on the stretch that follows, move on, and join those stretches.
+
+    Args:
+        strategy: the class.
+        market: as for `backtest`.
+        train: length of the past to choose on: ``"3y"``, ``"6mo"``, ``"250b"`` or a number of bars.
+        test: length of the stretch to trade, likewise.
+        anchored: let the past grow from the first bar instead of rolling.
+        purge: bars left out between past and test.
+        embargo: further bars left out there.
+        objective: as for `optimize`.
+        direction: as for `optimize`.
+        trials: parameter sets to try in each fold.
+        workers: as for `optimize`.
+        seed: as for `optimize`.
+        sampler: as for `optimize`.
+        start: first bar of the first past.
+        end: last day of the last test.
+        benchmark: as for `optimize`.
+        runs_dir: as for `optimize`.
+        cluster: as for `optimize`.
+        progress: as for `optimize`.
+        account: as for `backtest`.
+
+    Returns: a `Run` whose `equity` is out of sample: one account that changes its parameters from fold to fold.
+
+    Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
+    """
+    settings = account_settings("kn.walk_forward", account)
+    strategy, market = check_strategy_class(strategy), check_market(market)
+    first, stop = rows_between(market, start, end)
+    cut = walk_forward_folds(market.index[first:stop], train, test, purge, embargo, anchored)
+    folds = tuple(Fold(number=f.number, train=_shift(f.train, first), test=_shift(f.test, first)) for f in cut)
+    spec = RunSpec.of(
+        "walk_forward",
+        strategy,
+        market,
+        settings,
+        objective=objective,
+        direction=direction,
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+        folds=folds,
+    )
+    return _begin(spec, strategy, market, runs_dir, benchmark, workers=workers, cluster=cluster, progress=progress)
+
+
+def carry_out(
+    spec: RunSpec,
+    strategy: type[Strategy],
+    market: Market,
+    folder: Path,
+    benchmark: pd.Series | None,
+    *,
+    workers: int,
+    cluster: Mapping[str, Any] | str | None,
+    progress: bool | None,
+) -> Run:
+    """Run what is missing of a run whose folder and journal exist, and settle it."""
+    evaluator = Evaluator(strategy, market_folder(folder, spec), spec.account(), spec.spans(), market=market)
+    studies = {name: _study(spec, strategy, name) for name in spec.spans()}
+    with Journal.open(folder / JOURNAL_NAME) as journal, progress_bar(progress) as show:
+        journal.plan(spec.n_trials * len(studies))
+        drive(
+            studies,
+            evaluate=evaluator,
+            key=spec.key,
+            value=_value(spec.objective),
+            journal=journal,
+            workers=workers,
+            progress=show,
+            cluster=cluster,
+        )
+        reasons = {study.reason for study in studies.values() if study.reason is not None}
+        reason = " ".join(sorted(r.value for r in reasons))
+        run = settle(spec, strategy, market, journal.trials(), folder=folder, reason=reason, benchmark=benchmark)
+        save_outcome(run)
+        journal.finish(reason)
+    return run
+
+
+def market_folder(folder: Path, spec: RunSpec) -> Path:
+    """Where a run's market is kept: beside the runs, once for all that use it."""
+    return folder.parent / "markets" / spec.market["fingerprint"][:32]
+
+
+def _begin(
+    spec: RunSpec,
+    strategy: type[Strategy],
+    market: Market,
+    runs_dir: str | Path,
+    benchmark: pd.Series | None,
+    *,
+    workers: int,
+    cluster: Mapping[str, Any] | str | None,
+    progress: bool | None,
+) -> Run:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+        raise InputError(f"`workers` must be a whole number >= 0, but workers={workers!r}; 0 is this process.")
+    for study in spec.spans():
+        _study(spec, strategy, study)  # a wrong sampler or space is said before a folder is made
+    folder = new_run(runs_dir, f"{spec.strategy}-{spec.kind.replace('_', '-')}")
+    market.save(market_folder(folder, spec))
+    if benchmark is not None:
+        benchmark.rename("benchmark").to_frame().to_parquet(folder / "benchmark.parquet")
+    Journal.create(folder / JOURNAL_NAME, spec.header()).close()
+    return carry_out(spec, strategy, market, folder, benchmark, workers=workers, cluster=cluster, progress=progress)
+
+
+def _study(spec: RunSpec, strategy: type[Strategy], name: str) -> Study:
+    """A study whose every step follows from the spec: the number of workers is not in it."""
+    seed = int.from_bytes(hashlib.sha256(f"{spec.seed}/{name}".encode()).digest()[:6], "big")
+    optimizer = Optimizer(
+        Space(strategy.parameters),
+        seed=seed,
+        direction=spec.direction,
+        sampler=spec.sampler,  # type: ignore[arg-type]
+    )
+    # One study alone asks a group ahead so that workers never wait; several fill each other's pauses.
+    return Study(optimizer, n_trials=spec.n_trials, lag=1 if len(spec.folds) == 1 else 0)
+
+
+def _value(objective: str) -> Callable[[Outcome], float | None]:
+    return lambda outcome: outcome.metrics.get(objective)
+
+
+def _shift(rows: tuple[int, int], by: int) -> tuple[int, int]:
+    return rows[0] + by, rows[1] + by

@@ -1,0 +1,144 @@
+"""`sweep`: many parameter sets in this process, a row each; metrics come back, not a thousand equity curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Unpack
+
+import pandas as pd
+
+from knowable.data.market import Market
+from knowable.errors import InputError, ParameterError, shown, unknown_name
+from knowable.experiments.account import Account, account_settings
+from knowable.experiments.backtest import check_market, rows_between
+from knowable.experiments.engine import TrialEngine, TrialScore
+from knowable.metrics import METRICS
+from knowable.strategy import Strategy, check_strategy_class
+
+__all__ = ["sweep"]
+
+
+def sweep(
+    strategy: type[Strategy],
+    market: Market,
+    *,
+    grid: Mapping[str, Iterable[Any]] | None = None,
+    trials: Iterable[Mapping[str, Any]] | None = None,
+    start: object = None,
+    end: object = None,
+    threads: int | None = None,
+    max_trials: int = 1_000_000,
+    progress: bool | None = None,
+    **account: Unpack[Account],
+) -> pd.DataFrame:
+    """Backtest every parameter set of a grid or a list.
+
+    What parameter sets have in common is computed once. A trial whose strategy raises has its `error`, and the rest
+    go on.
+
+    Args:
+        strategy: the class.
+        market: as for `backtest`.
+        grid: parameter -> values; every combination is tried. The others keep their defaults.
+        trials: instead of a grid, the parameter sets themselves.
+        start: as for `backtest`.
+        end: as for `backtest`.
+        threads: how many run at once; None for all cores. The result does not depend on it.
+        max_trials: refuse larger grids than this; raise it to say that you mean it.
+        progress: show a progress bar with an ETA; None for when it takes long and a person watches.
+        account: as for `backtest`.
+
+    Returns: DataFrame, a row a trial in the order given: its parameters, its metrics, and `error` (text or None).
+
+    Raises: InputError, ParameterError, UnknownNameError before any work is done.
+    """
+    settings = account_settings("kn.sweep", account)
+    strategy = check_strategy_class(strategy)
+    market = check_market(market)
+    span = rows_between(market, start, end)
+    wanted = _parameter_sets(strategy, grid, trials, max_trials)
+    engine = TrialEngine(strategy, market, settings)
+    scores = _score_all(engine, wanted, span, threads or os.cpu_count() or 1, progress)
+    return _table(strategy, wanted, scores)
+
+
+def _parameter_sets(
+    strategy: type[Strategy],
+    grid: Mapping[str, Iterable[Any]] | None,
+    trials: Iterable[Mapping[str, Any]] | None,
+    max_trials: int,
+) -> list[dict[str, Any]]:
+    if (grid is None) == (trials is None):
+        raise InputError("Give either `grid` or `trials`, such as grid={'lookback': range(20, 253)}.")
+    if grid is not None:
+        chosen = _grid_trials(strategy, grid, max_trials)
+    else:
+        chosen = list(trials or ())
+        for number, params in enumerate(chosen):
+            if not isinstance(params, Mapping):
+                raise InputError(
+                    f"Each of `trials` is a mapping name -> value, but number {number} is {shown(params)}."
+                )
+    if not chosen:
+        raise InputError("There are no parameter sets to try: `grid` or `trials` is empty.")
+    declared = strategy.parameters
+    usual = {name: param.default for name, param in declared.items()}
+    owner = strategy.__name__
+    complete = []
+    for params in chosen:
+        for name in params:
+            if name not in declared:
+                raise unknown_name("parameter", name, declared, where=owner)
+        complete.append({**usual, **{name: declared[name].check(value, name, owner) for name, value in params.items()}})
+    return complete
+
+
+def _grid_trials(
+    strategy: type[Strategy], grid: Mapping[str, Iterable[Any]], max_trials: int
+) -> list[Mapping[str, Any]]:
+    axes: dict[str, Sequence[Any]] = {}
+    for name, values in grid.items():
+        if name not in strategy.parameters:
+            raise unknown_name("parameter", name, strategy.parameters, where=strategy.__name__)
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ParameterError(f"grid[{name!r}] must be a list of values, but it is {shown(values)}.")
+        axes[name] = values if isinstance(values, range) else list(values)
+    size = math.prod(len(values) for values in axes.values())
+    if size > max_trials:
+        shape = " x ".join(f"{len(values):,} {name}" for name, values in axes.items())
+        raise InputError(
+            f"The grid has {size:,} parameter sets ({shape}), more than max_trials={max_trials:,}.\n"
+            f"Thin it, search it with kn.optimize, or say max_trials={size} if you mean it."
+        )
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def _score_all(
+    engine: TrialEngine, wanted: Sequence[dict[str, Any]], span: tuple[int, int], threads: int, progress: bool | None
+) -> list[TrialScore]:
+    from tqdm.auto import tqdm
+
+    size = max(1, min(engine.batch_size, math.ceil(len(wanted) / threads)))
+    batches = [wanted[at : at + size] for at in range(0, len(wanted), size)]
+    scores: list[TrialScore] = []
+    with (
+        tqdm(total=len(wanted), unit="trial", delay=2, disable=None if progress is None else not progress) as bar,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for done in pool.map(lambda batch: engine.score(batch, span), batches):
+            scores += done
+            bar.update(len(done))
+    return scores
+
+
+def _table(strategy: type[Strategy], wanted: list[dict[str, Any]], scores: list[TrialScore]) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {name: [params[name] for params in wanted] for name in strategy.parameters}
+    for at, name in enumerate(METRICS):
+        columns[name] = [score.figures[at] for score in scores]
+    columns["error"] = [score.error for score in scores]
+    table = pd.DataFrame({name: values for name, values in columns.items() if name != "error"})
+    return table.assign(error=pd.Series(columns["error"], dtype=object))
