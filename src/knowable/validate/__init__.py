@@ -1,5 +1,6 @@
 """Whether to believe a result: splits, overfitting statistics, the search for look-ahead."""
 
+from knowable.validate.leaks import Finding, LeakReport, check
 from knowable.validate.overfitting import (
     Pbo,
     Track,
@@ -20,10 +21,13 @@ from knowable.validate.trials import (
 
 __all__ = [
     "CpcvSplit",
+    "Finding",
     "Fold",
+    "LeakReport",
     "Pbo",
     "Track",
     "block_moments",
+    "check",
     "cpcv",
     "cpcv_paths",
     "deflated_sharpe",
