@@ -6,6 +6,7 @@ the disk. A trial is named by its key, the first outcome of a key stays, and a d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -146,6 +147,7 @@ class Journal:
         with self._lock, in_our_words(self.path, "locked"):
             if self._epoch is not None:
                 return self._epoch
+            self._connection.execute("PRAGMA journal_mode=WAL")
             with transaction(self._connection):
                 self._epoch = lease.take(self._connection, lease.me(self._clock()), self.path or Path("memory/-"))
             self._keys = self._asked = None  # another driver may have written since
@@ -165,6 +167,8 @@ class Journal:
                     "UPDATE sessions SET released = 1, heartbeat = ? WHERE epoch = ?", (self._clock(), self._epoch)
                 )
                 self._epoch = None
+                with contextlib.suppress(sqlite3.Error):  # a reader may hold it; then the log stays beside the file
+                    self._connection.execute("PRAGMA journal_mode=DELETE")
 
     @property
     def holder(self) -> lease.Holder | None:

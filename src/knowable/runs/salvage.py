@@ -27,11 +27,14 @@ def salvage(path: str | Path, target: str | Path) -> int:
     if not path.is_file():
         raise RunError(f"There is no journal at '{path}'. Name the journal file of a run.")
     n_trials = 0
-    with in_our_words(path, "salvaged"), Journal(connect(path), path) as old:
-        with Journal.create(target, old.header) as new:
-            for group in _whole(old):
-                new.record_many(group)
-                n_trials += len(group)
+    with (
+        in_our_words(path, "salvaged"),
+        Journal(connect(path), path) as old,
+        Journal.create(target, old.header) as new,
+    ):
+        for group in _whole(old):
+            new.record_many(group)
+            n_trials += len(group)
     return n_trials
 
 

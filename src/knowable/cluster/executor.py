@@ -1,0 +1,213 @@
+"""The executor on Dask: submits batches, receives results, and tells deaths from answers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import cloudpickle
+from distributed.scheduler import KilledWorker
+
+from knowable.cluster.base import Died, Done, Event
+from knowable.cluster.dispatch import Batch
+from knowable.cluster.local import connect
+from knowable.cluster.marks import cause_of_death, read_mark
+from knowable.cluster.plugin import EvaluatePlugin, Order, run_on_worker
+from knowable.cluster.task import Evaluate
+from knowable.errors import InputError, RunError
+
+__all__ = ["DaskExecutor"]
+
+BATCHES_A_THREAD = 2
+MAX_EVALUATE_BYTES = 32 * 2**20
+NO_WORKERS_SECONDS = 120.0
+_PRELOAD = ("distributed", "numpy", "numba", "pandas", "knowable.cluster.plugin")
+
+
+class DaskExecutor:
+    """Batches as Dask tasks. Dask is told to retry nothing; a lost batch becomes a `Died` event.
+
+    Args:
+        evaluate: sent to each worker once.
+        workers: processes to start, unless `cluster` says otherwise.
+        cluster: see `connect`.
+        time_limit: seconds one trial may take, or None.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        *,
+        workers: int,
+        cluster: str | Mapping[str, Any] | None,
+        time_limit: float | None,
+    ) -> None:
+        began = time.perf_counter()
+        pickled = _pickled(evaluate)
+        self._digest = hashlib.blake2b(pickled, digest_size=16).hexdigest()
+        self._time_limit = time_limit
+        self._arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._futures: dict[int, Any] = {}
+        self._stack = contextlib.ExitStack()
+        home = getattr(evaluate, "__module__", None) or ""
+        preload = (*_PRELOAD, home) if home.startswith("knowable.") else _PRELOAD
+        try:
+            self._client, self._exits, self._marks = self._stack.enter_context(connect(cluster, workers, preload))
+            self._plugin = EvaluatePlugin(self._digest, pickled, self._marks)
+            self._client.register_plugin(self._plugin, name=self._plugin.name)
+            if cluster is not None:
+                _check_versions(self._client)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._threads = 0
+        self._counted = 0.0
+        self._alone_since: float | None = None
+        self.startup_seconds = time.perf_counter() - began
+
+    @property
+    def threads(self) -> int:
+        """Threads of all workers there are now."""
+        now = time.monotonic()
+        if now - self._counted > 2.0 or not self._threads:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._threads = sum(self._client.nthreads().values())
+            self._counted = now
+        return self._threads
+
+    @property
+    def window(self) -> int:
+        """Two batches a thread: one runs while the next is on its way."""
+        return BATCHES_A_THREAD * max(self.threads, 1)
+
+    def submit(self, batch: Batch) -> None:
+        """Send one batch."""
+        order = Order(self._digest, batch.batch_id, batch.segments, batch.careful, self._time_limit, time.time())
+        future = self._client.submit(
+            run_on_worker,
+            order,
+            key=f"trials-{self._digest[:8]}-{batch.batch_id}",
+            pure=False,
+            retries=0,
+        )
+        self._futures[batch.batch_id] = future
+        batch_id, arrived = batch.batch_id, self._arrived
+        future.add_done_callback(lambda done: arrived.put((batch_id, done)))
+
+    def wait(self, timeout: float) -> list[Event]:
+        """Everything that arrived; each future is let go on receipt, or Dask would rerun it when a worker dies."""
+        arrived = []
+        with contextlib.suppress(queue.Empty):
+            arrived.append(self._arrived.get(timeout=timeout))
+            while True:
+                arrived.append(self._arrived.get_nowait())
+        if not arrived:
+            self._check_alive()
+        events: list[Event] = []
+        for batch_id, future in arrived:
+            events.append(self._event(batch_id, future))
+            future.release()
+            self._futures.pop(batch_id, None)
+        return events
+
+    def _event(self, batch_id: int, future: Any) -> Event:
+        if future.status == "finished":
+            try:
+                return Done(batch_id=batch_id, result=future.result(timeout=60))
+            except (KilledWorker, TimeoutError, OSError):
+                return self._death(batch_id)
+        if future.status == "cancelled":
+            self._check_alive()
+            return Died(batch_id=batch_id, started=False, position=None, cause="the scheduler dropped it")
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            return self._death(batch_id)
+        return Died(
+            batch_id=batch_id,
+            started=None,
+            position=None,
+            cause=f"the worker failed: {type(error).__name__}: {error}",
+        )
+
+    def _death(self, batch_id: int) -> Died:
+        if self._marks is None:
+            cause, _ = cause_of_death(None, -1, None, self._time_limit)
+            return Died(batch_id=batch_id, started=None, position=None, cause=cause)
+        mark = read_mark(self._marks, batch_id)
+        if mark is None:
+            return Died(batch_id=batch_id, started=False, position=None, cause="")
+        deadline = time.monotonic() + 2.0
+        while mark.pid not in self._exits and time.monotonic() < deadline:
+            time.sleep(0.005)  # the closed connection is seen before the nanny has the exit code
+        cause, final = cause_of_death(self._marks, mark.pid, self._exits.get(mark.pid), self._time_limit)
+        return Died(batch_id=batch_id, started=True, position=mark.position, cause=cause, final=final)
+
+    def _check_alive(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            raise RunError(
+                "The Dask scheduler went away. All trials that came back are in the journal; resume the run."
+            )
+        if self.threads or not self._futures:
+            self._alone_since = None
+            return
+        now = time.monotonic()
+        self._alone_since = now if self._alone_since is None else self._alone_since
+        if now - self._alone_since > NO_WORKERS_SECONDS:
+            raise RunError(
+                f"The cluster has had no worker for {NO_WORKERS_SECONDS:.0f} s. All trials that came back are in the "
+                "journal; see why its workers do not start, then resume the run."
+            )
+
+    def close(self) -> None:
+        """Drop the queue, take `evaluate` off the workers, end what was started here."""
+        with contextlib.suppress(Exception):
+            for future in self._futures.values():
+                future.release()
+            self._futures.clear()
+        if self._marks is None:
+            with contextlib.suppress(Exception):
+                self._client.unregister_worker_plugin(name=self._plugin.name)
+        self._stack.close()
+
+
+def _pickled(evaluate: Evaluate) -> bytes:
+    try:
+        pickled = cloudpickle.dumps(evaluate)
+    except Exception as error:
+        raise InputError(
+            f"`evaluate` cannot be sent to a worker: {type(error).__name__}: {error}.\nKeep open files, locks and "
+            "connections out of the strategy; make them inside."
+        ) from error
+    if len(pickled) > MAX_EVALUATE_BYTES:
+        raise InputError(
+            f"`evaluate` takes {len(pickled) / 2**20:.0f} MB to send to each worker; at most "
+            f"{MAX_EVALUATE_BYTES / 2**20:.0f} MB are sent.\nHold data by the folder they are mapped from "
+            "(Market.save, Market.load) instead of inside the strategy."
+        )
+    return bytes(pickled)
+
+
+def _check_versions(client: Any) -> None:
+    """Refuse workers that would compute something else: other Python, numpy, numba or knowable."""
+    mine = _versions()
+    for address, theirs in client.run(_versions).items():
+        if theirs != mine:
+            differ = [
+                f"{name} {theirs.get(name)} there, {mine[name]} here" for name in mine if theirs.get(name) != mine[name]
+            ]
+            raise RunError(
+                f"The worker at {address} has another environment: {'; '.join(differ)}.\n"
+                "Install the same versions there, so that results do not depend on the worker."
+            )
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata
+    import platform
+
+    names = ("knowable", "numpy", "numba", "pandas", "cloudpickle")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
