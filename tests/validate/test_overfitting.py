@@ -367,3 +367,20 @@ def test_deflated_sharpe_of_the_best_of_many_noise_trials_is_seldom_significant(
         assert psr(best) > 0.8  # undeflated, the winner of noise always looks good
         hits += deflated_sharpe(best, 50, float(sharpes.var(ddof=1))) > 0.95
     assert hits / 300 < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likeness", [0.5, 0.9, 0.99])
+def test_effective_and_full_number_of_trials_bracket_the_maximum_of_a_smooth_family(likeness) -> None:
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(60):
+        z = rng.normal(size=(400, 150))
+        for j in range(1, 150):  # neighbours on a grid of parameters resemble each other
+            z[:, j] = likeness * z[:, j - 1] + math.sqrt(1 - likeness**2) * z[:, j]
+        sharpes = z.mean(axis=0) / z.std(axis=0, ddof=1)
+        variance = float(sharpes.var(ddof=1))
+        low = expected_max_sharpe(effective_trials(z), variance)
+        found.append((low, sharpes.max() - sharpes.mean(), expected_max_sharpe(150, variance)))
+    low, height, high = np.mean(found, axis=0)
+    assert low < height < high

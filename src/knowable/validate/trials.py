@@ -151,6 +151,9 @@ def effective_trials(returns: Any, *, n_bars: int | None = None) -> float:
     uses. Of the covariance C of what is left, ``1 + (tr C)^2 / tr(C^2)`` counts the directions in which trials differ:
     k clusters of copies give k, independent trials give their number. Both traces are corrected for the bars seen.
 
+    Show it beside the number of trials, never instead: on smooth families of trials the expected maximum lies between
+    those that the effective and the full number give.
+
     Args:
         returns: (n_bars, n_trials), as for `pbo`. Trials that do not vary are left out.
         n_bars: see `check_returns`.
