@@ -15,7 +15,7 @@ from knowable.backtest.simulate import score
 from knowable.backtest.weights import call_weights, decision_rows, weights_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError
-from knowable.features import Feature, Memo, NeedsValue, Program, symbol
+from knowable.features import Feature, Memo, NeedsValue, Program, asked, bind, symbol
 from knowable.metrics import METRICS
 from knowable.params import Choice
 from knowable.strategy import Strategy
@@ -146,15 +146,13 @@ class TrialEngine:
         return self._programs[choices]
 
     def _build(self, params: Mapping[str, Any]) -> Program | None:
-        declared = self.strategy.parameters
-        values = {
-            name: params[name] if isinstance(param, Choice) else symbol(name, param) for name, param in declared.items()
-        }
+        numeric = [name for name, param in self.strategy.parameters.items() if not isinstance(param, Choice)]
+        symbols = {name: symbol(name, self.strategy.parameters[name]) for name in numeric}
         try:
-            returned = self.strategy.holding(values).weights(self.market)
-        except (NeedsValue, Exception):  # noqa: BLE001 - asked with symbols; asked with values it says what is wrong
+            returned = self.strategy.holding({**params, **symbols}).weights(self.market)
+        except (NeedsValue, Exception):  # noqa: BLE001 - asked with values, it will say what is wrong
             return None
-        if not isinstance(returned, Feature):
+        if not isinstance(returned, Feature) or any(asked(each) for each in symbols.values()):
             return None
         program = Program.of(returned)
         return program if all(self._agrees(program, point) for point in self._corners(params)) else None
@@ -165,7 +163,7 @@ class TrialEngine:
             returned = self.strategy(**params).weights(self.market)
         except Exception:  # noqa: BLE001 - the trial itself will tell it
             return False
-        return isinstance(returned, Feature) and program.binds_to(returned, params)
+        return isinstance(returned, Feature) and bind(program.node, params) is returned.node
 
     def _corners(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         numeric = {name: p for name, p in self.strategy.parameters.items() if not isinstance(p, Choice)}

@@ -102,7 +102,7 @@ class Run:
             "Market": f"{market['n_bars']} bars x {market['n_assets']} assets, hash {market['fingerprint'][:16]}",
             "Strategy code": f"{code['qualname']}, hash {code['fingerprint'][:16]}",
             "Account": ", ".join(f"{name}={value}" for name, value in self.spec.settings.items()),
-            "Search": f"{self.spec.direction} {self.spec.objective}, {self.spec.sampler} sampler, seed {self.spec.seed}",
+            "Search": f"{self.spec.direction} {self.spec.objective}, {self.spec.sampler}, seed {self.spec.seed}",
             "Versions": ", ".join(f"{name} {release}" for name, release in self.spec.versions.items()),
             "Ended": self.reason,
         }

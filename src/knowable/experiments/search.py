@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
-from knowable.cluster import drive, progress_bar
+from knowable.cluster import ProgressBar, drive
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.experiments.account import Account, account_settings
@@ -175,8 +175,7 @@ def carry_out(
     """Run what is missing of a run whose folder and journal exist, and settle it."""
     evaluator = Evaluator(strategy, market_folder(folder, spec), spec.account(), spec.spans(), market=market)
     studies = {name: _study(spec, strategy, name) for name in spec.spans()}
-    with Journal.open(folder / JOURNAL_NAME) as journal, progress_bar(progress) as show:
-        journal.plan(spec.n_trials * len(studies))
+    with Journal.open(folder / JOURNAL_NAME) as journal, ProgressBar(spec.strategy, shown=progress) as show:
         drive(
             studies,
             evaluate=evaluator,
