@@ -1,0 +1,208 @@
+"""From datasets to a `Market`: bars as they were known at each decision, facts beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable import calendars
+from knowable.calendars import Nanos
+from knowable.data.facts import Facts, Panel
+from knowable.data.market import Market
+from knowable.data.schema import Schema, lag_ns
+from knowable.errors import DataError, InputError, shown, unknown_name
+
+__all__ = ["Loaded", "assemble", "decision_times"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A dataset version in memory."""
+
+    name: str
+    schema: Schema
+    facts: Facts
+    pin: Mapping[str, str]
+
+
+def assemble(
+    bars: Loaded,
+    also: Sequence[Loaded],
+    *,
+    first: int | None,
+    last: int | None,
+    decide: str,
+    entities: Sequence[str] | None,
+) -> Market:
+    """Build the market of one dataset of bars; `Store.market` says what the arguments mean.
+
+    Raises: DataError if there are no bars, most were not known by their decision time, or facts concern no asset.
+    """
+    if bars.schema.kind != "bars":
+        raise InputError(
+            f"A market needs a dataset of bars, but {bars.name!r} holds {bars.schema.kind}; put it in also=[]."
+        )
+    names = _assets(bars, entities)
+    inside = _inside(bars.facts, names, first, last)
+    if not inside.any():
+        raise DataError(
+            f"Dataset {bars.name!r} has no bars in that span (start, end); it has {bars.facts.n_facts:,} rows"
+            + (
+                f" from {_day(bars.facts.event.min())} to {_day(bars.facts.event.max())}."
+                if bars.facts.n_facts
+                else "."
+            )
+        )
+    if entities is None:
+        present = np.unique(bars.facts.owner[bars.facts.period[inside]])
+        names = tuple(bars.facts.entities[k] for k in present)
+    times = np.unique(bars.facts.event[inside])
+    decision = decision_times(times, decide, bars.schema.calendar)
+    panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.fields), times, decision, names)
+    supplied = [name for name in panels if name == "close" or not np.isnan(final[name]).all()]
+    notes = _missing(bars, seen, last_seen, inside, decide)
+    unrevised = bool(np.array_equal(seen, last_seen))
+    panels = {name: panels[name] for name in supplied}
+    final = panels if unrevised else {name: final[name] for name in supplied}
+    beside = _beside(also, panels, decision, names)
+    moment = pd.Timestamp(int(decision[-1]), tz="UTC").isoformat()
+    return Market.build(
+        times=times,
+        decision_times=decision,
+        assets=names,
+        panels={**panels, **beside},
+        final=None if unrevised else {**final, **beside},
+        calendar=bars.schema.calendar,
+        pins=tuple({**item.pin, "as_of": moment} for item in (bars, *also)),
+        notes=notes,
+    )
+
+
+def decision_times(times: Nanos, decide: str, clock: str | None) -> Nanos:
+    """When the decision on each bar is made.
+
+    Args:
+        times: (n_bars,) int64 ns UTC bar ends.
+        decide: ``"bar_end"``, ``"before_next_open"`` (the last nanosecond before the next session opens), or a lag
+            after the bar's end such as ``"16h"``.
+        clock: calendar name.
+
+    Raises: InputError if the rule does not exist, or the decision would come after the next bar has begun.
+    """
+    if decide == "bar_end":
+        return times
+    opens = _next_opens(times, clock)
+    if decide == "before_next_open":
+        if opens is None:
+            raise InputError(
+                f"decide='before_next_open' needs one bar a session of an exchange calendar, but calendar={clock!r}"
+                " has no opening after each bar.\nUse decide='bar_end', or a lag such as decide='16h'."
+            )
+        return opens - 1
+    try:
+        lag = lag_ns(decide)
+    except InputError:
+        raise unknown_name(
+            "rule", decide, ["bar_end", "before_next_open"], where="decide; a lag such as '16h' also serves"
+        ) from None
+    limit = opens if opens is not None else np.append(times[1:], np.iinfo(np.int64).max)
+    decided: Nanos = times + lag
+    late = decided >= limit
+    if late.any():
+        at = int(np.argmax(late))
+        raise InputError(
+            f"decide={decide!r} puts the decision on the bar of {_moment(times[at])} at {_moment(decided[at])}, when "
+            f"the next bar has begun ({_moment(limit[at])}). Use a shorter lag or decide='before_next_open'."
+        )
+    return decided
+
+
+def _next_opens(times: Nanos, clock: str | None) -> Nanos | None:
+    """The opening after each bar's session, where each bar is a session of an exchange; else None."""
+    if clock in (None, "24/7") or len(times) == 0:
+        return None
+    exchange = calendars.calendar(str(clock))
+    days = exchange.session_dates(times)
+    if (np.diff(days.astype(np.int64)) <= 0).any():
+        return None
+    sessions = exchange.sessions(days[0], days[-1] + 31)
+    following = sessions[np.searchsorted(sessions, days, side="right")]
+    return exchange.opens(following)
+
+
+def _assets(bars: Loaded, entities: Sequence[str] | None) -> tuple[str, ...]:
+    if entities is None:
+        return bars.facts.entities
+    names = tuple(entities)
+    for name in names:
+        if name not in bars.facts.entities:
+            raise unknown_name("entity", name, bars.facts.entities, where=f"dataset {bars.name!r}")
+    return names
+
+
+def _inside(facts: Facts, names: tuple[str, ...], first: int | None, last: int | None) -> npt.NDArray[np.bool_]:
+    inside = (facts.columns_of(names) >= 0)[facts.owner[facts.period]] & ~facts.retracts
+    if first is not None:
+        inside &= facts.event >= first
+    if last is not None:
+        inside &= facts.event <= last
+    return inside
+
+
+def _missing(
+    bars: Loaded,
+    seen: npt.NDArray[np.int32],
+    final: npt.NDArray[np.int32],
+    inside: npt.NDArray[np.bool_],
+    decide: str,
+) -> tuple[str, ...]:
+    """Say how many bars were not known in time.
+
+    Raises: DataError if most were not.
+    """
+    n_bars = int((final >= 0).sum())
+    n_late = int(((final >= 0) & (seen < 0)).sum())
+    if n_late == 0:
+        return ()
+    _, earliest = np.unique(bars.facts.period[inside], return_index=True)  # in sweep order the first is the earliest
+    lags = (bars.facts.known[inside] - bars.facts.event[inside])[earliest]
+    lag = pd.Timedelta(int(np.median(lags)), unit="ns").round("1min")
+    if 2 * n_late > n_bars:
+        raise DataError(
+            f"{n_late:,} of {n_bars:,} bars of {bars.name!r} were not known when their decision was made "
+            f"(decide={decide!r}); half of them became known {lag} or more after their bar's end.\n"
+            "Decide later: decide='before_next_open', or a lag such as decide='17h'."
+        )
+    note = f"{n_late:,} of {n_bars:,} bars of {bars.name} were not known by their decision time (decide={decide!r})"
+    return (f"{note} and are missing in the panels.",)
+
+
+def _beside(
+    also: Sequence[Loaded], taken: Mapping[str, Panel], decision: Nanos, names: tuple[str, ...]
+) -> dict[str, Panel]:
+    panels: dict[str, Panel] = {}
+    for item in also:
+        if item.schema.kind != "facts":
+            raise InputError(f"`also` takes datasets of facts, but {item.name!r} holds {item.schema.kind}.")
+        if not set(names) & set(item.facts.entities):
+            raise DataError(
+                f"Facts of {item.name!r} concern none of the {len(names)} assets (they concern "
+                f"{shown(list(item.facts.entities), 120)}).\nRead them apart: store.panel({item.name!r}, field, "
+                "clock=market.decision_times, entities=[...])."
+            )
+        for field in item.schema.fields:
+            name = f"{item.name}_{field}" if field in taken or field in panels else field
+            panels[name] = item.facts.panel(field, decision, names)
+    return panels
+
+
+def _day(ns: np.integer) -> str:
+    return f"{pd.Timestamp(int(ns)):%Y-%m-%d}"
+
+
+def _moment(ns: np.integer) -> str:
+    return f"{pd.Timestamp(int(ns)):%Y-%m-%d %H:%M}Z"

@@ -1,0 +1,243 @@
+"""Times in: text, dates and timestamps of any unit become int64 nanoseconds UTC, or are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from knowable.calendars import Calendar, Nanos
+from knowable.errors import DataError, InputError, shown
+
+__all__ = ["NO_TIME", "TimeColumn", "instant", "instants", "parse_times", "span_bound"]
+
+NO_TIME = np.iinfo(np.int64).min
+DAY_NS = 86_400_000_000_000
+_FULL = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$|^\d{8}$"
+_ZONED = r"\d{2}:\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeColumn:
+    """A parsed column of times.
+
+    Attributes:
+        ns: (n_rows,) int64 ns UTC, NO_TIME where there is none.
+        missing: (n_rows,) the cell is null.
+        unreadable: (n_rows,) the cell is no time.
+        no_session: (n_rows,) the cell is a date that is no session of the calendar.
+        dates: whether the column held dates without a time of day.
+    """
+
+    ns: Nanos
+    missing: Mask
+    unreadable: Mask
+    no_session: Mask
+    dates: bool
+
+
+def parse_times(
+    column: pa.ChunkedArray, *, name: str, tz: str | None, sessions: Calendar | None, ends_of_days: bool, where: str
+) -> TimeColumn:
+    """Parse one column.
+
+    Args:
+        column: text, dates or timestamps.
+        name: of the column, for messages.
+        tz: zone of naive times.
+        sessions: calendar by whose closes naive dates are labelled; None leaves that to `tz`.
+        ends_of_days: whether a date without a time means the end of that day (a publication date), not its start.
+        where: a place for messages.
+
+    Raises: DataError if naive and aware times are mixed, naive ones have no zone, or the type is no time.
+    """
+    naive_ns, zoned, missing, unreadable = _read(column, name, where)
+    readable = ~(missing | unreadable)
+    mixed = readable & (zoned != zoned[int(np.argmax(readable))] if readable.any() else False)
+    if mixed.any():
+        first, other = int(np.argmax(readable)), int(np.argmax(mixed))
+        raise DataError(
+            f"`{name}` mixes times with and without a time zone{where}: row {first} is {shown(_cell(column, first))}, "
+            f"row {other} is {shown(_cell(column, other))}.\nGive all rows a zone, or all none and say tz=."
+        )
+    no_session = np.zeros(len(naive_ns), dtype=bool)
+    if not readable.any() or zoned[int(np.argmax(readable))]:
+        return TimeColumn(ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False)
+    dates = bool((naive_ns[readable] % DAY_NS == 0).all())
+    if dates and sessions is not None:
+        ns, no_session = _closes(naive_ns, readable, sessions)
+    elif tz is None:
+        first = int(np.argmax(readable))
+        raise DataError(
+            f"`{name}` has no time zone{where}: row {first} is {shown(_cell(column, first))}.\n"
+            "Say it once, such as tz='UTC' or tz='America/New_York'"
+            + (", or declare the lag instead: known_lag='1d'." if name == "known_time" else ".")
+            + (" A schema with a calendar labels dates by their session's close." if dates else "")
+        )
+    else:
+        ns = _localize(naive_ns + (DAY_NS if dates and ends_of_days else 0), readable, tz, name, where)
+    return TimeColumn(ns=ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=dates)
+
+
+def instant(value: object, name: str) -> int:
+    """One moment in int64 ns UTC, from text, a Timestamp, a datetime or ns.
+
+    Raises: InputError if it is no moment or has no zone.
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value)
+    try:
+        moment = pd.Timestamp(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"`{name}` must be a moment such as '2016-03-01T21:00Z', but it is {shown(value)}.") from error
+    if pd.isna(moment):
+        raise InputError(f"`{name}` must be a moment such as '2016-03-01T21:00Z', but it is {shown(value)}.")
+    if moment.tz is None:
+        if isinstance(value, np.datetime64):  # numpy has no zones; its times are UTC by convention
+            return int(moment.as_unit("ns").value)
+        raise InputError(
+            f"`{name}` is {shown(value)}, which has no time zone. Say which moment is meant, such as "
+            f"'{moment:%Y-%m-%dT%H:%M}Z' for UTC."
+        )
+    return int(moment.tz_convert("UTC").as_unit("ns").value)
+
+
+def instants(values: Iterable[Any], name: str) -> Nanos:
+    """A clock: (n_times,) int64 ns UTC, ascending.
+
+    Raises: InputError if a moment has no zone or the clock is not sorted.
+    """
+    if isinstance(values, pd.DatetimeIndex) or (isinstance(values, pd.Series) and values.dtype.kind == "M"):
+        index = pd.DatetimeIndex(values)
+        if index.tz is None:
+            raise InputError(
+                f"`{name}` has no time zone (first: {shown(index[0]) if len(index) else 'none'}); use "
+                f"{name}.tz_localize('UTC')."
+            )
+        ns = index.tz_convert("UTC").as_unit("ns").asi8.copy()
+    elif isinstance(values, np.ndarray) and values.dtype.kind in "Mi":
+        ns = values.astype("datetime64[ns]").astype(np.int64) if values.dtype.kind == "M" else values.astype(np.int64)
+    else:
+        ns = np.array([instant(value, name) for value in values], dtype=np.int64)
+    if ns.ndim != 1:
+        raise InputError(f"`{name}` must have one dimension, but its shape is {ns.shape}.")
+    if (ns == NO_TIME).any():
+        raise InputError(f"`{name}` has no time in row {int(np.argmax(ns == NO_TIME))}.")
+    backward = np.diff(ns) < 0
+    if backward.any():
+        at = int(np.argmax(backward)) + 1
+        raise InputError(f"`{name}` must ascend, but row {at} is earlier than row {at - 1}. Sort it first.")
+    return ns
+
+
+def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool) -> int | None:
+    """The first (or last) event_time that `start` (or `end`) admits, in ns UTC.
+
+    A date without a time means that whole session, or that whole UTC day where there is no calendar.
+
+    Raises: InputError.
+    """
+    if value is None:
+        return None
+    try:
+        moment = pd.Timestamp(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"`{name}` must be a date or a moment, but it is {shown(value)}.") from error
+    if pd.isna(moment):
+        raise InputError(f"`{name}` must be a date or a moment, but it is {shown(value)}.")
+    if moment.tz is not None or moment != moment.normalize():
+        return instant(value, name)
+    day = moment.to_datetime64().astype("datetime64[D]")
+    if sessions is None:
+        return int(moment.as_unit("ns").value) + (DAY_NS - 1 if end else 0)
+    near = sessions.sessions(day - 31, day) if end else sessions.sessions(day, day + 31)
+    if near.size == 0:
+        return int(moment.as_unit("ns").value)
+    # a bar ends after its session opens, so the opening itself belongs to what came before
+    return int(sessions.closes(near[-1:])[0]) if end else int(sessions.opens(near[:1])[0]) + 1
+
+
+def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, Mask, Mask]:
+    """(ns, zoned, missing, unreadable); naive times are read as if they were UTC."""
+    kind = column.type
+    missing = column.is_null().to_numpy(zero_copy_only=False).astype(bool)
+    none = np.zeros(len(column), dtype=bool)
+    if pa.types.is_null(kind):
+        return np.full(len(column), NO_TIME), none, missing, none
+    if pa.types.is_dictionary(kind):
+        return _read(column.cast(kind.value_type), name, where)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _read_text(column)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        zone = pa.types.is_timestamp(kind) and kind.tz is not None
+        unit = pa.timestamp("s" if pa.types.is_date(kind) else kind.unit)
+        plain = (
+            column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.int64()) if zone else column.cast(unit).cast(pa.int64())
+        )
+        step = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit.unit]
+        counts = pc.fill_null(plain, 0).to_numpy().astype(np.int64)
+        wild = np.abs(counts.astype(np.float64)) * step > 9.2e18
+        ns = np.where(missing | wild, NO_TIME, counts * step)
+        return ns, np.full(len(ns), zone), missing, wild & ~missing
+    raise DataError(
+        f"`{name}` must hold times, but its type is {kind}{where} (row 0: {shown(_cell(column, 0))}).\n"
+        "Convert it first, such as pd.to_datetime(values, utc=True)."
+    )
+
+
+def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask]:
+    coded = column.combine_chunks().dictionary_encode()
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    texts = coded.dictionary.cast(pa.string())
+    full = pc.match_substring_regex(texts, _FULL).to_numpy(zero_copy_only=False).astype(bool)
+    zoned = pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False).astype(bool)
+    parsed = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format="ISO8601", errors="coerce", utc=True)
+    unique = pd.DatetimeIndex(parsed).as_unit("ns").asi8.copy()
+    unique[~full] = NO_TIME
+    codes = coded.indices.to_numpy(zero_copy_only=False)
+    missing = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), dtype=bool)
+    if unique.size == 0:
+        return np.full(len(codes), NO_TIME), missing & False, missing, missing & False
+    at = np.where(missing, 0, codes).astype(np.int64)
+    ns = np.where(missing, NO_TIME, unique[at])
+    return ns, zoned[at] & ~missing, missing, (ns == NO_TIME) & ~missing
+
+
+def _closes(naive_ns: Nanos, readable: Mask, sessions: Calendar) -> tuple[Nanos, Mask]:
+    days = naive_ns.astype("datetime64[ns]").astype("datetime64[D]")
+    wanted, at = np.unique(days[readable], return_inverse=True)
+    held = np.isin(wanted, sessions.sessions(wanted[0], wanted[-1]))
+    ends = np.full(len(wanted), NO_TIME)
+    ends[held] = sessions.closes(wanted[held])
+    ns = np.full(len(naive_ns), NO_TIME)
+    ns[readable] = ends[at]
+    return ns, readable & (ns == NO_TIME)
+
+
+def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str) -> Nanos:
+    unique, at = np.unique(naive_ns[readable], return_inverse=True)
+    try:
+        zoned = pd.DatetimeIndex(unique.astype("datetime64[ns]")).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+    except (LookupError, ValueError, TypeError) as error:
+        raise InputError(f"`tz` must name a time zone, such as 'America/New_York', but tz={shown(tz)}.") from error
+    if zoned.hasnans:
+        lost = np.asarray(zoned.isna())[at]
+        row = int(np.flatnonzero(readable)[int(np.argmax(lost))])
+        raise DataError(
+            f"`{name}` in row {row} is {pd.Timestamp(naive_ns[row])}{where}, an hour that {tz} skips or has twice when "
+            "its clocks change.\nGive such rows their offset from UTC, such as 2016-11-06T01:30:00-04:00."
+        )
+    ns = np.full(len(naive_ns), NO_TIME)
+    ns[readable] = zoned.tz_convert("UTC").as_unit("ns").asi8[at]
+    return ns
+
+
+def _cell(column: pa.ChunkedArray, row: int) -> Any:
+    return column[row].as_py() if len(column) > row else None
