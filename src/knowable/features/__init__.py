@@ -1,0 +1,39 @@
+"""Expressions over a market's fields: built once, evaluated over all bars or stepped bar by bar."""
+
+from knowable.features.feature import Feature
+from knowable.features.functions import (
+    abs,  # noqa: A004 - the language's own names
+    clip,
+    cross_sum,
+    delta,
+    demean,
+    ewm,
+    exp,
+    isnan,
+    lag,
+    log,
+    log1p,
+    max,  # noqa: A004
+    maximum,
+    mean,
+    min,  # noqa: A004
+    minimum,
+    rank,
+    sign,
+    sqrt,
+    std,
+    sum,  # noqa: A004
+    where,
+    zscore,
+)
+from knowable.features.memo import Memo
+from knowable.features.node import Node, bind
+from knowable.features.program import Program, evaluate
+from knowable.features.stepper import Stepper
+from knowable.features.symbols import NeedsValue, Symbol, asked, symbol
+
+__all__ = [
+    "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "asked", "bind", "clip",
+    "cross_sum", "delta", "demean", "evaluate", "ewm", "exp", "isnan", "lag", "log", "log1p", "max", "maximum",
+    "mean", "min", "minimum", "rank", "sign", "sqrt", "std", "sum", "symbol", "where", "zscore",
+]  # fmt: skip

@@ -1,0 +1,252 @@
+"""`Program`: an expression put in order, evaluated over all bars of a market: the batch driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.data.market import Market
+from knowable.errors import InputError, shown
+from knowable.features.feature import Feature
+from knowable.features.memo import Memo
+from knowable.features.node import Node, scalar_value, topological
+from knowable.features.operators import OPERATORS, SETTINGS, Operator
+
+__all__ = ["Program", "evaluate", "run_operator"]
+
+_Panel: TypeAlias = npt.NDArray[np.float64]
+_NO_PARAMS: Mapping[str, Any] = {}
+
+
+class _Step:
+    """One node of a program, with positions in place of references."""
+
+    __slots__ = ("checks", "inputs", "node", "op", "place", "scalars", "subset")
+
+    def __init__(self, node: Node, place: int, places: Mapping[Node, int], subset: int) -> None:
+        self.node = node
+        self.place = place
+        self.op: Operator | None = None if node.scalar or node.op == "field" else OPERATORS[node.op]
+        self.inputs = tuple(places[each] for each in node.inputs)
+        # the position of each setting's scalar node, -1 for a plain value
+        self.scalars = tuple(places[each] if type(each) is Node else -1 for each in node.settings)
+        self.checks = tuple(SETTINGS[name] for name in (self.op.settings if self.op else ()))
+        self.subset = subset
+
+    def settings(self, numbers: list[Any]) -> tuple[Any, ...]:
+        """The settings with symbols replaced. Raises: InputError if one is out of range."""
+        settings = self.node.settings
+        if not settings or not self.node.symbols:
+            return settings
+        values = []
+        for setting, place, check in zip(settings, self.scalars, self.checks, strict=True):
+            if place < 0:
+                values.append(setting)
+            else:
+                value = numbers[place]
+                if type(value) is not int or value <= 0 or check is SETTINGS["span"]:
+                    parts = (*self.node.inputs, *settings)
+                    value = check(value, f"{self.node.op}({', '.join(map(repr, parts))})")
+                values.append(value)
+        return tuple(values)
+
+
+class Program:
+    """An expression in order of computation. Immutable; threads may evaluate one at the same time.
+
+    Attributes:
+        node: the expression.
+        symbols: names that `evaluate` needs values for.
+    """
+
+    __slots__ = ("_fixed_ids", "_scalars", "_steps", "_subsets", "node", "symbols")
+
+    def __init__(self, root: Node) -> None:
+        self.node = root
+        self.symbols = root.symbols
+        order = topological(root)
+        places = {each: place for place, each in enumerate(order)}
+        subsets: dict[frozenset[str], int] = {}
+        for each in order:
+            subsets.setdefault(each.symbols, len(subsets))
+        self._subsets = tuple(tuple(sorted(names)) for names in subsets)
+        self._steps = tuple(_Step(each, places[each], places, subsets[each.symbols]) for each in order)
+        self._scalars = tuple(step for step in self._steps if step.node.scalar)
+        self._fixed_ids: tuple[Any, list[Any]] = (None, [])
+
+    @classmethod
+    def of(cls, expression: Feature | Node) -> Self:
+        """The program of a feature, or of a node made elsewhere."""
+        if type(expression) is Feature:
+            return cls(expression.node)
+        if type(expression) is Node and not expression.scalar:
+            return cls(expression)
+        raise InputError(f"A program is made of a feature, but got {shown(expression)}.")
+
+    def evaluate(self, market: Market, params: Mapping[str, Any] = _NO_PARAMS, memo: Memo | None = None) -> _Panel:
+        """The values on every bar.
+
+        Args:
+            market: where the fields come from.
+            params: a number for each of `symbols`; others are ignored.
+            memo: results kept between calls, of this market.
+
+        Returns: (n_bars, n_assets) float64, read-only; never a copy of a field.
+        Raises: InputError if a symbol has no value or a window comes out of range; UnknownNameError on an absent field.
+        """
+        if memo is None:
+            return self._evaluate_alone(market, self._numbers(params))
+        memo.bind(market)
+        found = self._find_whole(memo, params)
+        return self._evaluate_with(memo, market, params) if found is None else found
+
+    def _numbers(self, params: Mapping[str, Any]) -> list[Any]:
+        """The value of each scalar node, at its place."""
+        numbers: list[Any] = [None] * len(self._steps)
+        values: dict[Node, Any] = {}
+        for step in self._scalars:
+            numbers[step.place] = values[step.node] = scalar_value(step.node, values, params)
+        return numbers
+
+    def _evaluate_alone(self, market: Market, numbers: list[Any]) -> _Panel:
+        """Compute each node once, and let go of a panel after its last use."""
+        last_use = {below: step.place for step in self._steps for below in step.inputs}
+        values: list[Any] = [None] * len(self._steps)
+        with np.errstate(all="ignore"):
+            for step in self._steps:
+                values[step.place] = _value(step, values, numbers, market)
+                for below in step.inputs:
+                    if last_use[below] == step.place:
+                        values[below] = None
+        result: _Panel = values[-1]
+        return result
+
+    def _find_whole(self, memo: Memo, params: Mapping[str, Any]) -> _Panel | None:
+        """The result of these very parameters, if it is kept: two look-ups, whatever the size of the program."""
+        last = self._steps[-1]
+        known = memo.ids.get((last.node.serial, _chosen(self._subsets[last.subset], params)))
+        return None if known is None else memo.find(known)
+
+    def _evaluate_with(self, memo: Memo, market: Market, params: Mapping[str, Any]) -> _Panel:
+        """Go down from the root as far as results are missing, then compute those."""
+        numbers = self._numbers(params)
+        ids = self._ids(memo, params, numbers)
+        root = len(self._steps) - 1
+        values: list[Any] = [None] * len(self._steps)
+        missing: list[int] = []
+        seen = {root}
+        stack = [root]
+        while stack:
+            place = stack.pop()
+            step = self._steps[place]
+            value = None if step.op is None else memo.find(ids[place])
+            if value is not None:
+                values[place] = value
+                continue
+            missing.append(place)
+            for below in step.inputs:
+                if below not in seen:
+                    seen.add(below)
+                    stack.append(below)
+        missing.sort()
+        with np.errstate(all="ignore"):
+            for place in missing:
+                step = self._steps[place]
+                if step.op is None:
+                    values[place] = _value(step, values, numbers, market)
+                else:
+                    values[place] = memo.obtain(ids[place], partial(_value, step, values, numbers, market))
+        result: _Panel = values[root]
+        return result
+
+    def _ids(self, memo: Memo, params: Mapping[str, Any], numbers: list[Any]) -> list[Any]:
+        """The memo's number of each node's structure with concrete values.
+
+        It is looked up by (node, values of its symbols); only what is new there is interned by structure, so that
+        mean(close, fast) at fast=20 and mean(close, slow) at slow=20 are one. A plain number's id is the text of its
+        bits, which no structure's number can equal.
+        """
+        table, fixed = self._fixed_ids
+        if table is memo.ids:
+            ids = fixed.copy()
+        else:
+            ids, table = [None] * len(self._steps), memo.ids
+        chosen = [_chosen(names, params) for names in self._subsets]
+        for step in self._steps:
+            place = step.place
+            if ids[place] is not None:
+                continue
+            node = step.node
+            if node.scalar:
+                value = numbers[place]
+                ids[place] = float(value).hex() if isinstance(value, int | float) else repr(value)
+                continue
+            key = (node.serial, chosen[step.subset])
+            known = table.get(key)
+            if known is None:
+                known = memo.intern((node.op, tuple([ids[below] for below in step.inputs]), step.settings(numbers)))
+                table[key] = known
+            ids[place] = known
+        if self._fixed_ids[0] is not table:
+            self._fixed_ids = (table, [None if each.node.symbols else ids[each.place] for each in self._steps])
+        return ids
+
+
+def evaluate(feature: Feature, market: Market | None = None) -> _Panel:
+    """The feature's values on its own market, or on another that has the same fields."""
+    return Program.of(feature).evaluate(feature.market if market is None else market)
+
+
+def run_operator(op: Operator, inputs: list[Any], settings: tuple[Any, ...], state: Any, out: _Panel) -> None:
+    """Compute rows of one operator into `out`, from the state it carries; lock `out`."""
+    if state is None:
+        op.apply(*inputs, *settings, out)
+    else:
+        op.apply(*inputs, *settings, state, out)
+    out.flags.writeable = False
+
+
+def _chosen(names: tuple[str, ...], params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of some symbols as part of a key; 2, 2.0 and True, or 0.0 and -0.0, must not be taken for another."""
+    chosen: list[Any] = []
+    for name in names:
+        value = params.get(name)
+        chosen.append(value if type(value) is int or (type(value) is float and value) else repr(value))
+        if type(value) is float:
+            chosen.append(None)
+    return tuple(chosen)
+
+
+def _value(step: _Step, values: list[Any], numbers: list[Any], market: Market) -> _Panel:
+    """The panel of a step, or the (1, 1) panel of a number."""
+    if step.op is not None:
+        return _compute(step, values, step.settings(numbers), market)
+    if step.node.op == "field":
+        return np.asarray(market.panel(str(step.node.settings[0])))  # a memory map becomes a plain array, uncopied
+    return constant(numbers[step.place])
+
+
+def constant(value: Any) -> _Panel:
+    """A number as the (1, 1) read-only panel that kernels take."""
+    made = np.array(((float(value),),))
+    made.flags.writeable = False
+    return made
+
+
+def _compute(step: _Step, values: list[Any], settings: tuple[Any, ...], market: Market) -> _Panel:
+    op = step.op
+    if op is None:
+        raise AssertionError(step.node)
+    n_bars, n_assets = market.shape
+    if op.first is not None and op.first(*settings) > n_bars:
+        blank = np.full((n_bars, n_assets), np.nan)
+        blank.flags.writeable = False
+        return blank
+    state = None if op.start is None else op.start(n_assets, *settings)
+    out = np.empty((n_bars, n_assets))
+    run_operator(op, [values[below] for below in step.inputs], settings, state, out)
+    return out
