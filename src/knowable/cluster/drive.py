@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 from knowable.cluster.base import Died, Done, Executor
 from knowable.cluster.dispatch import Dispatcher, Work
 from knowable.cluster.inprocess import InProcess
+from knowable.cluster.processes import warm_up
 from knowable.cluster.report import DriveReport, Progress
 from knowable.cluster.task import Evaluate
 from knowable.errors import InputError, RunError, shown
@@ -119,6 +120,9 @@ def _check(studies: Mapping[str, StudyLike], workers: int, time_limit: float | N
 def _executor(evaluate: Evaluate, workers: int, cluster: ClusterConfig | None, time_limit: float | None) -> Executor:
     if workers == 0 and cluster is None:
         return InProcess(evaluate, time_limit=time_limit)
+    if not isinstance(cluster, str):
+        home = getattr(evaluate, "__module__", None) or ""
+        warm_up((home,) if home.startswith("knowable.") else ())
     from knowable.cluster.executor import DaskExecutor  # imports dask, which a run in process does not need
 
     return DaskExecutor(evaluate, workers=workers, cluster=cluster, time_limit=time_limit)

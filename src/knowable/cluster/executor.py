@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import cloudpickle
 from distributed.scheduler import KilledWorker
 
 from knowable.cluster.base import Died, Done, Event
@@ -17,15 +16,14 @@ from knowable.cluster.dispatch import Batch
 from knowable.cluster.local import connect
 from knowable.cluster.marks import cause_of_death, read_mark
 from knowable.cluster.plugin import EvaluatePlugin, Order, run_on_worker
+from knowable.cluster.shipping import pickled_by_value
 from knowable.cluster.task import Evaluate
-from knowable.errors import InputError, RunError
+from knowable.errors import RunError
 
 __all__ = ["DaskExecutor"]
 
 BATCHES_A_THREAD = 2
-MAX_EVALUATE_BYTES = 32 * 2**20
 NO_WORKERS_SECONDS = 120.0
-_PRELOAD = ("distributed", "numpy", "numba", "pandas", "knowable.cluster.plugin")
 
 
 class DaskExecutor:
@@ -47,16 +45,14 @@ class DaskExecutor:
         time_limit: float | None,
     ) -> None:
         began = time.perf_counter()
-        pickled = _pickled(evaluate)
+        pickled = pickled_by_value(evaluate, far=cluster is not None)
         self._digest = hashlib.blake2b(pickled, digest_size=16).hexdigest()
         self._time_limit = time_limit
         self._arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._futures: dict[int, Any] = {}
         self._stack = contextlib.ExitStack()
-        home = getattr(evaluate, "__module__", None) or ""
-        preload = (*_PRELOAD, home) if home.startswith("knowable.") else _PRELOAD
         try:
-            self._client, self._exits, self._marks = self._stack.enter_context(connect(cluster, workers, preload))
+            self._client, self._exits, self._marks = self._stack.enter_context(connect(cluster, workers))
             self._plugin = EvaluatePlugin(self._digest, pickled, self._marks)
             self._client.register_plugin(self._plugin, name=self._plugin.name)
             if cluster is not None:
@@ -172,23 +168,6 @@ class DaskExecutor:
             with contextlib.suppress(Exception):
                 self._client.unregister_worker_plugin(name=self._plugin.name)
         self._stack.close()
-
-
-def _pickled(evaluate: Evaluate) -> bytes:
-    try:
-        pickled = cloudpickle.dumps(evaluate)
-    except Exception as error:
-        raise InputError(
-            f"`evaluate` cannot be sent to a worker: {type(error).__name__}: {error}.\nKeep open files, locks and "
-            "connections out of the strategy; make them inside."
-        ) from error
-    if len(pickled) > MAX_EVALUATE_BYTES:
-        raise InputError(
-            f"`evaluate` takes {len(pickled) / 2**20:.0f} MB to send to each worker; at most "
-            f"{MAX_EVALUATE_BYTES / 2**20:.0f} MB are sent.\nHold data by the folder they are mapped from "
-            "(Market.save, Market.load) instead of inside the strategy."
-        )
-    return bytes(pickled)
 
 
 def _check_versions(client: Any) -> None:

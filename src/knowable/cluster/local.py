@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from multiprocessing import spawn
 from typing import Any, ClassVar
 
 import dask
@@ -21,6 +18,7 @@ from distributed import Client, LocalCluster, Nanny
 from tornado.ioloop import PeriodicCallback
 
 from knowable.cluster.marks import Exit
+from knowable.cluster.processes import ONE_THREAD, START_METHOD, restored_environment, without_main
 from knowable.errors import InputError, RunError, shown
 
 __all__ = ["QUIET", "WatchingNanny", "connect"]
@@ -55,18 +53,6 @@ QUIET: Mapping[str, object] = {
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
-
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    ),
-    "1",
-)
 
 _new_client: Any = Client  # untyped
 _MEMORY_FRACTION = 0.95
@@ -113,15 +99,12 @@ class WatchingNanny(Nanny):
 
 
 @contextlib.contextmanager
-def connect(
-    cluster: str | Mapping[str, Any] | None, workers: int, preload: tuple[str, ...]
-) -> Iterator[tuple[Any, dict[int, Exit], str | None]]:
+def connect(cluster: str | Mapping[str, Any] | None, workers: int) -> Iterator[tuple[Any, dict[int, Exit], str | None]]:
     """A client of a running cluster, the exits of its workers as they happen, and a folder for marks.
 
     Args:
         cluster: None for this machine; the address of a scheduler; or ``{"class": dotted name, "kwargs": {...}}``.
         workers: how many worker processes to start, each with one thread.
-        preload: modules that workers will need, imported once ahead of them.
     Raises: RunError if it does not start; InputError if the configuration makes no sense.
     """
     exits: dict[int, Exit] = {}
@@ -134,7 +117,7 @@ def connect(
                 target: Any = cluster
                 marks = None
             else:
-                stack.enter_context(_cheap_processes(preload))
+                stack.enter_context(_cheap_processes())
                 target = stack.enter_context(_started(cluster, workers, exits, folder))
                 marks = folder if isinstance(target, LocalCluster) else None
             client = stack.enter_context(_client(target))
@@ -210,59 +193,17 @@ def _local_kwargs(workers: int, exits: dict[int, Exit], folder: str) -> dict[str
 
 
 @contextlib.contextmanager
-def _cheap_processes(preload: tuple[str, ...]) -> Iterator[None]:
-    """Start workers by forking a process that has imported what they need, and never the user's script.
-
-    Measured: two workers up in 0.2 s instead of 0.8-1.2 s by spawning, and again after each death. The parent of the
-    forks has one thread and ran only imports, so nothing is held across the fork.
-    """
-    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_")}
-    method = "spawn"
-    try:
-        os.environ.update(ONE_THREAD)
-        if sys.platform == "linux":
-            method = "forkserver"
-            start_forkserver(preload)
-        with dask.config.set({"distributed.worker.multiprocessing-method": method}), _without_main():
-            yield
-    finally:
-        for name, value in before.items():  # Dask's nannies write these into our own environment
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def start_forkserver(preload: tuple[str, ...]) -> None:
-    """Start the parent of the workers, if it does not run yet; returns at once, its imports go on beside ours."""
-    from multiprocessing import forkserver
-
-    distributed.utils._forkserver_preload_set = True  # noqa: SLF001 - else Dask preloads every library it knows
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-    forkserver.ensure_running()
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep workers from running the user's script again.
-
-    By default a new process imports the main module, so a script without ``if __name__ == "__main__"`` would start
-    clusters for ever. Workers need nothing of it: what is defined there travels by value.
-    """
-    original = spawn.get_preparation_data
-
-    def prepare(name: str) -> dict[str, Any]:
-        data: dict[str, Any] = original(name)
-        if name == _WORKER_PROCESS:
-            data.pop("init_main_from_path", None)
-            data.pop("init_main_from_name", None)
-        return data
-
-    spawn.get_preparation_data = prepare
-    try:
+def _cheap_processes() -> Iterator[None]:
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": START_METHOD}),
+        restored_environment(),
+        without_main(_WORKER_PROCESS),
+    ):
+        if START_METHOD == "forkserver":
+            distributed.utils._forkserver_preload_set = True  # noqa: SLF001 - else Dask preloads all it knows
+        else:
+            os.environ.update(ONE_THREAD)  # must be there before a spawned worker imports numpy
         yield
-    finally:
-        spawn.get_preparation_data = original
 
 
 @contextlib.contextmanager
