@@ -21,6 +21,7 @@ __all__ = ["GaussianProcess"]
 LARGEST_FIT = 160
 MANY_PENDING = 16
 N_SEEDS = 10
+REFITS_IN_A_CHAIN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,20 +121,25 @@ def _subset(warped: Floats, most: int) -> np.ndarray:
 
 
 def _hyperparameters(history: History, n_told: int) -> Hyperparameters:
-    """Fit after the last refit point <= n_told, from the fit before: a function of the results alone."""
+    """Fit after the last refit point <= n_told: a function of the results alone.
+
+    Each fit starts from the one before, but every eighth from the prior: a replayed history needs at most eight.
+    """
     fits: dict[int, Hyperparameters] = history.memo.setdefault("gp fits", {})
+    points = _refit_points(n_told)
+    first = (len(points) - 1) // REFITS_IN_A_CHAIN * REFITS_IN_A_CHAIN
     start = None
-    for n in _refit_points(n_told):
+    for n in points[first:]:
         if n not in fits:
             warped = half_rank(history.values[:n])
             chosen = _subset(warped, LARGEST_FIT)
             fits[n] = fit(history.units[:n][chosen], warped[chosen], history.space.is_choice, start)
         start = fits[n]
-    return fits[_refit_points(n_told)[-1]]
+    return fits[points[-1]]
 
 
 def _refit_points(n_told: int) -> list[int]:
-    """2, then each eight results, later each tenth more."""
+    """2, then each four results more, later each eighth more."""
     points = [2]
     while (following := points[-1] + max(4, points[-1] // 8)) <= n_told:
         points.append(following)

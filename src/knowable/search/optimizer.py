@@ -65,12 +65,12 @@ class Optimizer:
     @property
     def trials(self) -> list[Trial]:
         """Every suggestion so far with its result, in the order asked."""
-        return list(self._trials)
+        return [self._copy(number) for number in range(len(self._trials))]
 
     @property
     def best(self) -> Trial | None:
         """The done trial with the best value, the earliest told among equals; None before there is one."""
-        return None if self._best is None else self._trials[self._best]
+        return None if self._best is None else self._copy(self._best)
 
     @property
     def n_pending(self) -> int:
@@ -145,14 +145,28 @@ class Optimizer:
         if number == 0:
             proposal = Proposal(unit=self.space.to_unit(self.space.default()), source="default")
         else:
-            proposal = self.sampler.propose(history, number, rng)
+            proposal = self._checked(self.sampler.propose(history, number, rng))
         unit = nearest_unseen(history, proposal.unit, rng)
         if unit is None:
             return None
         params: Params = self.space.default() if number == 0 else self.space.from_unit(unit)
         history.ask(unit, proposal.source)
         self._trials.append(Trial(number=number, params=params, source=proposal.source))
-        return replace(self._trials[-1], params=dict(params))
+        return self._copy(number)
+
+    def _copy(self, number: int) -> Trial:
+        trial = self._trials[number]
+        return replace(trial, params=dict(trial.params))
+
+    def _checked(self, proposal: object) -> Proposal:
+        if isinstance(proposal, Proposal):
+            unit = proposal.unit
+            if isinstance(unit, np.ndarray) and unit.shape == (self.space.n_dims,) and np.isfinite(unit).all():
+                return proposal
+        raise InputError(
+            f"A sampler must propose a finite point of shape ({self.space.n_dims},), but {type(self.sampler).__name__} "
+            f"proposed {shown(proposal)}."
+        )
 
     def _number_of(self, trial: Trial) -> int:
         if not isinstance(trial, Trial):
@@ -161,7 +175,8 @@ class Optimizer:
         if not 0 <= number < len(self._trials) or self._trials[number].params != trial.params:
             raise InputError(
                 f"Trial {number} with params {shown(dict(trial.params))} was not suggested by this optimizer, "
-                f"which has made {len(self._trials)} suggestions.\nTell the trial that ask() gave, to the optimizer that gave it."
+                f"which has made {len(self._trials)} suggestions.\n"
+                "Tell the trial that ask() gave, to the optimizer that gave it."
             )
         if not self._history.is_pending(number):
             told = self._trials[number]

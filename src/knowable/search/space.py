@@ -80,8 +80,7 @@ class Space:
 
     def to_unit(self, params: Mapping[str, Scalar]) -> Floats:
         """Point of the unit cube, (n_dims,), that stands for `params`."""
-        pairs = ((param, params[name]) for name, param in self.params.items())
-        return np.array([param.to_unit(value) for param, value in pairs])  # type: ignore[arg-type]
+        return np.array([_position(param, params[name]) for name, param in self.params.items()])
 
     def from_unit(self, unit: Floats) -> Params:
         """The parameter set nearest to a point of the unit cube."""
@@ -110,6 +109,13 @@ class Space:
         total = math.prod(counts)
         for step in range(total):
             yield self.grid_point((start + step) % total, counts)
+
+
+def _position(param: Param, value: Scalar) -> float:
+    if isinstance(param, Choice):  # 1, 1.0 and True may be three options
+        kinds = [(type(option), option) for option in param.options]
+        return _level(param, kinds.index((type(value), value)))
+    return param.to_unit(value)  # type: ignore[arg-type]
 
 
 def _level(param: Param, level: int) -> float:

@@ -107,13 +107,13 @@ class Study:
                 f"{shown([trial.number for trial in self.running])}. Finish each started trial once."
             )
         self._arrived[number] = checked_value(value, number)
-        while self._n_told < len(self._groups) and all(
-            trial.number in self._arrived for trial in self._groups[self._n_told]
-        ):
+        started: list[Trial] = []
+        while self._n_told < len(self._groups) and self._is_complete(self._n_told):
             for trial in self._groups[self._n_told]:
                 self.optimizer.tell(trial, self._arrived.pop(trial.number))
             self._n_told += 1
-        return self._ask_ready()
+            started += self._ask_ready()  # before the next group is told: a late one must not make advice fresher
+        return started
 
     def stop(self) -> None:
         """Ask for no further group; what runs may still be finished."""
@@ -142,6 +142,9 @@ class Study:
             elif self._n_asked == self.n_trials:
                 self._ended = Reason.BUDGET_SPENT
         return started
+
+    def _is_complete(self, group: int) -> bool:
+        return all(trial.number in self._arrived for trial in self._groups[group])
 
     def _was_started(self, number: object) -> bool:
         return isinstance(number, int) and 0 <= number < self._n_asked

@@ -67,8 +67,8 @@ def _path() -> NDArray[np.float64]:
     drift = np.repeat(rng.normal(0.0, 0.0009, 22), 100)
     volatility = 0.01 * np.exp(np.repeat(rng.normal(0.0, 0.35, 44), 50))
     noise = rng.standard_normal(n)
-    path: NDArray[np.float64] = np.cumsum(drift + volatility * (noise - 0.12 * np.roll(noise, 1)))
-    return path
+    path = np.cumsum(drift + volatility * (noise - 0.12 * np.roll(noise, 1)))
+    return np.asarray(path, dtype=np.float64)
 
 
 def _mean(x: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -143,7 +143,7 @@ RAGGED = Problem(
         "calm": Float(0.5, 3.0, default=0.8),
     },
     value=_ragged,
-    optimum=-3.0,
+    optimum=-2.0333,
 )
 MIXED = Problem(
     name="mixed",

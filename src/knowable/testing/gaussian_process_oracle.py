@@ -1,0 +1,53 @@
+"""The Gaussian process of search written out densely, slowly and readably."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["covariance", "negative_log_likelihood", "posterior"]
+
+Floats = NDArray[np.float64]
+
+
+def covariance(a: Floats, b: Floats, is_choice: Sequence[bool], lengths: Sequence[float], amplitude: float) -> Floats:
+    """Matérn-5/2, one pair of points at a time."""
+    out = np.empty((len(a), len(b)))
+    for i, p in enumerate(a):
+        for j, q in enumerate(b):
+            gaps = [
+                float(x != y) / length if choice else (x - y) / length
+                for x, y, choice, length in zip(p, q, is_choice, lengths, strict=True)
+            ]
+            r = math.sqrt(5 * sum(gap**2 for gap in gaps))
+            out[i, j] = amplitude * (1 + r + r**2 / 3) * math.exp(-r)
+    return out
+
+
+def posterior(
+    x: Floats,
+    y: Floats,
+    at: Floats,
+    is_choice: Sequence[bool],
+    lengths: Sequence[float],
+    amplitude: float,
+    noise: float,
+) -> tuple[Floats, Floats]:
+    """Mean and standard deviation at each row of `at`, by solving with the whole covariance matrix."""
+    own = covariance(x, x, is_choice, lengths, amplitude) + noise * np.eye(len(x))
+    cross = covariance(at, x, is_choice, lengths, amplitude)
+    mean = cross @ np.linalg.solve(own, y)
+    variance = amplitude - np.einsum("ij,ji->i", cross, np.linalg.solve(own, cross.T))
+    return mean, np.sqrt(np.maximum(variance, 0.0))
+
+
+def negative_log_likelihood(
+    x: Floats, y: Floats, is_choice: Sequence[bool], lengths: Sequence[float], amplitude: float, noise: float
+) -> float:
+    """Minus the log density of `y` under a normal distribution with mean 0 and the dense covariance."""
+    own = covariance(x, x, is_choice, lengths, amplitude) + noise * np.eye(len(x))
+    _, log_determinant = np.linalg.slogdet(2 * np.pi * own)
+    return float(0.5 * y @ np.linalg.solve(own, y) + 0.5 * log_determinant)
