@@ -144,7 +144,7 @@ def walk_forward(
     settings = account_settings("kn.walk_forward", account)
     strategy, market = check_strategy_class(strategy), check_market(market)
     first, stop = rows_between(market, start, end)
-    cut = walk_forward_folds(market.index[first:stop], train, test, purge, embargo, anchored)
+    cut = walk_forward_folds(market.index[first:stop], train, test, purge, embargo, anchored=anchored)
     folds = tuple(Fold(number=f.number, train=_shift(f.train, first), test=_shift(f.test, first)) for f in cut)
     spec = RunSpec.of(
         "walk_forward",
