@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from knowable.data.store import Store
     from knowable.errors import KnowableError
     from knowable.experiments.backtest import backtest
+    from knowable.experiments.checking import check
     from knowable.experiments.resume import load_run, resume
     from knowable.experiments.run import Run
     from knowable.experiments.search import optimize, walk_forward
     from knowable.experiments.sweep import sweep
     from knowable.params import Choice, Float, Int
     from knowable.strategy import Strategy
-    from knowable.validate.leaks import check
 
 __all__ = [
     "Choice",
@@ -61,7 +61,7 @@ _HOME = {
     "Store": "data.store",
     "Strategy": "strategy",
     "backtest": "experiments.backtest",
-    "check": "validate.leaks",
+    "check": "experiments.checking",
     "load_run": "experiments.resume",
     "optimize": "experiments.search",
     "resume": "experiments.resume",

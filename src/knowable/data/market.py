@@ -208,6 +208,19 @@ class Market:
             _hash=[],
         )
 
+    def with_panels(self, panels: Mapping[str, Panel], final: Mapping[str, Panel] | None = None) -> Self:
+        """The same clock and assets with other values.
+
+        Args:
+            panels: field -> (n_bars, n_assets) float64; all fields of the new market.
+            final: last known values; `panels` when None.
+        """
+        held = self._proxy(panels)
+        return replace(self, panels=held, final=held if final is None else self._proxy(final), _hash=[])
+
+    def _proxy(self, panels: Mapping[str, Panel]) -> Mapping[str, Panel]:
+        return MappingProxyType({name: _panel(name, values, self.shape) for name, values in panels.items()})
+
     def position(self, when: object) -> int:
         """Row of the first bar that ends at or after `when`; n_bars if none does.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,11 +69,11 @@ def poisoned(market: Market, cut: int, rng: np.random.Generator) -> Market:
         panel.setflags(write=False)
         return panel
 
-    panels = MappingProxyType({name: other(values) for name, values in market.panels.items()})
-    final = panels
+    panels = {name: other(values) for name, values in market.panels.items()}
+    final = None
     if market.final is not market.panels:
-        final = MappingProxyType({name: other(values) for name, values in market.final.items()})
-    return replace(market, panels=panels, final=final, _hash=[])
+        final = {name: other(values) for name, values in market.final.items()}
+    return market.with_panels(panels, final=final)
 
 
 def content(market: Market) -> bytes:
