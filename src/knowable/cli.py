@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     subs = parser.add_subparsers(dest="command", required=True, metavar="command")
     _ingest(_command(subs, "ingest", commands.ingest, "add files to a dataset of a store"))
+    _read(_command(subs, "read", commands.read, "print rows of a dataset as they were known"))
     _backtest(_command(subs, "backtest", commands.backtest, "run a strategy once"))
     _sweep(_command(subs, "sweep", commands.sweep, "run a strategy over a grid of parameters"))
     _optimize(_command(subs, "optimize", commands.optimize, "search for the best parameters in sample"))
@@ -98,6 +99,18 @@ def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--partial", action="store_true", help="rows of a new dataset of bars may lack open, high, low, volume"
     )
+
+
+def _read(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", help="name of the dataset")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument("--as-of", help="moment, with a time zone; rows known later are not seen")
+    sub.add_argument("--version", type=int, help="version of the dataset (default: the newest)")
+    sub.add_argument("--entity", action="append", default=[], metavar="NAME", help="only these")
+    sub.add_argument("--field", action="append", default=[], metavar="NAME", help="only these")
+    sub.add_argument("--start", help="first event time")
+    sub.add_argument("--end", help="last event time")
+    sub.add_argument("--last", type=int, help="only the last rows of each entity")
 
 
 def _market(sub: argparse.ArgumentParser) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "check",
     "ingest",
     "optimize",
+    "read",
     "report",
     "resume",
     "runs",
@@ -75,6 +76,25 @@ def ingest(options: argparse.Namespace) -> Outcome:
         known_lag=options.known_lag,
     )
     return Outcome(text=repr(made), data=made)
+
+
+def read(options: argparse.Namespace) -> Outcome:
+    """Print rows as they were known."""
+    table = _store(options).read(
+        options.dataset,
+        as_of=options.as_of,
+        version=options.version,
+        entities=options.entity or None,
+        fields=options.field or None,
+        start=options.start,
+        end=options.end,
+    )
+    frame = table.to_pandas()
+    if options.last:
+        frame = frame.groupby("entity", sort=False).tail(options.last)
+    moment = f" as known at {options.as_of}" if options.as_of else ""
+    text = f"{len(frame)} rows of {options.dataset}{moment}:\n"
+    return Outcome(text=text + frame.to_string(index=False, max_rows=60), data=frame.to_dict("records"))
 
 
 def backtest(options: argparse.Namespace) -> Outcome:
@@ -212,7 +232,7 @@ def _param(strategy: type[Strategy], name: str) -> Param:
 
 
 def _read(param: Param, text: str) -> Any:
-    """A value as typed: what an option is called, or a number; what is neither stays text, and the parameter says so."""
+    """A value as typed: an option, or a number; what is neither stays text, and the parameter will say so."""
     if isinstance(param, Choice):
         return next((option for option in param.options if str(option) == text), text)
     try:

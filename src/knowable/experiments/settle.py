@@ -65,7 +65,7 @@ def settle(
         orders=result.orders,
         trades=result.trades,
         doubts=doubts(spec, records, folds, result.equity),
-        warnings=(*result.warnings, *market.notes, *_warnings(spec, chosen)),
+        warnings=(*result.warnings, *_warnings(spec, chosen)),
         reason=reason,
     )
 
