@@ -1,0 +1,60 @@
+"""Why each order is in the list, and how a run ended: expected outcomes, each with its sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from knowable.kernels import account
+
+__all__ = ["Ending", "Reason"]
+
+
+class Reason(StrEnum):
+    """Why an order is in `Result.orders`; `sentence` says it in full."""
+
+    sentence: str
+
+    FILLED = "filled", "Filled in full at the first price after the decision."
+    LATE = "filled late", "Filled in full, but it had to wait: there was no price at the first bar after the decision."
+    CUT = "cut to cash", "Filled in part: cash was short, so all buys of the bar shrank by the same share."
+    NO_CASH = "no cash", "Not filled: no cash was left, or not enough for its fee or one lot."
+    NO_PRICE = "no price", "Not filled: no price came before the last bar."
+    LAST_BAR = "last bar", "Not filled: it was decided on the last bar, and there is no next one."
+    REPLACED = "replaced", "Not filled: no price came before a newer decision changed the target."
+    ROUNDED = "rounded to zero", "No order: the target is less than one lot."
+    LIQUIDATED = "liquidated", "Forced: equity had come to nothing, so every position was closed."
+    CANCELLED = "cancelled", "Not filled: equity came to nothing while it was pending."
+    NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        """A reason reads as its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.sentence = sentence
+        return member
+
+
+# Position is the kernel's code.
+REASONS: tuple[Reason, ...] = tuple(
+    reason for _, reason in sorted((int(getattr(account, reason.name)), reason) for reason in Reason)
+)
+
+
+class Ending(StrEnum):
+    """How a run ended; `sentence` says it in full."""
+
+    sentence: str
+
+    COMPLETED = "completed", "The run reached its last bar."
+    LIQUIDATED = (
+        "liquidated",
+        "Equity came to nothing: orders were cancelled, positions closed at the next price, no more traded.",
+    )
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        """An ending reads as its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.sentence = sentence
+        return member

@@ -1,0 +1,102 @@
+"""Run the ledger with records: grow the buffer of orders as needed, and close the list at the last bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.tape import Tape
+from knowable.kernels import account as codes
+from knowable.kernels.account import LedgerState, Rules, new_state
+from knowable.kernels.ledger import ledger_kernel
+from knowable.kernels.scoring import activity_of
+
+__all__ = ["LedgerRecord", "run_ledger"]
+
+Panel = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LedgerRecord:
+    """All that one run of the ledger left behind.
+
+    Attributes:
+        equity: (n_bars,) account value at each close.
+        bars: (n_bars, N_BAR_COLUMNS) cash and costs, columns `BAR_CASH` ... of `knowable.kernels.account`.
+        orders: (n_orders, N_ORDER_COLUMNS), in the order they were settled; bars counted from the run's first.
+        activity: (4,) traded value, closed trades, of these won, bars with a position.
+        n_fills: orders filled, in full or in part.
+        liquidated_at: bar on which equity came to nothing; -1: it did not.
+    """
+
+    equity: Panel
+    bars: Panel
+    orders: Panel
+    activity: Panel
+    n_fills: int
+    liquidated_at: int
+
+
+def run_ledger(
+    weights: Panel, decide: npt.NDArray[np.bool_], tape: Tape, rules: Rules, *, cash: float, room: int = 1024
+) -> LedgerRecord:
+    """Run checked, read-only weights over a tape.
+
+    Args:
+        weights: (n_rows, n_assets).
+        decide: (n_rows,).
+        tape: prices of the same rows.
+        rules: the settings as numbers.
+        cash: at the start.
+        room: orders the first buffer holds beyond what one row may need.
+    """
+    n_bars, n_assets = weights.shape
+    state = new_state(n_assets, cash)
+    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
+    done = 0
+    while True:
+        done += ledger_kernel(
+            weights[done:],
+            decide[done:],
+            tape.price[done:],
+            tape.close[done:],
+            tape.days[done:],
+            rules,
+            state,
+            equity[done:],
+            bars[done:],
+            orders,
+        )
+        if done == n_bars:
+            break
+        orders = np.concatenate([orders, np.empty_like(orders)])
+    n_orders = int(state.account[codes.N_ORDERS])
+    return LedgerRecord(
+        equity=equity,
+        bars=bars,
+        orders=np.concatenate([orders[:n_orders], _still_pending(state, n_bars, rules)]),
+        activity=activity_of(state),
+        n_fills=int(state.account[codes.N_FILLS]),
+        liquidated_at=int(state.account[codes.LIQUIDATION]),
+    )
+
+
+def _still_pending(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
+    """Orders for what the last bar left undone."""
+    kind, decided = state.assets[codes.KIND], state.assets[codes.DECIDED]
+    pending = np.flatnonzero(kind != codes.NOTHING)
+    rows = np.full((len(pending), codes.N_ORDER_COLUMNS), np.nan)
+    rows[:, codes.ORDER_ASSET] = pending
+    rows[:, codes.ORDER_DECIDED] = decided[pending]
+    rows[:, codes.ORDER_FILLED] = -1.0
+    sized = kind[pending] == codes.SHARE_COUNT
+    rows[sized, codes.ORDER_WANTED] = (state.assets[codes.TARGET] - state.assets[codes.HELD])[pending[sized]]
+    rows[:, codes.ORDER_SIZE] = 0.0
+    rows[:, codes.ORDER_FEE] = 0.0
+    last = (decided[pending] == n_bars - 1) & (rules.delay > 0)
+    reason = np.where(last, codes.LAST_BAR, codes.NO_PRICE)
+    rows[:, codes.ORDER_REASON] = np.where(kind[pending] == codes.UNPRICED, codes.NEVER_PRICED, reason)
+    return rows

@@ -1,0 +1,67 @@
+"""What a reader must know before believing a result: the sentences in `Result.warnings`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from knowable.backtest.reasons import Ending
+from knowable.backtest.record import LedgerRecord
+from knowable.backtest.settings import Settings
+from knowable.kernels.account import CUT, NO_CASH, ORDER_REASON, ORDER_SIZE, ORDER_WANTED
+
+__all__ = ["remarks"]
+
+_TOO_GOOD = 6.0
+_MUCH = 0.1
+
+
+def remarks(
+    metrics: Mapping[str, float], record: LedgerRecord, settings: Settings, index: pd.DatetimeIndex
+) -> tuple[str, ...]:
+    """Sentences about a run that looks better, or emptier, than it is."""
+    found = []
+    if settings.fill == "close":
+        found.append("Optimistic: orders fill at the close of the bar they were decided on, which nobody could do.")
+    if record.liquidated_at >= 0:
+        found.append(
+            f"Liquidated at {index[record.liquidated_at]}: {Ending.LIQUIDATED.sentence} "
+            f"Equity ended at {record.equity[-1]:,.2f}."
+        )
+    if record.n_fills == 0:
+        found.append(_nothing_traded(record))
+    elif metrics["n_trades"] == 0:
+        found.append("No trade was closed: what was opened is still held at the last bar.")
+    if metrics["sharpe"] > _TOO_GOOD:
+        found.append(
+            f"A Sharpe ratio of {metrics['sharpe']:.1f} is above {_TOO_GOOD:g}: more often a fault than a find. "
+            "Check for look-ahead with kn.check, and the costs."
+        )
+    undefined = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if undefined:
+        found.append(f"Not defined for this result: {', '.join(undefined)}.")
+    found += _much_was_cut(record)
+    return tuple(found)
+
+
+def _nothing_traded(record: LedgerRecord) -> str:
+    if len(record.orders) == 0:
+        return "No order was made: the weights never asked for anything but cash."
+    return f"No order was filled: all {len(record.orders)} came to nothing; `orders` has the reason of each."
+
+
+def _much_was_cut(record: LedgerRecord) -> list[str]:
+    """Cuts of the odd fee or gap are what cash is like; a tenth of an order is another strategy."""
+    reason = record.orders[:, ORDER_REASON]
+    short = (reason == CUT) | (reason == NO_CASH)
+    wanted, size = record.orders[short, ORDER_WANTED], record.orders[short, ORDER_SIZE]
+    n_much = int((size < (1.0 - _MUCH) * wanted).sum())
+    if n_much == 0:
+        return []
+    sentence = (
+        f"{n_much} of {len(record.orders)} orders were cut by more than a tenth because cash was short; "
+        "`orders` has them. Weights that sum to less than 1 leave room for gaps and costs."
+    )
+    return [sentence]

@@ -1,0 +1,199 @@
+"""What a backtest came to."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.backtest.reasons import Ending
+from knowable.backtest.record import LedgerRecord
+from knowable.backtest.settings import Settings
+from knowable.backtest.tables import costs_table, orders_table, positions_table, trades_table
+from knowable.errors import InputError, ShapeError
+from knowable.metrics.describe import describe
+
+__all__ = ["Result"]
+
+_WHOLE = frozenset({"n_trades"})
+_SHARES = frozenset({"total_return", "annual_return", "annual_volatility", "max_drawdown", "exposure", "win_rate"})
+
+
+# Not slotted: cached_property keeps each table in the instance once someone has asked for it.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Result:
+    """A backtest: figures at once, tables when asked for.
+
+    Attributes:
+        name: of the strategy.
+        params: of the strategy.
+        settings: the account it ran on.
+        metrics: name -> figure, defined in `knowable.metrics.DEFINITIONS`; NaN where not defined.
+        warnings: sentences to read before believing it.
+        index: (n_bars,) labels of the bars it ran over.
+        assets: names.
+        bars_per_year: what figures were annualised with.
+        pins: where the data came from.
+        record: the ledger's own arrays.
+        bar_returns: (n_bars,) equity over the one before, less 1; the first against the starting cash.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    settings: Settings
+    metrics: Mapping[str, float]
+    warnings: tuple[str, ...]
+    index: pd.DatetimeIndex
+    assets: tuple[str, ...]
+    bars_per_year: float
+    pins: tuple[Mapping[str, str], ...]
+    record: LedgerRecord
+    bar_returns: npt.NDArray[np.float64]
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """(n_bars,) account value at each close, in the market's currency, all costs paid."""
+        return pd.Series(self.record.equity, index=self.index, name="equity")
+
+    @cached_property
+    def returns(self) -> pd.Series:
+        """(n_bars,) bar returns; the first against the starting cash."""
+        return pd.Series(self.bar_returns, index=self.index, name="returns")
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """A row an order, filled or not, in the order they were settled.
+
+        Columns: asset, decision_time and fill_time (labels of the bars; NaT: not filled), side, size (shares filled),
+        price (spread and slippage in it), fee, reason (see `Reason`), wanted (shares asked for; NaN: never sized),
+        reference_price (without spread and slippage).
+        """
+        return orders_table(self.record.orders, self.index, self.assets)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """A row a closed trade: each fill that reduces a position closes a trade of that size.
+
+        Columns: asset, entry_time (when the position was opened), exit_time, size (signed shares; negative: short),
+        entry_price (average), exit_price, pnl (net of the exit's fee and its share of the entry fees; borrow is in
+        `costs`). What is still open at the last bar is no trade; it is in the last row of `positions`.
+        """
+        return trades_table(self.record.orders, self.index, self.assets)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """(n_bars, n_assets) signed shares held at each close."""
+        return positions_table(self.record.orders, self.index, self.assets)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """(n_bars, 4) what each bar cost: fees, spread, slippage, borrow. ``result.costs.sum()`` gives the totals."""
+        return costs_table(self.record.bars, self.index)
+
+    @cached_property
+    def cash(self) -> pd.Series:
+        """(n_bars,) cash at each close; proceeds of short sales are in it."""
+        from knowable.kernels.account import BAR_CASH
+
+        return pd.Series(self.record.bars[:, BAR_CASH], index=self.index, name="cash")
+
+    @property
+    def ending(self) -> Ending:
+        """How the run ended."""
+        return Ending.COMPLETED if self.record.liquidated_at < 0 else Ending.LIQUIDATED
+
+    def compare(self, benchmark_equity: pd.Series) -> pd.DataFrame:
+        """This result beside a benchmark, a row a metric that an equity curve alone defines.
+
+        Args:
+            benchmark_equity: value (or price) of the benchmark on this result's index; its first value is the start.
+
+        Returns: columns ``result``, ``benchmark``, ``difference``.
+
+        Raises: ShapeError if the index differs; InputError for values that are not finite or not above 0 at the start.
+        """
+        values = self._aligned(benchmark_equity)
+        theirs = describe(values, self.bars_per_year)
+        own = pd.Series(dict(self.metrics))
+        table = pd.DataFrame({"result": own, "benchmark": pd.Series(theirs)})
+        table = table.drop(index=["turnover", "n_trades", "exposure", "win_rate"])
+        return table.assign(difference=table["result"] - table["benchmark"])
+
+    def report(self, path: str | Path, *, benchmark: pd.Series | None = None, title: str | None = None) -> Path:
+        """Write one self-contained HTML file and return its path.
+
+        Args:
+            path: where to.
+            benchmark: value or price of what to compare with, on this result's index.
+            title: first line of the page; the strategy and its parameters when None.
+        """
+        from knowable.report.document import write
+        from knowable.report.page import Page
+
+        theirs = None if benchmark is None else describe(self._aligned(benchmark), self.bars_per_year)
+        page = Page(
+            title=title or self._title(),
+            subtitle=f"{len(self.index)} bars from {self.index[0]} to {self.index[-1]}, {len(self.assets)} assets.",
+            equity=self.equity,
+            benchmark=benchmark,
+            metrics=dict(self.metrics),
+            benchmark_metrics=theirs,
+            warnings=self.warnings,
+            facts=self._facts(),
+            orders=self.orders,
+            trades=self.trades,
+        )
+        return Path(write(page, path))
+
+    def _aligned(self, benchmark: pd.Series) -> npt.NDArray[np.float64]:
+        if not isinstance(benchmark, pd.Series):
+            raise InputError(f"A benchmark is a pandas Series of values, but a {type(benchmark).__name__} came.")
+        if not benchmark.index.equals(self.index):
+            raise ShapeError(
+                f"The benchmark has {len(benchmark)} rows; it needs the result's own index, {len(self.index)} rows "
+                f"from {self.index[0]} to {self.index[-1]}.\nUse benchmark.reindex(result.index).ffill()."
+            )
+        return benchmark.to_numpy(dtype=np.float64)
+
+    def _title(self) -> str:
+        listed = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        return f"{self.name or 'Weights'}({listed})" if listed else self.name or "Backtest"
+
+    def _facts(self) -> dict[str, str]:
+        plain = asdict(self.settings)
+        costs = {name: value for name, value in plain.pop("costs").items() if value}
+        facts = {name: str(value) for name, value in plain.items() if value is not None}
+        facts["costs"] = ", ".join(f"{name}={value:g}" for name, value in costs.items()) or "none"
+        facts["ending"] = self.ending.sentence
+        for pin in self.pins:
+            facts[f"data: {pin.get('dataset', 'dataset')}"] = ", ".join(f"{k} {v}" for k, v in pin.items())
+        return facts
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name in self.metrics)
+        lines = [f"{self._title()}  {self.index[0]} to {self.index[-1]}, {len(self.index)} bars"]
+        lines += [f"  {name:<{width}}  {_text(name, value):>10}" for name, value in self.metrics.items()]
+        return "\n".join(lines + [f"  ! {sentence}" for sentence in self.warnings])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{_text(name, value)}</td></tr>"
+            for name, value in self.metrics.items()
+        )
+        notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.warnings)
+        return f"<b>{html.escape(self._title())}</b><table>{rows}</table>" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _text(name: str, value: float) -> str:
+    if not np.isfinite(value):
+        return "-"
+    if name in _WHOLE:
+        return f"{value:,.0f}"
+    return f"{value:.2%}" if name in _SHARES else f"{value:.3f}"

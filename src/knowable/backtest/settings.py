@@ -1,0 +1,154 @@
+"""What a simulated account is: its cash, its fills, its costs."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from knowable.errors import InputError, shown, unknown_name
+
+__all__ = ["Costs", "Fill", "LeverageCheck", "Preset", "Settings", "SizeAt"]
+
+Fill = Literal["next_open", "next_close", "next_vwap", "close"]
+SizeAt = Literal["decision", "fill"]
+LeverageCheck = Literal["strict", "scale"]
+Preset = Literal["vectorbt", "backtesting"]
+
+# What each preset sets, and the costs that its engine knows.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "vectorbt": {"fill": "close", "size_at": "fill", "lot": None},
+    "backtesting": {"fill": "next_open", "size_at": "fill", "lot": 1.0},
+}
+_PRESET_COSTS = {
+    "vectorbt": ("fee_bps", "half_spread_bps", "slippage_bps"),
+    "backtesting": ("fee_bps", "half_spread_bps"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What trading costs. One number each, for every asset and bar; all are >= 0.
+
+    Attributes:
+        fee_bps: fee on the value of a fill, hundredths of a per cent.
+        fee_per_share: fee a share, currency.
+        fee_min: least fee of a fill, currency.
+        half_spread_bps: how far the fill is from the reference price for the spread.
+        slippage_bps: how much further it is for slippage.
+        borrow_bps_year: of the value of short positions, a year of 365 calendar days, paid for each night held.
+    """
+
+    fee_bps: float = 0.0
+    fee_per_share: float = 0.0
+    fee_min: float = 0.0
+    half_spread_bps: float = 0.0
+    slippage_bps: float = 0.0
+    borrow_bps_year: float = 0.0
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = _number(entry.name, getattr(self, entry.name), "Costs")
+            if value < 0.0:
+                raise InputError(f"`{entry.name} >= 0` must hold, but {entry.name}={value:g}, in Costs.")
+            object.__setattr__(self, entry.name, value)
+        adverse = self.half_spread_bps + self.slippage_bps
+        if adverse >= 10_000.0:
+            raise InputError(
+                f"`half_spread_bps + slippage_bps < 10000` must hold, or a sale brings nothing, but it is {adverse:g}."
+            )
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` wrote."""
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A simulated account.
+
+    Attributes:
+        cash: money at the start, in the market's currency.
+        fill: a decision on bar t fills at bar t + 1: at its open, its close, or its vwap (the typical price
+            (high + low + close) / 3 where the market has no vwap); ``"close"`` fills at the decision's own close, which
+            is optimistic, and the result says so.
+        size_at: share counts from prices and equity at the ``"decision"``, or from those at the ``"fill"``.
+        costs: see `Costs`.
+        lot: shares are multiples of this, rounded toward zero; None for fractions.
+        max_leverage: largest sum of absolute weights. Above 1, cash may be borrowed up to (max_leverage - 1) x equity.
+        leverage_check: ``"strict"``: a larger sum is an error; ``"scale"``: the row is scaled down to it.
+        preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
+            arithmetic (docs/decisions/parity.md).
+
+    Raises:
+        InputError: a value out of range, or one that contradicts the preset.
+        UnknownNameError: a word that is none of the choices.
+    """
+
+    cash: float = 1_000_000.0
+    fill: Fill = "next_open"
+    size_at: SizeAt = "decision"
+    costs: Costs = field(default_factory=Costs)
+    lot: float | None = None
+    max_leverage: float = 1.0
+    leverage_check: LeverageCheck = "strict"
+    preset: Preset | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("fill", Fill), ("size_at", SizeAt), ("leverage_check", LeverageCheck)):
+            _one_of(name, getattr(self, name), get_args(choices))
+        for name in ("cash", "max_leverage", "lot"):
+            value = getattr(self, name)
+            if name == "lot" and value is None:
+                continue
+            number = _number(name, value, "Settings")
+            if number <= 0.0:
+                raise InputError(f"`{name} > 0` must hold, but {name}={number:g}, in Settings.")
+            object.__setattr__(self, name, number)
+        if not isinstance(self.costs, Costs):
+            raise InputError(f"`costs` must be Costs(...), such as Costs(fee_bps=10), but costs={shown(self.costs)}.")
+        if self.preset is not None:
+            _one_of("preset", self.preset, get_args(Preset))
+            self._apply_preset()
+
+    def _apply_preset(self) -> None:
+        usual = {entry.name: entry.default for entry in fields(Settings)}
+        for name, value in _PRESETS[str(self.preset)].items():
+            given = getattr(self, name)
+            if given not in (usual[name], value):
+                raise InputError(
+                    f"preset={self.preset!r} needs {name}={value!r}, but {name}={given!r}; leave one of them out."
+                )
+            object.__setattr__(self, name, value)
+        if self.max_leverage != 1.0:
+            raise InputError(f"preset={self.preset!r} has no leverage, but max_leverage={self.max_leverage:g}.")
+        known = _PRESET_COSTS[str(self.preset)]
+        for entry in fields(Costs):
+            if getattr(self.costs, entry.name) and entry.name not in known:
+                raise InputError(
+                    f"preset={self.preset!r} knows the costs {', '.join(known)} only, "
+                    f"but {entry.name}={getattr(self.costs, entry.name):g}."
+                )
+
+    def with_preset(self, preset: Preset | None) -> Self:
+        """The same account under another engine's semantics. Raises as the class."""
+        return replace(self, preset=preset)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` wrote, also after a trip through JSON."""
+        return cls(**{**values, "costs": Costs.from_plain(values["costs"])})
+
+
+def _number(name: str, value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
+        raise InputError(f"`{name}` must be a finite number, but {name}={shown(value)}, in {where}.")
+    return float(value)
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise unknown_name(name, value, choices, where="Settings")

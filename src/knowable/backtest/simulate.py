@@ -1,0 +1,190 @@
+"""Target weights in, a result out: one trial with all its records, or many trials with their figures only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.record import run_ledger
+from knowable.backtest.remarks import remarks
+from knowable.backtest.result import Result
+from knowable.backtest.settings import Settings
+from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
+from knowable.data.market import Market
+from knowable.errors import InputError, ShapeError
+from knowable.kernels.ledger import NO_LIMIT, check_kernel
+from knowable.kernels.scoring import score_kernel
+from knowable.kernels.statistics import N_BLOCKS, N_FIGURES, N_MOMENTS
+from knowable.metrics.definitions import METRICS
+from knowable.metrics.describe import measure
+
+__all__ = ["Scores", "score", "simulate"]
+
+Panel = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.bool_]
+
+_STACK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """Figures of k trials.
+
+    Attributes:
+        metrics: (k, n_metrics) in the order of `METRICS`; NaN where not defined, and all NaN where a trial failed.
+        moments: (k, N_BLOCKS, 3) count, sum and sum of squares of the bar returns in even blocks of bars.
+        errors: (k,) why a trial could not be run, else None.
+    """
+
+    metrics: Panel
+    moments: Panel
+    errors: tuple[str | None, ...]
+
+
+def simulate(
+    weights: Panel,
+    decide: Rows,
+    market: Market,
+    settings: Settings,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    on_change: bool = False,
+    name: str = "",
+    params: Mapping[str, Any] = MappingProxyType({}),
+) -> Result:
+    """Run target weights through the ledger, keeping every record.
+
+    Args:
+        weights: (n_bars, n_assets) target weights, fractions of equity; NaN: no opinion. Row t is decided at
+            market.decision_times[t] and fills as `settings.fill` says.
+        decide: (n_bars,) rows on which targets are taken.
+        market: prices; fills and marks use its final values.
+        settings: the account.
+        start: first row to run; the account starts there with nothing but cash.
+        stop: row after the last; all when None.
+        on_change: act on a row only if it differs from the last one acted on.
+        name: of the strategy, for people.
+        params: of the strategy, for people.
+
+    Raises:
+        ShapeError: weights or decide do not fit the market.
+        InputError: sum of |w| above `max_leverage` (strict), an infinite weight, rows outside the market, or a market
+            without the prices that `fill` needs.
+    """
+    tape = read_tape(market, settings, start, stop)
+    panel, rows = _cut(weights, market, tape), _cut_rows(decide, market, tape)
+    fault = check_kernel(panel, rows, _limit(settings))
+    if fault[0] >= 0:
+        raise InputError(_explain(fault, market, tape, settings))
+    record = run_ledger(panel, rows, tape, rules_of(settings, on_change=on_change), cash=settings.cash)
+    figures, returns, _ = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
+    metrics = dict(zip(METRICS, figures.tolist(), strict=True))
+    return Result(
+        name=name,
+        params=MappingProxyType(dict(params)),
+        settings=settings,
+        metrics=MappingProxyType(metrics),
+        warnings=remarks(metrics, record, settings, market.index[tape.start : tape.stop]) + market.notes,
+        index=market.index[tape.start : tape.stop],
+        assets=market.assets,
+        bars_per_year=market.bars_per_year,
+        pins=market.pins,
+        record=record,
+        bar_returns=read_only(returns),
+    )
+
+
+def score(
+    weights: Panel | Sequence[Panel],
+    decide: Rows,
+    market: Market,
+    settings: Settings,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    on_change: bool = False,
+) -> Scores:
+    """Figures of k trials that differ in their weights; the same to the bit as `simulate(...).metrics`.
+
+    Holds no lock while it runs, so threads may score at once. Small panels are stacked and run in one call; large ones
+    run one by one, without a copy.
+
+    Args:
+        weights: k panels as for `simulate`: a sequence of (n_bars, n_assets), or one array (k, n_bars, n_assets).
+        decide: as for `simulate`; the rest too.
+        market: see `simulate`.
+        settings: see `simulate`.
+        start: see `simulate`.
+        stop: see `simulate`.
+        on_change: see `simulate`.
+
+    Raises: as `simulate`, but a trial whose weights break the leverage rule has its sentence in `errors`.
+    """
+    tape = read_tape(market, settings, start, stop)
+    rows = _cut_rows(decide, market, tape)
+    rules = rules_of(settings, on_change=on_change)
+    n_trials = len(weights)
+    metrics, moments = np.empty((n_trials, N_FIGURES)), np.empty((n_trials, N_BLOCKS, N_MOMENTS))
+    faults = np.empty((n_trials, 2))
+    size = max(1, _STACK_BYTES // max(1, 8 * tape.price.size))
+    for at in range(0, n_trials, size):
+        part = slice(at, at + size)
+        stack = _stack([_cut(panel, market, tape) for panel in weights[part]])
+        score_kernel(
+            stack,
+            rows,
+            tape.price,
+            tape.close,
+            tape.days,
+            rules,
+            settings.cash,
+            float(market.bars_per_year),
+            metrics[part],
+            moments[part],
+            faults[part],
+        )
+    errors = tuple(
+        None if row < 0 else _explain((int(row), float(gross)), market, tape, settings) for row, gross in faults
+    )
+    return Scores(metrics=metrics, moments=moments, errors=errors)
+
+
+def _stack(panels: list[Panel]) -> Panel:
+    return read_only(panels[0][None] if len(panels) == 1 else np.stack(panels))
+
+
+def _cut(weights: Panel, market: Market, tape: Tape) -> Panel:
+    if weights.shape != market.shape:
+        raise ShapeError(f"`weights` has shape {weights.shape}; the market needs (n_bars, n_assets) = {market.shape}.")
+    return read_only(np.ascontiguousarray(weights[tape.start : tape.stop], dtype=np.float64))
+
+
+def _cut_rows(decide: Rows, market: Market, tape: Tape) -> Rows:
+    if decide.shape != (market.n_bars,) or decide.dtype != np.bool_:
+        raise ShapeError(
+            f"`decide` has shape {decide.shape} and dtype {decide.dtype}; it must be bool of shape ({market.n_bars},)."
+        )
+    return read_only(np.ascontiguousarray(decide[tape.start : tape.stop]))
+
+
+def _limit(settings: Settings) -> float:
+    return NO_LIMIT if settings.leverage_check == "scale" else settings.max_leverage
+
+
+def _explain(fault: tuple[int, float], market: Market, tape: Tape, settings: Settings) -> str:
+    """The sentence for a row of weights that breaks the leverage rule."""
+    row, gross = fault
+    where = f"row {tape.start + row} ({market.index[tape.start + row]})"
+    if not np.isfinite(gross):
+        return f"Weights must be finite or NaN, but {where} holds an infinite one."
+    return (
+        f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g} "
+        f"and max_leverage={settings.max_leverage:g}.\n"
+        "Make the weights smaller, raise max_leverage, or scale such rows down with leverage_check='scale'."
+    )

@@ -1,0 +1,111 @@
+"""The tables of a result: orders, trades, positions and costs, made from the ledger's records when asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.backtest.reasons import REASONS
+from knowable.kernels import account as codes
+
+__all__ = ["costs_table", "orders_table", "positions_table", "trades_table"]
+
+Panel = npt.NDArray[np.float64]
+
+_TRADE_COLUMNS = ("asset", "entry_bar", "exit_bar", "size", "entry_price", "exit_price", "pnl")
+
+
+def orders_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
+    """A row an order; columns as `Result.orders`."""
+    filled = orders[:, codes.ORDER_SIZE] != 0.0
+    # what was wanted has the sign also where nothing was filled; an order that was never sized has no side
+    signed = np.where(filled, orders[:, codes.ORDER_SIZE], orders[:, codes.ORDER_WANTED])
+    side = np.where(signed > 0.0, "buy", np.where(signed < 0.0, "sell", "none"))
+    return pd.DataFrame(
+        {
+            "asset": _names(orders[:, codes.ORDER_ASSET], assets),
+            "decision_time": _labels(orders[:, codes.ORDER_DECIDED], index),
+            "fill_time": _labels(orders[:, codes.ORDER_FILLED], index),
+            "side": side.astype(object),
+            "size": np.abs(orders[:, codes.ORDER_SIZE]),
+            "price": orders[:, codes.ORDER_PRICE],
+            "fee": orders[:, codes.ORDER_FEE],
+            "reason": np.array([str(reason) for reason in REASONS], dtype=object)[
+                orders[:, codes.ORDER_REASON].astype(np.int64)
+            ],
+            "wanted": np.abs(orders[:, codes.ORDER_WANTED]),
+            "reference_price": orders[:, codes.ORDER_REFERENCE],
+        }
+    )
+
+
+def trades_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
+    """A row a closed trade; columns as `Result.trades`."""
+    trades = np.array(_close_trades(orders), dtype=np.float64).reshape(-1, len(_TRADE_COLUMNS))
+    asset, entry_bar, exit_bar, size, entry_price, exit_price, pnl = trades.T
+    return pd.DataFrame(
+        {
+            "asset": _names(asset, assets),
+            "entry_time": _labels(entry_bar, index),
+            "exit_time": _labels(exit_bar, index),
+            "size": size,
+            "entry_price": entry_price,
+            "exit_price": exit_price,
+            "pnl": pnl,
+        }
+    )
+
+
+def positions_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
+    """(n_bars, n_assets) signed shares held at each close: the fills summed up, to the ledger's own bits."""
+    held = np.zeros((len(index), len(assets)))
+    for row in orders[orders[:, codes.ORDER_SIZE] != 0.0]:
+        bar, asset = int(row[codes.ORDER_FILLED]), int(row[codes.ORDER_ASSET])
+        held[bar:, asset] = held[bar, asset] + row[codes.ORDER_SIZE]
+    return pd.DataFrame(held, index=index, columns=pd.Index(assets))
+
+
+def costs_table(bars: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """(n_bars, 4) what each bar cost."""
+    columns = [codes.BAR_FEES, codes.BAR_SPREAD, codes.BAR_SLIPPAGE, codes.BAR_BORROW]
+    return pd.DataFrame(bars[:, columns], index=index, columns=pd.Index(["fees", "spread", "slippage", "borrow"]))
+
+
+def _close_trades(orders: Panel) -> list[tuple[float, ...]]:
+    """Average entry price: a fill that reduces a position closes a trade of that size; its entry is the bar on which
+    the position was opened, its fees the exit's and its share of the entry's.
+    """
+    trades: list[tuple[float, ...]] = []
+    open_positions: dict[int, tuple[float, float, float, float]] = {}  # asset -> shares, price, fees, entry bar
+    for row in orders[orders[:, codes.ORDER_SIZE] != 0.0].tolist():
+        asset, bar, delta = int(row[codes.ORDER_ASSET]), row[codes.ORDER_FILLED], row[codes.ORDER_SIZE]
+        price, fee, size = row[codes.ORDER_PRICE], row[codes.ORDER_FEE], abs(delta)
+        held, entry_price, entry_fees, entry_bar = open_positions.get(asset, (0.0, 0.0, 0.0, bar))
+        if held * delta >= 0.0:
+            average = (entry_price * abs(held) + price * size) / (abs(held) + size)
+            open_positions[asset] = (held + delta, average, entry_fees + fee, entry_bar)
+            continue
+        closed = min(size, abs(held))
+        exit_fee, entry_fee = fee * (closed / size), entry_fees * (closed / abs(held))
+        gain = closed * (price - entry_price)
+        pnl = (gain if held > 0.0 else -gain) - exit_fee - entry_fee
+        signed = closed if held > 0.0 else -closed
+        trades.append((asset, entry_bar, bar, signed, entry_price, price, pnl))
+        if size > abs(held):
+            open_positions[asset] = (held + delta, price, fee - exit_fee, bar)
+        elif held + delta == 0.0:
+            del open_positions[asset]
+        else:
+            open_positions[asset] = (held + delta, entry_price, entry_fees - entry_fee, entry_bar)
+    return trades
+
+
+def _names(numbers: Panel, assets: tuple[str, ...]) -> npt.NDArray[np.object_]:
+    return np.array(assets, dtype=object)[numbers.astype(np.int64)]
+
+
+def _labels(bars: Panel, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The labels of bars; NaT for -1."""
+    at = bars.astype(np.int64)
+    return pd.DatetimeIndex(index.take(np.maximum(at, 0)).where(at >= 0))

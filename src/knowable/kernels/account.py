@@ -1,0 +1,199 @@
+"""The account a ledger keeps: its assets, account, the exchange of shares for cash, and the list of orders."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# How target weights become shares.
+AT_DECISION, AT_FILL, AS_VECTORBT, AS_BACKTESTING = 0, 1, 2, 3
+
+# What an asset's pending slot holds: nothing, a share count, a weight to size at the fill, a weight waiting for a
+# first close to be sized with.
+NOTHING, SHARE_COUNT, FRACTION, UNPRICED = 0.0, 1.0, 2.0, 3.0
+
+# Why an order is in the list. `knowable.backtest.reasons` gives each its sentence.
+FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED, LIQUIDATED, CANCELLED, NEVER_PRICED = range(11)
+
+# Rows of `assets`, the state of each asset:
+HELD = 0  # signed shares
+MARK = 1  # last known close; 0 before the first one
+ENTRY_PRICE = 2  # average price of the open position, fees left out
+ENTRY_FEES = 3  # fees paid for what is still open
+ACTED = 4  # the weight last acted on
+KIND = 5  # what is pending: NOTHING ... UNPRICED
+TARGET = 6  # pending shares or weight, as KIND says
+WEIGHT = 7  # the weight the pending target came from
+DECIDED = 8  # the bar it was decided on
+FRESH = 9  # 1 if that decision changed the asset's weight
+WANTED = 10  # scratch within a row: signed size of the order at hand
+N_SLOTS = 11
+
+# Entries of `account`: money (totals but for cash and equity), then counts, held as floats (exact to 2 ** 53).
+CASH, EQUITY, FEES, SPREAD, SLIPPAGE, BORROW, TRADED = range(7)
+BAR, N_ORDERS, N_FILLS, N_TRADES, N_WINS, N_EXPOSED, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(7, 17)
+LIQUIDATION, N_ENTRIES = 17, 18  # the bar on which equity came to nothing; -1 while it has not
+
+# Columns of `bars_out` and of `orders_out`.
+BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_BORROW, BAR_TRADED, N_BAR_COLUMNS = range(7)
+ORDER_ASSET, ORDER_DECIDED, ORDER_FILLED, ORDER_WANTED, ORDER_SIZE = range(5)
+ORDER_REFERENCE, ORDER_PRICE, ORDER_FEE, ORDER_REASON, N_ORDER_COLUMNS = range(5, 10)
+
+ORDERS_PER_ASSET = 5  # the most one asset can leave in one row; the buffer keeps room for a whole row
+DUST = 1e-9  # a change smaller than this share of the position is rounding, not an order
+MARGIN = 1e-12  # a cut buy leaves this share of cash unspent, so that rounding never borrows
+EPSILON = 2.220446049250313e-16
+
+
+class Rules(NamedTuple):
+    """Settings as numbers; rates are fractions."""
+
+    delay: int  # bars from decision to fill: 0 or 1
+    sizing: int
+    lot: float  # 0: fractional shares
+    max_leverage: float
+    scale: bool
+    on_change: bool
+    fee_rate: float
+    fee_per_share: float
+    fee_min: float
+    spread_rate: float
+    slippage_rate: float
+    borrow_rate: float  # of short value, a calendar day
+
+
+class LedgerState(NamedTuple):
+    """All that the ledger remembers between rows, in two arrays: numba counts references to each array of a tuple at
+    every use, and a tuple of 13 arrays made a trial four times slower.
+    """
+
+    assets: np.ndarray  # (N_SLOTS, n_assets) float64
+    account: np.ndarray  # (N_ENTRIES,) float64
+
+
+@njit(cache=True, nogil=True)
+def new_state(n_assets, cash):
+    """An account with `cash` and no positions."""
+    account = np.zeros(N_ENTRIES)
+    account[CASH] = cash
+    account[EQUITY] = cash
+    account[LIQUIDATION] = -1.0
+    return LedgerState(np.zeros((N_SLOTS, n_assets)), account)
+
+
+@njit(cache=True, nogil=True)
+def value_at(t, price, assets, account):
+    """Account value at this row's fill prices; where one is missing, at the last close."""
+    value = account[CASH]
+    for j in range(assets.shape[1]):
+        if assets[HELD, j] != 0.0:
+            ref = price[t, j]
+            value += assets[HELD, j] * (ref if ref == ref else assets[MARK, j])
+    return value
+
+
+@njit(cache=True, nogil=True)
+def whole_lots(shares, lot):
+    """Round toward zero; a share count within 1e-9 of a whole lot is that lot (0.3 / 0.1 is 3, not 2)."""
+    if lot == 0.0:
+        return shares
+    lots = np.floor(abs(shares) / lot * (1.0 + 1e-9))
+    return lots * lot if shares > 0.0 else -(lots * lot)
+
+
+@njit(cache=True, nogil=True)
+def trade(t, j, delta, wanted, ref, reason, rules, assets, account, bars_out, orders_out):
+    """Exchange shares for cash at the reference price made worse by spread and slippage, and pay the fee."""
+    held = assets[HELD, j]
+    rate = rules.spread_rate + rules.slippage_rate
+    if rules.sizing == AS_BACKTESTING and held * delta < 0.0:
+        rate = 0.0  # that engine takes the spread on entries only
+    price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - rate)
+    size = abs(delta)
+    fee = max(size * price * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)
+    account[CASH] = account[CASH] - delta * price - fee
+    adverse = size * abs(price - ref)
+    spread = adverse * (rules.spread_rate / rate) if rate > 0.0 else 0.0
+    account[FEES] += fee
+    account[SPREAD] += spread
+    account[SLIPPAGE] += adverse - spread
+    account[TRADED] += size * ref
+    if bars_out.shape[0] > 0:
+        bars_out[t, BAR_FEES] += fee
+        bars_out[t, BAR_SPREAD] += spread
+        bars_out[t, BAR_SLIPPAGE] += adverse - spread
+        bars_out[t, BAR_TRADED] += size * ref
+    _account_trade(j, delta, price, fee, assets, account)
+    assets[HELD, j] = held + delta
+    account[N_HELD] += int(assets[HELD, j] != 0.0) - int(held != 0.0)
+    account[N_FILLS] += 1
+    if orders_out.shape[0] > 0:
+        if account[LIQUIDATION] >= 0:
+            reason = LIQUIDATED
+        elif reason == FILLED and account[BAR] - assets[DECIDED, j] > rules.delay:
+            reason = LATE
+        _record(j, account[BAR], wanted, delta, ref, price, fee, reason, assets, account, orders_out)
+
+
+@njit(cache=True, nogil=True)
+def _account_trade(j, delta, price, fee, assets, account):
+    """Average entry price: a fill that reduces a position closes a trade of that size."""
+    held, size = assets[HELD, j], abs(delta)
+    if held * delta >= 0.0:
+        total = abs(held) + size
+        assets[ENTRY_PRICE, j] = (assets[ENTRY_PRICE, j] * abs(held) + price * size) / total
+        assets[ENTRY_FEES, j] += fee
+        return
+    closed = min(size, abs(held))
+    exit_fee = fee * (closed / size)
+    entry_fee = assets[ENTRY_FEES, j] * (closed / abs(held))
+    gain = closed * (price - assets[ENTRY_PRICE, j])
+    pnl = (gain if held > 0.0 else -gain) - exit_fee - entry_fee
+    account[N_TRADES] += 1
+    if pnl > 0.0:
+        account[N_WINS] += 1
+    if size > abs(held):
+        assets[ENTRY_PRICE, j] = price
+        assets[ENTRY_FEES, j] = fee - exit_fee
+    else:
+        assets[ENTRY_FEES, j] -= entry_fee
+
+
+@njit(cache=True, nogil=True)
+def clear(j, assets, account):
+    """Empty an asset's pending slot."""
+    if assets[KIND, j] == UNPRICED:
+        account[N_UNPRICED] -= 1
+    elif assets[KIND, j] != NOTHING:
+        account[N_PENDING] -= 1
+    assets[KIND, j] = NOTHING
+
+
+@njit(cache=True, nogil=True)
+def record_unfilled(j, reason, assets, account, orders_out):
+    """An order that came to nothing. Its wanted size is NaN where it was never sized."""
+    if orders_out.shape[0] == 0:
+        return
+    wanted = assets[WANTED, j] if reason == NO_CASH else np.nan
+    if reason != NO_CASH and assets[KIND, j] == SHARE_COUNT:
+        wanted = assets[TARGET, j] - assets[HELD, j]
+    if reason == ROUNDED:
+        wanted = 0.0
+    _record(j, -1, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
+
+
+@njit(cache=True, nogil=True)
+def _record(j, bar, wanted, size, ref, price, fee, reason, assets, account, orders_out):
+    row = int(account[N_ORDERS])
+    orders_out[row, ORDER_ASSET] = j
+    orders_out[row, ORDER_DECIDED] = assets[DECIDED, j]
+    orders_out[row, ORDER_FILLED] = bar
+    orders_out[row, ORDER_WANTED] = wanted
+    orders_out[row, ORDER_SIZE] = size
+    orders_out[row, ORDER_REFERENCE] = ref
+    orders_out[row, ORDER_PRICE] = price
+    orders_out[row, ORDER_FEE] = fee
+    orders_out[row, ORDER_REASON] = reason
+    account[N_ORDERS] += 1

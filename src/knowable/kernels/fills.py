@@ -1,0 +1,193 @@
+"""Filling what is pending at a row: sells first, then buys with the cash there is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from knowable.kernels.account import (
+    AS_BACKTESTING,
+    AS_VECTORBT,
+    AT_DECISION,
+    CASH,
+    CUT,
+    DUST,
+    EPSILON,
+    FILLED,
+    FRACTION,
+    FRESH,
+    HELD,
+    KIND,
+    LIQUIDATION,
+    MARGIN,
+    NO_CASH,
+    NOTHING,
+    ROUNDED,
+    SHARE_COUNT,
+    TARGET,
+    UNPRICED,
+    WANTED,
+    WEIGHT,
+    clear,
+    record_unfilled,
+    trade,
+    value_at,
+    whole_lots,
+)
+
+
+@njit(cache=True, nogil=True)
+def fill_row(t, price, rules, assets, account, bars_out, orders_out):
+    """Fill what is pending and has a price: sells first, then buys with the cash there is."""
+    value = 0.0
+    if rules.sizing != AT_DECISION:
+        value = value_at(t, price, assets, account)
+    if rules.sizing == AS_BACKTESTING:
+        value = _close_opposite(t, price, rules, assets, account, bars_out, orders_out)
+    need = 0.0
+    for j in range(assets.shape[1]):
+        assets[WANTED, j] = 0.0
+        ref = price[t, j]
+        if assets[KIND, j] == NOTHING or assets[KIND, j] == UNPRICED or ref != ref:
+            continue
+        goal = assets[TARGET, j] if assets[KIND, j] == SHARE_COUNT else _goal_at_fill(j, ref, value, rules, assets)
+        held = assets[HELD, j]
+        delta = goal - held
+        if abs(delta) <= DUST * max(abs(goal), abs(held)):
+            if goal == 0.0 and held == 0.0 and assets[WEIGHT, j] != 0.0 and assets[FRESH, j]:
+                assets[TARGET, j] = goal
+                record_unfilled(j, ROUNDED, assets, account, orders_out)
+            clear(j, assets, account)
+        elif delta > 0.0:
+            assets[WANTED, j] = delta
+            need += _cost_of_buying(delta, ref, rules)
+        else:
+            trade(t, j, delta, delta, ref, FILLED, rules, assets, account, bars_out, orders_out)
+            clear(j, assets, account)
+    if need > 0.0:
+        if rules.sizing == AS_VECTORBT:
+            _buy_smallest_first(t, price, rules, assets, account, bars_out, orders_out)
+        else:
+            _buy_pro_rata(t, price, need, rules, assets, account, bars_out, orders_out)
+
+
+@njit(cache=True, nogil=True)
+def _goal_at_fill(j, ref, value, rules, assets):
+    """Shares for a pending weight at the fill; with nothing left, flat."""
+    w = assets[TARGET, j]
+    if w == 0.0 or value <= 0.0:
+        return 0.0
+    if rules.sizing == AS_BACKTESTING:
+        if assets[HELD, j] == 0.0:
+            side = 1.0 if w > 0.0 else -1.0
+            unit = ref * (1.0 + side * rules.spread_rate) + ref * rules.fee_rate
+            lots = value * min(abs(w), 1.0 - EPSILON) // (unit * rules.lot)
+            return side * lots * rules.lot
+        return whole_lots(w * value / ref, rules.lot)
+    if rules.sizing == AS_VECTORBT and w <= -1.0:
+        adjusted = ref * (1.0 - rules.spread_rate - rules.slippage_rate)
+        after = value - max(assets[HELD, j], 0.0) * (ref - adjusted * (1.0 - rules.fee_rate))
+        return w * after / (adjusted * (1.0 + rules.fee_rate))
+    return whole_lots(w * value / ref, rules.lot)
+
+
+@njit(cache=True, nogil=True)
+def _close_opposite(t, price, rules, assets, account, bars_out, orders_out):
+    """Close positions whose new target has another sign, before anything is sized; value left after that."""
+    for j in range(assets.shape[1]):
+        ref = price[t, j]
+        if (
+            assets[KIND, j] == FRACTION
+            and ref == ref
+            and assets[HELD, j] * assets[TARGET, j] <= 0.0
+            and assets[HELD, j] != 0.0
+        ):
+            trade(t, j, -assets[HELD, j], -assets[HELD, j], ref, FILLED, rules, assets, account, bars_out, orders_out)
+    return value_at(t, price, assets, account)
+
+
+@njit(cache=True, nogil=True)
+def _buy_pro_rata(t, price, need, rules, assets, account, bars_out, orders_out):
+    """Buy all that is wanted, or the same share of each that the cash allows."""
+    cash = account[CASH]
+    if rules.max_leverage > 1.0:
+        cash += (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
+    share = 1.0
+    forced = account[LIQUIDATION] >= 0 or rules.sizing == AS_BACKTESTING
+    if need > cash and not forced:
+        share = _affordable_share(t, price, cash, rules, assets)
+    for j in range(assets.shape[1]):
+        wanted = assets[WANTED, j]
+        if wanted <= 0.0:
+            continue
+        size = wanted * share
+        if share < 1.0 and rules.lot > 0.0:
+            size = np.floor(size / rules.lot) * rules.lot
+        if size <= 0.0:
+            record_unfilled(j, NO_CASH, assets, account, orders_out)
+        else:
+            reason = CUT if size < wanted * (1.0 - DUST) else FILLED
+            trade(t, j, size, wanted, price[t, j], reason, rules, assets, account, bars_out, orders_out)
+        clear(j, assets, account)
+
+
+@njit(cache=True, nogil=True)
+def _affordable_share(t, price, cash, rules, assets):
+    """Largest f in [0, 1) such that buying f of everything wanted takes no more than `cash`.
+
+    The cost is convex in f and made of straight pieces (a minimum fee bends it), so Newton's steps from f = 1 come
+    down to the root without passing it and end after a few.
+    """
+    share = 1.0
+    for _ in range(64):
+        slope, fixed = 0.0, 0.0
+        for j in range(assets.shape[1]):
+            wanted = assets[WANTED, j]
+            if wanted > 0.0:
+                paid = wanted * (price[t, j] * (1.0 + (rules.spread_rate + rules.slippage_rate)))
+                fee = paid * rules.fee_rate + wanted * rules.fee_per_share
+                slope += paid
+                if fee * share >= rules.fee_min:
+                    slope += fee
+                else:
+                    fixed += rules.fee_min
+        lower = (cash - fixed) / slope
+        if lower <= 0.0:
+            return 0.0
+        if lower >= share * (1.0 - 1e-15):
+            break
+        share = lower
+    return share * (1.0 - MARGIN)
+
+
+@njit(cache=True, nogil=True)
+def _cost_of_buying(size, ref, rules):
+    """Cash that buying `size` shares takes, fees included."""
+    paid = size * (ref * (1.0 + (rules.spread_rate + rules.slippage_rate)))
+    return paid + max(paid * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)
+
+
+@njit(cache=True, nogil=True)
+def _buy_smallest_first(t, price, rules, assets, account, bars_out, orders_out):
+    """The order of vectorbt with `call_seq="auto"`: the smallest buy first, each trimmed to what cash is left."""
+    while True:
+        best = -1
+        for j in range(assets.shape[1]):
+            if assets[WANTED, j] > 0.0 and (
+                best < 0 or assets[WANTED, j] * price[t, j] < assets[WANTED, best] * price[t, best]
+            ):
+                best = j
+        if best < 0:
+            return
+        wanted, ref = assets[WANTED, best], price[t, best]
+        most = account[CASH] / (1.0 + rules.fee_rate) / (ref * (1.0 + (rules.spread_rate + rules.slippage_rate)))
+        size = wanted if wanted <= most else most * (1.0 - MARGIN)
+        if rules.lot > 0.0:
+            size = np.floor(size / rules.lot) * rules.lot
+        if size <= 0.0:
+            record_unfilled(best, NO_CASH, assets, account, orders_out)
+        else:
+            reason = CUT if size < wanted * (1.0 - DUST) else FILLED
+            trade(t, best, size, wanted, ref, reason, rules, assets, account, bars_out, orders_out)
+        assets[WANTED, best] = 0.0
+        clear(best, assets, account)

@@ -1,0 +1,295 @@
+"""The ledger: target weights in, fills, costs and equity out. One resumable scan over bars.
+
+State is arrays in a named tuple, so a call over all rows, a call a row, and anything between give the same bits. A
+row on which nothing is decided and nothing is pending only marks positions; that is the loop that must be fast.
+
+A row goes: pay borrow for the nights since the last row; fill what is pending at this row's fill price; mark at this
+row's close; decide. Where fills happen on the decision's own bar, filling comes last and the row is marked again.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from knowable.kernels.account import (
+    ACTED,
+    AT_DECISION,
+    BAR,
+    BAR_BORROW,
+    BAR_CASH,
+    BORROW,
+    CANCELLED,
+    CASH,
+    DECIDED,
+    DUST,
+    EQUITY,
+    FRACTION,
+    FRESH,
+    HELD,
+    KIND,
+    LIQUIDATION,
+    MARK,
+    N_DECISIONS,
+    N_EXPOSED,
+    N_HELD,
+    N_ORDERS,
+    N_PENDING,
+    N_UNPRICED,
+    NOTHING,
+    ORDERS_PER_ASSET,
+    REPLACED,
+    ROUNDED,
+    SHARE_COUNT,
+    TARGET,
+    UNPRICED,
+    WEIGHT,
+    clear,
+    record_unfilled,
+    whole_lots,
+)
+from knowable.kernels.fills import fill_row
+
+NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
+
+
+@njit(cache=True, nogil=True)
+def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out, bars_out, orders_out):
+    """Run the rows; return how many were done.
+
+    Args:
+        weights: (n_bars, n_assets) target weights; NaN: no opinion.
+        decide: (n_bars,) bool, rows on which targets are taken.
+        price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
+        close: (n_bars, n_assets) marks; NaN: the last known one stands.
+        days: (n_bars,) calendar days since the row before, for borrow.
+        rules: `Rules`.
+        state: `LedgerState`, changed in place.
+        equity_out: (n_bars,) account value at each close.
+        bars_out: (n_bars, N_BAR_COLUMNS) zeros, or (0, N_BAR_COLUMNS) to keep none.
+        orders_out: (capacity, N_ORDER_COLUMNS), or (0, N_ORDER_COLUMNS) to keep none. With less room than one row may
+            need, the scan stops before that row: grow the buffer and go on from there.
+    """
+    n_bars, n_assets = weights.shape
+    assets, account = state.assets, state.account
+    same_bar = rules.delay == 0
+    t = 0
+    while t < n_bars:
+        if account[N_PENDING] + account[N_UNPRICED] == 0 and (rules.borrow_rate == 0.0 or account[N_HELD] == 0):
+            t = _quiet_rows(t, weights, decide, close, rules.on_change, assets, account, equity_out, bars_out)
+            if t == n_bars:
+                break
+        if 0 < orders_out.shape[0] < account[N_ORDERS] + ORDERS_PER_ASSET * n_assets:
+            break
+        if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
+            _pay_borrow(t, days[t], rules, assets, account, bars_out)
+        if account[N_PENDING] > 0 and not same_bar:
+            fill_row(t, price, rules, assets, account, bars_out, orders_out)
+        account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
+        if account[LIQUIDATION] < 0:
+            if account[N_UNPRICED] > 0:
+                _size_unpriced(rules, assets, account, orders_out)
+            if decide[t] and (not rules.on_change or _differs(t, weights, assets, account)):
+                _decide_row(t, weights, rules, assets, account, orders_out)
+        if account[N_PENDING] > 0 and same_bar:
+            fill_row(t, price, rules, assets, account, bars_out, orders_out)
+            account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
+        if account[EQUITY] <= 0.0 and account[LIQUIDATION] < 0:
+            _liquidate(assets, account, orders_out)
+        if account[N_HELD] > 0:
+            account[N_EXPOSED] += 1
+        account[BAR] += 1
+        equity_out[t] = account[EQUITY]
+        if bars_out.shape[0] > 0:
+            bars_out[t, BAR_CASH] = account[CASH]
+        t += 1
+    return t
+
+
+@njit(cache=True, nogil=True)
+def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_out, bars_out):
+    """Only mark, from row `t` on, while nothing is to be decided; the row at which this ends is not done yet."""
+    first, n_bars, n_assets = t, weights.shape[0], assets.shape[1]
+    alive = account[LIQUIDATION] < 0
+    cash, equity = account[CASH], account[EQUITY]
+    if n_assets == 1:  # the same with everything in registers: a fifth of the time for one asset
+        held, mark, acted = assets[HELD, 0], assets[MARK, 0], assets[ACTED, 0]
+        never = account[N_DECISIONS] == 0
+        while t < n_bars:
+            if alive and decide[t]:
+                w = weights[t, 0]
+                if not on_change or never or (w != acted and (w == w or acted == acted)):
+                    break
+            c = close[t, 0]
+            now = c if c == c else mark
+            value = cash + held * now
+            if alive and value <= 0.0:
+                break
+            mark, equity = now, value
+            equity_out[t] = value
+            t += 1
+        assets[MARK, 0] = mark
+    else:
+        while t < n_bars:
+            if alive and decide[t] and (not on_change or _differs(t, weights, assets, account)):
+                break
+            value = cash + _mark_row(t, close, assets)
+            if alive and value <= 0.0:
+                break
+            equity = value
+            equity_out[t] = value
+            t += 1
+    account[EQUITY] = equity
+    account[BAR] += t - first
+    if account[N_HELD] > 0:
+        account[N_EXPOSED] += t - first
+    if bars_out.shape[0] > 0:
+        bars_out[first:t, BAR_CASH] = cash
+    return t
+
+
+@njit(cache=True, nogil=True)
+def check_kernel(weights, decide, max_leverage):
+    """First decided row whose sum of |w| is above the limit (an infinite weight is), and that sum. Row -1: none."""
+    n_bars, n_assets = weights.shape
+    limit = max_leverage * (1.0 + 1e-9)
+    for t in range(n_bars):
+        if decide[t]:
+            gross = 0.0
+            for j in range(n_assets):
+                w = weights[t, j]
+                if w == w:
+                    gross += abs(w)
+            if gross > limit:
+                return t, gross
+    return -1, 0.0
+
+
+@njit(cache=True, nogil=True)
+def _mark_row(t, close, assets):
+    """Remember this row's closes; value of the positions at the last known ones.
+
+    Four running sums in a fixed order: one alone waits for each addition (500 assets x 5,000 bars: 4.6 ms against 2.9).
+    """
+    n = assets.shape[1]
+    for j in range(n):
+        c = close[t, j]
+        assets[MARK, j] = c if c == c else assets[MARK, j]
+    a = b = c = d = 0.0
+    whole = n - (n & 3)
+    for j in range(0, whole, 4):
+        a += assets[HELD, j] * assets[MARK, j]
+        b += assets[HELD, j + 1] * assets[MARK, j + 1]
+        c += assets[HELD, j + 2] * assets[MARK, j + 2]
+        d += assets[HELD, j + 3] * assets[MARK, j + 3]
+    for j in range(whole, n):
+        a += assets[HELD, j] * assets[MARK, j]
+    return (a + b) + (c + d)
+
+
+@njit(cache=True, nogil=True)
+def _pay_borrow(t, n_days, rules, assets, account, bars_out):
+    """Charge the nights since the last row on the short value they were held at: the last marks."""
+    short = 0.0
+    for j in range(assets.shape[1]):
+        if assets[HELD, j] < 0.0:
+            short -= assets[HELD, j] * assets[MARK, j]
+    paid = short * rules.borrow_rate * n_days
+    account[CASH] -= paid
+    account[BORROW] += paid
+    if bars_out.shape[0] > 0:
+        bars_out[t, BAR_BORROW] += paid
+
+
+@njit(cache=True, nogil=True)
+def _differs(t, weights, assets, account):
+    """Whether the row is another one than that last acted on; NaN equals NaN."""
+    if account[N_DECISIONS] == 0:
+        return True
+    for j in range(assets.shape[1]):
+        w, a = weights[t, j], assets[ACTED, j]
+        if w != a and (w == w or a == a):
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _decide_row(t, weights, rules, assets, account, orders_out):
+    """Turn a row of weights into pending targets. A standing order of the same weight stays as it is."""
+    first = account[N_DECISIONS] == 0
+    scale = 1.0
+    if rules.scale:
+        gross = 0.0
+        for j in range(assets.shape[1]):
+            if weights[t, j] == weights[t, j]:
+                gross += abs(weights[t, j])
+        if gross > rules.max_leverage:
+            scale = rules.max_leverage / gross
+    for j in range(assets.shape[1]):
+        raw = weights[t, j]
+        fresh = first or not raw == assets[ACTED, j]
+        assets[ACTED, j] = raw
+        if raw != raw:
+            continue
+        w = raw * scale
+        if assets[KIND, j] != NOTHING:
+            if assets[WEIGHT, j] == w:
+                continue
+            record_unfilled(j, REPLACED, assets, account, orders_out)
+            clear(j, assets, account)
+        assets[WEIGHT, j] = w
+        assets[DECIDED, j] = account[BAR]
+        assets[FRESH, j] = fresh
+        if w == 0.0 and assets[HELD, j] == 0.0:
+            continue
+        if rules.sizing != AT_DECISION:
+            assets[TARGET, j] = w
+            assets[KIND, j] = FRACTION
+            account[N_PENDING] += 1
+        elif w != 0.0 and assets[MARK, j] == 0.0:
+            assets[KIND, j] = UNPRICED
+            account[N_UNPRICED] += 1
+        else:
+            _size(j, w, rules, assets, account, orders_out)
+    account[N_DECISIONS] += 1
+
+
+@njit(cache=True, nogil=True)
+def _size(j, w, rules, assets, account, orders_out):
+    """Shares for weight `w` at the last close and the account's value now; pending unless nothing is to be done."""
+    goal = 0.0
+    if w != 0.0:
+        goal = whole_lots(w * account[EQUITY] / assets[MARK, j], rules.lot)
+    held = assets[HELD, j]
+    if goal == 0.0 and held == 0.0:
+        assets[TARGET, j] = goal
+        if assets[FRESH, j]:
+            record_unfilled(j, ROUNDED, assets, account, orders_out)
+    elif abs(goal - held) > DUST * max(abs(goal), abs(held)):
+        assets[TARGET, j] = goal
+        assets[KIND, j] = SHARE_COUNT
+        account[N_PENDING] += 1
+
+
+@njit(cache=True, nogil=True)
+def _size_unpriced(rules, assets, account, orders_out):
+    """Size the targets that waited for a first close and have one now."""
+    for j in range(assets.shape[1]):
+        if assets[KIND, j] == UNPRICED and assets[MARK, j] > 0.0:
+            clear(j, assets, account)
+            _size(j, assets[WEIGHT, j], rules, assets, account, orders_out)
+
+
+@njit(cache=True, nogil=True)
+def _liquidate(assets, account, orders_out):
+    """The account is worth nothing: cancel what is pending and close every position at the next price."""
+    account[LIQUIDATION] = account[BAR]
+    for j in range(assets.shape[1]):
+        if assets[KIND, j] != NOTHING:
+            record_unfilled(j, CANCELLED, assets, account, orders_out)
+            clear(j, assets, account)
+        if assets[HELD, j] != 0.0:
+            assets[KIND, j] = SHARE_COUNT
+            assets[TARGET, j] = 0.0
+            assets[WEIGHT, j] = 0.0
+            assets[DECIDED, j] = account[BAR]
+            account[N_PENDING] += 1

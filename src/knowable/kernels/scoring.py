@@ -1,0 +1,59 @@
+"""Score many trials in one call: the ledger without records, then the statistics of its equity."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from knowable.kernels.account import N_BAR_COLUMNS, N_EXPOSED, N_ORDER_COLUMNS, N_TRADES, N_WINS, TRADED, new_state
+from knowable.kernels.ledger import NO_LIMIT, check_kernel, ledger_kernel
+from knowable.kernels.statistics import statistics_kernel
+
+
+@njit(cache=True, nogil=True)
+def activity_of(state):
+    """(4,) traded value, closed trades, of these won, bars with a position."""
+    return np.array(
+        [
+            state.account[TRADED],
+            state.account[N_TRADES],
+            state.account[N_WINS],
+            state.account[N_EXPOSED],
+        ]
+    )
+
+
+@njit(cache=True, nogil=True)
+def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year, figures_out, moments_out, faults_out):
+    """Run and measure k trials that differ in their weights only; no equity is kept.
+
+    Args:
+        weights: (k, n_bars, n_assets); the rest as in `ledger_kernel`.
+        decide: (n_bars,).
+        price: (n_bars, n_assets).
+        close: (n_bars, n_assets).
+        days: (n_bars,).
+        rules: `Rules`.
+        cash: what each trial starts with.
+        bars_per_year: for annualising.
+        figures_out: (k, N_FIGURES).
+        moments_out: (k, N_BLOCKS, N_MOMENTS).
+        faults_out: (k, 2) first row whose sum of |w| is too large, and that sum; -1 where none. Such a trial is
+            not run and its figures are NaN.
+    """
+    n_trials, n_bars, n_assets = weights.shape
+    equity = np.empty(n_bars)
+    returns = np.empty(n_bars)
+    no_bars = np.empty((0, N_BAR_COLUMNS))
+    no_orders = np.empty((0, N_ORDER_COLUMNS))
+    for i in range(n_trials):
+        row, gross = check_kernel(weights[i], decide, NO_LIMIT if rules.scale else rules.max_leverage)
+        faults_out[i, 0] = row
+        faults_out[i, 1] = gross
+        if row >= 0:
+            figures_out[i] = np.nan
+            moments_out[i] = np.nan
+            continue
+        state = new_state(n_assets, cash)
+        ledger_kernel(weights[i], decide, price, close, days, rules, state, equity, no_bars, no_orders)
+        statistics_kernel(equity, cash, bars_per_year, activity_of(state), returns, figures_out[i], moments_out[i])

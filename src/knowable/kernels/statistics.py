@@ -1,0 +1,121 @@
+"""Figures of one equity row: returns, risk, drawdown, and the moments that overfitting statistics need.
+
+Two passes over the returns: the mean first, then powers of the deviations from it. A single pass of raw powers loses
+half the digits of a standard deviation that is small beside the mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# Order of the figures; `knowable.metrics` names and defines them.
+(
+    TOTAL_RETURN, ANNUAL_RETURN, ANNUAL_VOLATILITY, SHARPE, SORTINO, MAX_DRAWDOWN, CALMAR, TURNOVER, N_TRADES,
+    SKEWNESS, KURTOSIS, EXPOSURE, WIN_RATE, N_FIGURES,
+) = range(14)  # fmt: skip
+
+N_BLOCKS = 16
+COUNT, SUM, SUM_OF_SQUARES, N_MOMENTS = range(4)
+FLAT = 1e-14  # a standard deviation of returns below this is rounding: the returns are constant
+
+
+@njit(cache=True, nogil=True)
+def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, figures_out, moments_out):
+    """Compute all figures of one equity row.
+
+    Args:
+        equity: (n_bars,) finite account values.
+        initial: value before the first bar. NaN: the first bar is the start and has no return.
+        bars_per_year: for annualising.
+        activity: (4,) traded value, closed trades, of these won, bars with a position; NaN where not known.
+        returns_out: (n_bars,) bar returns; the first is NaN if `initial` is.
+        figures_out: (N_FIGURES,); NaN where not defined.
+        moments_out: (N_BLOCKS, N_MOMENTS) count, sum, sum of squares of the returns in even blocks of bars.
+    """
+    n_bars = equity.shape[0]
+    first = 1 if np.isnan(initial) else 0
+    start = equity[0] if first == 1 else initial
+    worst, total, value_sum = _returns(equity, start, first, returns_out)
+    n_returns = n_bars - first
+    mean = total / n_returns if n_returns > 0 else np.nan
+    squares, cubes, fourths, below = _powers(returns_out, first, mean)
+    years = n_returns / bars_per_year
+    growth = equity[n_bars - 1] / start
+    figures_out[:] = np.nan
+    figures_out[TOTAL_RETURN] = growth - 1.0
+    figures_out[MAX_DRAWDOWN] = worst
+    if n_returns > 0:
+        figures_out[ANNUAL_RETURN] = growth ** (1.0 / years) - 1.0 if growth > 0.0 else -1.0
+        figures_out[TURNOVER] = activity[0] / (value_sum / n_bars) / years
+        figures_out[EXPOSURE] = activity[3] / n_bars
+        if worst < 0.0:
+            figures_out[CALMAR] = figures_out[ANNUAL_RETURN] / -worst
+    figures_out[N_TRADES] = activity[1]
+    if activity[1] > 0.0:
+        figures_out[WIN_RATE] = activity[2] / activity[1]
+    if n_returns > 1:
+        deviation = np.sqrt(squares / (n_returns - 1))
+        figures_out[ANNUAL_VOLATILITY] = deviation * np.sqrt(bars_per_year)
+        if deviation > FLAT:
+            variance = squares / n_returns
+            figures_out[SHARPE] = mean / deviation * np.sqrt(bars_per_year)
+            figures_out[SKEWNESS] = cubes / n_returns / (variance * np.sqrt(variance))
+            figures_out[KURTOSIS] = fourths / n_returns / (variance * variance)
+            if below > 0.0:
+                figures_out[SORTINO] = mean / np.sqrt(below / n_returns) * np.sqrt(bars_per_year)
+    _moments(returns_out, first, moments_out)
+
+
+@njit(cache=True, nogil=True)
+def _returns(equity, start, first, returns_out):
+    """Bar returns; the deepest drawdown (<= 0), the sum of returns, the sum of equity.
+
+    An account that has come to nothing stands still: its later returns are 0.
+    """
+    before, peak, worst, total, value_sum = start, start, 0.0, 0.0, 0.0
+    if first == 1:
+        returns_out[0] = np.nan
+        value_sum = equity[0]
+    for t in range(first, equity.shape[0]):
+        value = equity[t]
+        gain = value / before - 1.0 if before > 0.0 else 0.0
+        returns_out[t] = gain
+        total += gain
+        value_sum += value
+        if value > peak:
+            peak = value
+        elif value < peak:
+            worst = min(worst, value / peak - 1.0)
+        before = value
+    return worst, total, value_sum
+
+
+@njit(cache=True, nogil=True)
+def _powers(returns, first, mean):
+    """Sums of the 2nd, 3rd and 4th powers of deviations from the mean, and of squared returns below 0."""
+    squares, cubes, fourths, below = 0.0, 0.0, 0.0, 0.0
+    for t in range(first, returns.shape[0]):
+        gain = returns[t]
+        gap = gain - mean
+        square = gap * gap
+        squares += square
+        cubes += square * gap
+        fourths += square * square
+        below += gain * gain if gain < 0.0 else 0.0
+    return squares, cubes, fourths, below
+
+
+@njit(cache=True, nogil=True)
+def _moments(returns, first, moments_out):
+    """Block b holds returns [b * n // N_BLOCKS, (b + 1) * n // N_BLOCKS)."""
+    n_returns = returns.shape[0] - first
+    for block in range(N_BLOCKS):
+        start, stop = block * n_returns // N_BLOCKS, (block + 1) * n_returns // N_BLOCKS
+        total, squares = 0.0, 0.0
+        for t in range(first + start, first + stop):
+            total += returns[t]
+            squares += returns[t] * returns[t]
+        moments_out[block, COUNT] = stop - start
+        moments_out[block, SUM] = total
+        moments_out[block, SUM_OF_SQUARES] = squares
