@@ -128,7 +128,7 @@ class Journal:
         with in_our_words(path, "opened"):
             connection = connector(path)
             try:
-                check_format(connection, path)
+                check_format(connection, path, thorough=not read_only)
             except BaseException:
                 connection.close()
                 raise
@@ -331,7 +331,7 @@ class Journal:
     def _records(self, where: str, values: Sequence[object]) -> Iterator[TrialRecord]:
         query = (
             f"SELECT t.study, t.number, t.key, t.params, t.source, t.digest, {_OUTCOME} FROM trials t"  # noqa: S608
-            f" JOIN outcomes o ON o.key = t.key{where} ORDER BY t.study, t.number"
+            f" LEFT JOIN outcomes o ON o.key = t.key{where} ORDER BY t.study, t.number"
         )
         with self._lock, in_our_words(self.path, "read"):
             rows = self._connection.execute(query, values).fetchall()
@@ -345,7 +345,7 @@ class Journal:
 
     def _decode(self, key: str, cells: Sequence[Any]) -> Outcome:
         kind, metrics, moments, error, seconds, worker, digest = cells
-        if row_digest(key, kind, metrics, moments, error) != digest:
+        if kind is None or row_digest(key, kind, metrics, moments, error) != digest:
             raise self._damaged(f"the outcome with key {key}")
         return Outcome(
             metrics=metrics_from_text(metrics),

@@ -8,11 +8,12 @@ from pathlib import Path
 from knowable.errors import RunError
 from knowable.runs.journal import Journal
 from knowable.runs.records import TrialRecord
-from knowable.runs.storage import connect, in_our_words
+from knowable.runs.storage import connect_to_salvage, in_our_words
 
 __all__ = ["salvage"]
 
 _GROUP = 500
+_LEAST_ROW_BYTES = 64
 
 
 def salvage(path: str | Path, target: str | Path) -> int:
@@ -29,17 +30,17 @@ def salvage(path: str | Path, target: str | Path) -> int:
     n_trials = 0
     with (
         in_our_words(path, "salvaged"),
-        Journal(connect(path), path) as old,
+        Journal(connect_to_salvage(path), path, read_only=True) as old,
         Journal.create(target, old.header) as new,
     ):
-        for group in _whole(old):
+        for group in _whole(old, path):
             new.record_many(group)
             n_trials += len(group)
     return n_trials
 
 
-def _whole(journal: Journal) -> Iterator[list[TrialRecord]]:
-    last = _last_row(journal)
+def _whole(journal: Journal, path: Path) -> Iterator[list[TrialRecord]]:
+    last = _last_row(journal, path)
     for start in range(1, last + 1, _GROUP):
         group: list[TrialRecord] = []
         for seq in range(start, min(start + _GROUP, last + 1)):
@@ -51,10 +52,8 @@ def _whole(journal: Journal) -> Iterator[list[TrialRecord]]:
             yield group
 
 
-def _last_row(journal: Journal) -> int:
-    for query in ("SELECT max(seq) FROM trials", "SELECT count(*) FROM outcomes"):
-        try:
-            return int(journal.query(query)[0][0] or 0)
-        except RunError:
-            continue
-    raise RunError(f"Nothing of the journal '{journal.path}' can be read; start the run anew.")
+def _last_row(journal: Journal, path: Path) -> int:
+    try:
+        return int(journal.query("SELECT max(seq) FROM trials")[0][0] or 0)
+    except RunError:  # the page that knows is gone: no more rows than would fit into the file
+        return path.stat().st_size // _LEAST_ROW_BYTES

@@ -55,6 +55,13 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_salvage(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write and reads a file that is shorter than it claims, as far as it goes."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA writable_schema=ON")  # else SQLite refuses a cut file as a whole
+    return connection
+
+
 def create_tables(connection: sqlite3.Connection) -> None:
     """Lay out an empty file as a journal of this format."""
     connection.execute("PRAGMA journal_mode=WAL")
@@ -63,8 +70,11 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.executescript(SCHEMA)
 
 
-def check_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise RunError unless the file is a journal that this release can read, and is whole."""
+def check_format(connection: sqlite3.Connection, path: Path, *, thorough: bool) -> None:
+    """Raise RunError unless the file is a journal that this release can read, and is whole.
+
+    `thorough` compares indexes with tables too, as a driver must that looks trials up by key.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
@@ -74,7 +84,7 @@ def check_format(connection: sqlite3.Connection, path: Path) -> None:
             f"The journal '{path}' has format {version}, written by a newer release; this release reads formats up to "
             f"{FORMAT_VERSION}.\nUpdate knowable to open this run."
         )
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    problem = connection.execute(f"PRAGMA {'integrity' if thorough else 'quick'}_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
 
