@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from knowable.errors import ConflictError, DataError, StoreError
+from knowable.errors import ConflictError, StoreError
 
 __all__ = ["commit", "committed", "create_table", "load", "locked", "open_table", "table_id"]
 
@@ -48,7 +48,7 @@ def open_table(folder: Path, version: int | None, name: str) -> Any:
     """
     table = _opened(folder, None, name)
     newest = table.version()
-    if version is not None and version != newest:
+    if version is not None and (version != newest or isinstance(version, bool)):
         if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < newest:
             raise StoreError(
                 f"Dataset {name!r} has no version {version!r}; it has 0 to {newest}. See store.versions({name!r})."
@@ -195,14 +195,13 @@ def _stats(rows: pa.Table) -> str:
     for name in ("event_time", "known_time"):
         if name in rows.column_names and rows.num_rows:
             span = pc.min_max(rows[name])
-            low[name], high[name] = (_iso(span[end]) for end in ("min", "max"))
+            if span["min"].is_valid:
+                low[name], high[name] = _iso(span["min"]), _iso(span["max"])
     nulls = {name: rows[name].null_count for name in rows.column_names}
     return json.dumps({"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 
 
 def _iso(moment: Any) -> str:
-    if not moment.is_valid:
-        raise DataError("A time is null where none may be.")
     return str(moment.as_py().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -178,7 +179,8 @@ def lag_ns(lag: object) -> int:
     Raises: InputError if it is no duration, or negative.
     """
     try:
-        span = pd.Timedelta(lag)  # type: ignore[arg-type]
+        plain = re.sub(r"(?<=\d)\s*d\b", "D", lag) if isinstance(lag, str) else lag  # pandas is giving up the small d
+        span = pd.Timedelta(plain)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         raise InputError(f"{shown(lag)} is not a lag; '1d', '16h' or '30min' are.") from error
     if pd.isna(span) or span < pd.Timedelta(0):
