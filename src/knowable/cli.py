@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        outcome = options.run(options)
+        outcome = options.do(options)
     except InputError as error:
         return _say(error, _BAD_INPUT)
     except KnowableError as error:
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(subs: Any, name: str, run: Callable[[argparse.Namespace], Any], words: str) -> argparse.ArgumentParser:
     sub: argparse.ArgumentParser = subs.add_parser(name, help=words, description=words.capitalize() + ".")
-    sub.set_defaults(run=run)
+    sub.set_defaults(do=run)
     sub.add_argument("--json", action="store_true", help="print JSON for machines")
     return sub
 

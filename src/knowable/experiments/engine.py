@@ -83,17 +83,24 @@ class TrialEngine:
 
         Args:
             params: a value for every parameter.
-            stop: rows the strategy may see when it returns no expression; all when None.
+            stop: rows that the strategy's own code may see; all when None. Rows from there on are NaN unless it
+                returns an expression, which cannot look ahead and is evaluated on all rows.
         """
         program = self._program(params)
         if program is not None:
             return program.evaluate(self.market, params, self._memo)
         strategy = self.strategy(**params)
-        market = self.market if stop is None else self.market.until(stop)
-        returned = call_weights(strategy, market)
-        if isinstance(returned, Feature) and market is self.market:
-            returned = Program.of(returned).evaluate(market, {}, self._memo)
-        return weights_panel(returned, strategy, market)
+        seen = self.market if stop is None else self.market.until(stop)
+        returned = call_weights(strategy, seen)
+        if isinstance(returned, Feature):
+            return Program.of(returned).evaluate(self.market, {}, self._memo)
+        panel = weights_panel(returned, strategy, seen)
+        if seen is self.market:
+            return panel
+        padded = np.full(self.market.shape, np.nan)
+        padded[:stop] = panel
+        padded.flags.writeable = False
+        return padded
 
     def rows(self, strategy: Strategy) -> npt.NDArray[np.bool_]:
         """Rows on which its rebalance rule lets it act."""

@@ -85,7 +85,7 @@ class Run:
 
     def report(self, path: str | Path) -> Path:
         """Write the run as one HTML file that needs nothing else, and return its path."""
-        from knowable.report.html import write
+        from knowable.report.document import write
 
         return write(self.page, path)
 

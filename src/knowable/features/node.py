@@ -154,7 +154,9 @@ def bind(root: Node, params: Mapping[str, Any]) -> Node:
             bound[each] = each
         else:
             settings = tuple(values[item] if type(item) is Node else item for item in each.settings)
-            bound[each] = node(each.op, tuple(bound[below] for below in each.inputs), settings)
+            inputs = tuple(bound[below] for below in each.inputs)
+            # x.lag(0) is x when built from values, so it must be here too
+            bound[each] = inputs[0] if each.op == "lag" and settings == (0,) else node(each.op, inputs, settings)
     return bound[root]
 
 
