@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from knowable.errors import InputError
-from knowable.report.figures import figures, was_thinned
 from knowable.report.curves import DRAWN_POINTS
+from knowable.report.figures import figures, was_thinned
 from knowable.report.page import Doubt, Page
 from knowable.report.parameters import DRAWN_TRIALS, MOST_SLICES, map_sentence, slice_names
 from knowable.report.tables import (
@@ -54,7 +54,9 @@ def write(page: Page, path: str | Path) -> Path:
     """
     target = Path(path)
     if target.is_dir():
-        raise InputError(f"`path` is the folder {str(target)!r}; name a file in it, such as {str(target / 'report.html')!r}.")
+        raise InputError(
+            f"`path` is the folder {str(target)!r}; name a file in it, such as {str(target / 'report.html')!r}."
+        )
     # a lone surrogate (a name cut in mid-character) must not cost the whole report
     content = render(page).encode("utf-8", errors="replace")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +124,10 @@ def _verdict(doubts: tuple[Doubt, ...]) -> tuple[str, str]:
     n_caution = sum(doubt.level == "caution" for doubt in doubts)
     tests = f"{len(doubts)} tests of luck" if len(doubts) > 1 else "one test of luck"
     if n_bad:
-        return "bad", f"Do not rely on this result: {n_bad} of {tests} {'speaks' if n_bad == 1 else 'speak'} against it."
+        return (
+            "bad",
+            f"Do not rely on this result: {n_bad} of {tests} {'speaks' if n_bad == 1 else 'speak'} against it.",
+        )
     if n_caution:
         return "caution", f"Take care: {n_caution} of {tests} {'asks' if n_caution == 1 else 'ask'} for caution."
     return "good", f"No sign of luck in {tests}. That is no proof of skill."

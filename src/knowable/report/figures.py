@@ -11,7 +11,7 @@ import pandas as pd
 from knowable.report.curves import DRAWN_POINTS, drawdown, same_start, thin
 from knowable.report.page import Page
 from knowable.report.parameters import parameter_figures
-from knowable.report.theme import NEGATIVE, figure
+from knowable.report.theme import MIDDLE, NEGATIVE, figure
 from knowable.report.wording import chart_text, cut, number
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def fold_parameters(page: Page) -> list[str]:
     """Parameters that `folds` has a column for, those that change first, at most as many as are drawn."""
     if page.folds is None:
         return []
-    names = [name for name in page.parameters if name in page.folds.columns]
-    names.sort(key=lambda name: page.folds is not None and page.folds[name].astype(str).nunique() == 1)
+    folds = page.folds
+    names = [name for name in page.parameters if name in folds.columns]
+    names.sort(key=lambda name: len(set(folds[name].astype(str))) == 1)
     return names[:MOST_FOLD_PARAMETERS]
 
 
@@ -58,8 +59,8 @@ def objective_label(page: Page) -> str:
     return chart_text(page.objective or "objective", 40)
 
 
-def _values(series: pd.Series | None) -> Floats | None:
-    return None if series is None else series.to_numpy(dtype=np.float64, na_value=np.nan)
+def _values(series: pd.Series) -> Floats:
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _times(index: pd.Index, rows: npt.NDArray[np.int64]) -> list[str]:
@@ -75,24 +76,34 @@ def _line(x: list[str], y: Floats, name: str, **more: Any) -> dict[str, Any]:
 
 
 def _time_layout(height: int) -> dict[str, Any]:
-    return {"height": height, "hovermode": "x unified", "xaxis": {"type": "date", "hoverformat": "%d %b %Y"}}
+    return {
+        "height": height,
+        "hovermode": "x unified",
+        "margin": {"l": 66},
+        "xaxis": {"type": "date", "hoverformat": "%d %b %Y"},
+    }
 
 
 def _equity(page: Page) -> Figure:
-    equity, other = _values(page.equity), _values(page.benchmark)
-    assert equity is not None
-    columns = [equity] if other is None else [equity, same_start(other, equity)]
+    equity = _values(page.equity)
+    columns = [equity]
+    if page.benchmark is not None:
+        columns.append(same_start(_values(page.benchmark), equity))
     rows = thin(np.column_stack(columns))
     x = _times(page.equity.index, rows)
     form = ",.0f" if np.nanmax(np.abs(equity), initial=0.0) >= 1000 else ",.4~g"
     hover = f"%{{y:{form}}}"
     traces = [_line(x, columns[0][rows], "Strategy", line={"width": 1.8}, hovertemplate=hover)]
-    if other is not None:
+    if len(columns) > 1:
         traces.append(_line(x, columns[1][rows], "Benchmark", line={"width": 1.3}, hovertemplate=hover))
     layout = _time_layout(380)
-    layout["yaxis"] = {"title": {"text": "Account value"}, "tickformat": "~s" if form == ",.0f" else ""}
+    layout["yaxis"] = {
+        "title": {"text": "Account value"},
+        "automargin": False,
+        "tickformat": "~s" if form == ",.0f" else "",
+    }
     layout["shapes"] = _fold_marks(page)
-    layout["showlegend"] = other is not None
+    layout["showlegend"] = len(columns) > 1
     return figure(traces, **layout)
 
 
@@ -108,24 +119,25 @@ def _fold_marks(page: Page) -> list[dict[str, Any]]:
 
 
 def _drawdown(page: Page) -> Figure:
-    equity, other = _values(page.equity), _values(page.benchmark)
-    assert equity is not None
-    columns = [drawdown(equity)] if other is None else [drawdown(equity), drawdown(other)]
+    columns = [drawdown(_values(page.equity))]
+    if page.benchmark is not None:
+        columns.append(drawdown(_values(page.benchmark)))
     rows = thin(np.column_stack(columns))
     x = _times(page.equity.index, rows)
     hover = "%{y:.1%}"
     fill = {"fill": "tozeroy", "line": {"width": 1.2, "color": NEGATIVE}, "fillcolor": "rgba(200,80,74,0.18)"}
     traces = [_line(x, columns[0][rows], "Strategy", hovertemplate=hover, **fill)]
-    if other is not None:
+    if len(columns) > 1:
         traces.append(_line(x, columns[1][rows], "Benchmark", hovertemplate=hover, line={"width": 1.1}))
     deepest = min((float(np.nanmin(c, initial=0.0)) for c in columns), default=0.0)
     layout = _time_layout(240)
     layout["yaxis"] = {
         "title": {"text": "Below the peak"},
+        "automargin": False,  # both charts keep one left margin, so that their times stand over each other
         "tickformat": ".0%" if deepest < -0.04 else ".1%",
         "range": [min(1.06 * deepest, -0.01), 0.0],
     }
-    layout["showlegend"] = other is not None
+    layout["showlegend"] = len(columns) > 1
     return figure(traces, **layout)
 
 
@@ -157,7 +169,12 @@ def _in_against_out(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure
     dots = {"type": "scatter", "mode": "markers", "x": place, "hovertemplate": "%{y:.3~g}"}
     traces = [
         {**dots, "y": outside, "name": "Out of sample", "marker": {"size": 11}},
-        {**dots, "y": inside, "name": "In sample", "marker": {"size": 9, "symbol": "circle-open", "line": {"width": 2}}},
+        {
+            **dots,
+            "y": inside,
+            "name": "In sample",
+            "marker": {"size": 9, "symbol": "circle-open", "line": {"width": 2}},
+        },
         {
             "type": "scatter",
             "mode": "lines",
@@ -166,14 +183,13 @@ def _in_against_out(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure
             "line": {"width": 1, "color": "rgba(138,143,152,0.7)"},
             "hoverinfo": "skip",
             "showlegend": False,
+            "zorder": -1,
         },
     ]
     return figure(
-        traces[::-1],
+        traces,
         height=300,
         hovermode="x unified",
-        colorway=None,
-        legend={"traceorder": "reversed"},
         xaxis={"title": {"text": "Fold"}, "tickvals": place, "ticktext": names, "range": [-0.5, len(folds) - 0.5]},
         yaxis={"title": {"text": label}, "zeroline": True, "zerolinecolor": "#8a8f98", "zerolinewidth": 1},
     )
@@ -191,7 +207,7 @@ def _chosen(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
         top = 1.0 - i * share
         column = folds[name]
         is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        axis: dict[str, Any] = {"domain": [top - 0.62 * share, top - 0.2 * share], "nticks": 4}
+        axis: dict[str, Any] = {"domain": [top - 0.82 * share, top - 0.26 * share], "nticks": 4}
         if is_number:
             y = column.to_numpy(dtype=np.float64, na_value=np.nan)
         else:
@@ -208,8 +224,8 @@ def _chosen(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
                 "y": y,
                 "yaxis": f"y{key}",
                 "mode": "lines+markers",
-                "line": {"shape": "hvh", "width": 1.4},
-                "marker": {"size": 7},
+                "line": {"shape": "hvh", "width": 1.4, "color": MIDDLE},
+                "marker": {"size": 7, "color": MIDDLE},
                 "text": texts,
                 "hovertemplate": "%{text}<extra></extra>",
                 "showlegend": False,
@@ -222,7 +238,7 @@ def _chosen(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
                 "xref": "paper",
                 "yref": "paper",
                 "x": 0,
-                "y": top - 0.17 * share,
+                "y": top - 0.22 * share,
                 "xanchor": "left",
                 "yanchor": "bottom",
                 "showarrow": False,
@@ -235,4 +251,6 @@ def _chosen(page: Page, folds: pd.DataFrame, names: list[str]) -> Figure:
         "range": [-0.5, len(folds) - 0.5],
         "anchor": f"y{len(chosen)}" if len(chosen) > 1 else "y",
     }
-    return figure(traces, height=70 + 105 * len(chosen), annotations=notes, margin={"t": 4}, hovermode="closest", **layout)
+    return figure(
+        traces, height=70 + 88 * len(chosen), annotations=notes, margin={"t": 4}, hovermode="closest", **layout
+    )

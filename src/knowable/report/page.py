@@ -47,7 +47,8 @@ class Page:
     Attributes:
         title: first line of the page.
         subtitle: a sentence under it: what was run, over which span.
-        equity: account value at each bar end; a DatetimeIndex, strictly increasing, at least one row. NaN rows are gaps.
+        equity: account value at each bar end; a DatetimeIndex, strictly increasing, at least one row. NaN rows are gaps; none may
+            be infinite.
         benchmark: account value or price of what to compare with, on the very index of `equity`; drawn from the
             same start value.
         metrics: name to value; NaN where not defined.
@@ -133,7 +134,8 @@ def _check_same_index(equity: pd.Series, benchmark: pd.Series) -> None:
         row = int(np.argmax(np.asarray(equity.index != benchmark.index)))
         raise ShapeError(
             f"`benchmark` and `equity` must share one index; they first differ in row {row}: "
-            f"{benchmark.index[row]} against {equity.index[row]}. Align it first, such as benchmark.reindex(equity.index)."
+            f"{benchmark.index[row]} against {equity.index[row]}. Align it first, such as "
+            "benchmark.reindex(equity.index)."
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from knowable.report.page import Page
 from knowable.report.theme import BEST, FAILED, figure
-from knowable.report.wording import chart_text, number
+from knowable.report.wording import chart_text, cut, number
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -31,57 +31,81 @@ class _Axis:
     """A parameter laid on numbers: itself, or the places of its options."""
 
     name: str
-    at: Floats  # (n_trials,), NaN where the trial has no such parameter
+    place: Floats  # (n_trials,), NaN where the trial has no such parameter
     shown: list[str]  # (n_trials,) as a reader sees each value
     is_number: bool
     layout: dict[str, Any]
 
     @property
     def n_values(self) -> int:
-        return int(np.unique(self.at[np.isfinite(self.at)]).size)
+        return int(np.unique(self.place[np.isfinite(self.place)]).size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trials:
+    """The trials as numbers. `axes` holds the parameters, the most varied first; equal ones as declared."""
+
+    objective: str
+    value: Floats  # (n_trials,), NaN where the trial failed
+    axes: list[_Axis]
+    best: int | None
+
+    @property
+    def slices(self) -> list[_Axis]:
+        return self.axes[:MOST_SLICES]
+
+    @property
+    def pair(self) -> tuple[_Axis, _Axis] | None:
+        numeric = [axis for axis in self.axes if axis.is_number and axis.n_values >= 2]
+        return (numeric[0], numeric[1]) if len(numeric) >= 2 else None
 
 
 def parameter_figures(page: Page) -> dict[str, Figure]:
     """``map`` (two numeric parameters) and ``slice_0`` … (each parameter alone); empty without trials."""
-    if page.trials is None or page.trials.empty or page.objective is None or not page.parameters:
+    trials = _trials(page)
+    if trials is None:
         return {}
-    value = _objective(page)
     figs = {}
-    pair = _pair(page)
-    if pair is not None:
-        figs["map"] = _map(page, *pair, value)
-    rows = _drawn_rows(value, maximize=page.maximize)
-    for i, axis in enumerate(_slices(page)):
-        figs[f"slice_{i}"] = _slice(page, axis, value, rows)
+    if trials.pair is not None:
+        figs["map"] = _map(trials, *trials.pair)
+    rows = _drawn_rows(trials)
+    for i, axis in enumerate(trials.slices):
+        figs[f"slice_{i}"] = _slice(trials, axis, rows)
     return figs
 
 
 def slice_names(page: Page) -> list[str]:
     """The parameters that get a chart of their own, most varied first."""
-    if page.trials is None or page.trials.empty or page.objective is None:
-        return []
-    return [axis.name for axis in _slices(page)]
+    trials = _trials(page)
+    return [] if trials is None else [axis.name for axis in trials.slices]
 
 
 def map_sentence(page: Page) -> str:
     """What the map shows, in words, or an empty text where there is none."""
-    pair = _pair(page)
-    if pair is None:
+    trials = _trials(page)
+    if trials is None or trials.pair is None:
         return ""
-    x, y = pair
-    cells = _cells(x, y)
-    if cells is None:
-        return f"Each dot is a trial at its {x.name} and {y.name}, coloured by the objective; crosses failed."
+    x, y = trials.pair
+    names = f"{cut(x.name, 60)} and {cut(y.name, 60)}"
+    if _cells(x, y) is None:
+        return f"Each dot is a trial at its {names}, coloured by the objective; crosses failed."
     return (
-        f"Each cell is the median objective of the trials at that {x.name} and {y.name}, over all other parameters; "
+        f"Each cell is the median objective of the trials at that {names}, over all other parameters; "
         "blank cells have none. A good region is worth more than a good cell."
     )
 
 
-def _objective(page: Page) -> Floats:
-    assert page.trials is not None
-    value = pd.to_numeric(page.trials[page.objective], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(value), value, np.nan)
+def _trials(page: Page) -> _Trials | None:
+    if page.trials is None or page.trials.empty or page.objective is None or not page.parameters:
+        return None
+    raw = pd.to_numeric(page.trials[page.objective], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    value = np.where(np.isfinite(raw), raw, np.nan)
+    best = None
+    if np.isfinite(value).any():
+        best = int(np.nanargmax(value) if page.maximize else np.nanargmin(value))
+    axes = [_axis(name, page.trials[name]) for name in page.parameters]
+    axes.sort(key=lambda axis: -axis.n_values)
+    return _Trials(objective=page.objective, value=value, axes=axes, best=best)
 
 
 def _axis(name: str, column: pd.Series) -> _Axis:
@@ -91,8 +115,8 @@ def _axis(name: str, column: pd.Series) -> _Axis:
         known = at[np.isfinite(at)]
         layout: dict[str, Any] = {}
         if known.size and known.min() > 0 and known.max() / known.min() >= 100:
-            layout["type"] = "log"
-        return _Axis(name=name, at=at, shown=[number(v) for v in at], is_number=True, layout=layout)
+            layout |= {"type": "log", "dtick": 1}
+        return _Axis(name=name, place=at, shown=[number(v) for v in at], is_number=True, layout=layout)
     texts = column.astype(str).tolist()
     options = sorted(set(texts))
     place = {option: i for i, option in enumerate(options)}
@@ -104,64 +128,39 @@ def _axis(name: str, column: pd.Series) -> _Axis:
         "range": [-0.5, len(options) - 0.5],
     }
     at = np.array([place[text] for text in texts], dtype=np.float64)
-    return _Axis(name=name, at=at, shown=[chart_text(t) for t in texts], is_number=False, layout=layout)
-
-
-def _axes(page: Page) -> list[_Axis]:
-    """All parameters, the most varied first; equal ones stay in the order declared."""
-    assert page.trials is not None
-    axes = [_axis(name, page.trials[name]) for name in page.parameters]
-    return sorted(axes, key=lambda axis: -axis.n_values)
-
-
-def _slices(page: Page) -> list[_Axis]:
-    return _axes(page)[:MOST_SLICES]
-
-
-def _pair(page: Page) -> tuple[_Axis, _Axis] | None:
-    if page.trials is None or page.trials.empty or page.objective is None:
-        return None
-    numeric = [axis for axis in _axes(page) if axis.is_number and axis.n_values >= 2]
-    return (numeric[0], numeric[1]) if len(numeric) >= 2 else None
+    return _Axis(name=name, place=at, shown=[chart_text(t) for t in texts], is_number=False, layout=layout)
 
 
 def _cells(x: _Axis, y: _Axis) -> tuple[Floats, Floats] | None:
     """The grid's lines where the trials fill a grid well enough to paint cells, else None."""
-    both = np.isfinite(x.at) & np.isfinite(y.at)
-    across, up = np.unique(x.at[both]), np.unique(y.at[both])
+    both = np.isfinite(x.place) & np.isfinite(y.place)
+    across, up = np.unique(x.place[both]), np.unique(y.place[both])
     n_cells = across.size * up.size
     if n_cells == 0 or n_cells > _MOST_CELLS:
         return None
-    filled = len(set(zip(x.at[both].tolist(), y.at[both].tolist(), strict=True)))
+    filled = len(set(zip(x.place[both].tolist(), y.place[both].tolist(), strict=True)))
     return (across, up) if filled >= _FULL_GRID * n_cells else None
 
 
-def _best(value: Floats, *, maximize: bool) -> int | None:
-    if not np.isfinite(value).any():
-        return None
-    return int(np.nanargmax(value) if maximize else np.nanargmin(value))
-
-
-def _drawn_rows(value: Floats, *, maximize: bool) -> npt.NDArray[np.int64]:
+def _drawn_rows(trials: _Trials) -> npt.NDArray[np.int64]:
     """Trials to draw: all, or an even pick that keeps the best."""
-    if value.size <= DRAWN_TRIALS:
-        return np.arange(value.size, dtype=np.int64)
-    rows = np.linspace(0, value.size - 1, DRAWN_TRIALS).astype(np.int64)
-    best = _best(value, maximize=maximize)
-    return np.unique(np.append(rows, best)) if best is not None else rows
+    n_trials = trials.value.size
+    if n_trials <= DRAWN_TRIALS:
+        return np.arange(n_trials, dtype=np.int64)
+    rows = np.linspace(0, n_trials - 1, DRAWN_TRIALS).astype(np.int64)
+    return rows if trials.best is None else np.unique(np.append(rows, trials.best))
 
 
-def _map(page: Page, x: _Axis, y: _Axis, value: Floats) -> Figure:
-    assert page.objective is not None
-    objective = chart_text(page.objective, 40)
+def _map(trials: _Trials, x: _Axis, y: _Axis) -> Figure:
+    value, best = trials.value, trials.best
+    objective = chart_text(trials.objective, 40)
     cells = _cells(x, y)
     bar: dict[str, Any] = {"colorbar": {"title": {"text": objective}}}
     low, high = _colour_span(value)
     if low is not None:
         bar |= {"cmin": low, "cmax": high}
-    traces = _map_cells(x, y, value, cells, objective) if cells else _map_dots(x, y, value, objective, page.maximize)
-    best = _best(value, maximize=page.maximize)
-    if best is not None and np.isfinite(x.at[best]) and np.isfinite(y.at[best]):
+    traces = _map_cells(x, y, value, cells, objective) if cells else _map_dots(x, y, trials, objective)
+    if best is not None and np.isfinite(x.place[best]) and np.isfinite(y.place[best]):
         traces.append(_ring(x, y, best, value, cells))
     axes = [x.layout, y.layout]
     if cells:  # even cells: steps of a grid need not be even
@@ -190,16 +189,21 @@ def _colour_span(value: Floats) -> tuple[float | None, float | None]:
 def _grid_ticks(lines: Floats) -> dict[str, Any]:
     step = max(1, -(-lines.size // 12))
     at = list(range(0, lines.size, step))
-    return {"tickvals": at, "ticktext": [number(lines[i]) for i in at], "range": [-0.5, lines.size - 0.5], "showgrid": False}
+    return {
+        "tickvals": at,
+        "ticktext": [number(lines[i]) for i in at],
+        "range": [-0.5, lines.size - 0.5],
+        "showgrid": False,
+    }
 
 
 def _map_cells(x: _Axis, y: _Axis, value: Floats, cells: tuple[Floats, Floats], objective: str) -> list[dict[str, Any]]:
     across, up = cells
-    table = pd.DataFrame({"x": x.at, "y": y.at, "value": value}).dropna()
+    table = pd.DataFrame({"x": x.place, "y": y.place, "value": value}).dropna()
     grid = np.full((up.size, across.size), np.nan)
-    medians = table.groupby(["y", "x"])["value"].median()
-    for (v, u), middle in medians.items():
-        grid[np.searchsorted(up, v), np.searchsorted(across, u)] = middle
+    medians = table.groupby(["y", "x"], as_index=False)["value"].median()
+    rows, columns = np.searchsorted(up, medians["y"]), np.searchsorted(across, medians["x"])
+    grid[rows, columns] = medians["value"].to_numpy()
     names = [[f"{chart_text(x.name)} {number(u)}, {chart_text(y.name)} {number(v)}" for u in across] for v in up]
     return [
         {
@@ -217,8 +221,8 @@ def _map_cells(x: _Axis, y: _Axis, value: Floats, cells: tuple[Floats, Floats], 
     ]
 
 
-def _map_dots(x: _Axis, y: _Axis, value: Floats, objective: str, maximize: bool) -> list[dict[str, Any]]:
-    rows = _drawn_rows(value, maximize=maximize)
+def _map_dots(x: _Axis, y: _Axis, trials: _Trials, objective: str) -> list[dict[str, Any]]:
+    value, rows = trials.value, _drawn_rows(trials)
     done = rows[np.isfinite(value[rows])]
     failed = rows[~np.isfinite(value[rows])]
     names = {int(i): f"{chart_text(x.name)} {x.shown[i]}, {chart_text(y.name)} {y.shown[i]}" for i in rows}
@@ -226,8 +230,8 @@ def _map_dots(x: _Axis, y: _Axis, value: Floats, objective: str, maximize: bool)
     traces: list[dict[str, Any]] = [
         {
             **dots,
-            "x": x.at[done],
-            "y": y.at[done],
+            "x": x.place[done],
+            "y": y.place[done],
             "text": [names[int(i)] for i in done],
             "marker": {
                 "size": 9 if done.size < 500 else 6,
@@ -242,8 +246,8 @@ def _map_dots(x: _Axis, y: _Axis, value: Floats, objective: str, maximize: bool)
         traces.append(
             {
                 **dots,
-                "x": x.at[failed],
-                "y": y.at[failed],
+                "x": x.place[failed],
+                "y": y.place[failed],
                 "text": [names[int(i)] for i in failed],
                 "marker": {"size": 7, "symbol": "x-thin", "line": {"width": 1.5, "color": FAILED}},
                 "hovertemplate": "%{text}<br>failed<extra></extra>",
@@ -258,7 +262,7 @@ def _no_braces(text: str) -> str:
 
 
 def _ring(x: _Axis, y: _Axis, best: int, value: Floats, cells: tuple[Floats, Floats] | None) -> dict[str, Any]:
-    at = (x.at[best], y.at[best])
+    at = (x.place[best], y.place[best])
     if cells:
         at = (np.searchsorted(cells[0], at[0]), np.searchsorted(cells[1], at[1]))
     return {
@@ -271,10 +275,10 @@ def _ring(x: _Axis, y: _Axis, best: int, value: Floats, cells: tuple[Floats, Flo
     }
 
 
-def _slice(page: Page, axis: _Axis, value: Floats, rows: npt.NDArray[np.int64]) -> Figure:
-    assert page.objective is not None
-    done = rows[np.isfinite(value[rows]) & np.isfinite(axis.at[rows])]
-    failed = rows[~np.isfinite(value[rows]) & np.isfinite(axis.at[rows])]
+def _slice(trials: _Trials, axis: _Axis, rows: npt.NDArray[np.int64]) -> Figure:
+    value, best = trials.value, trials.best
+    done = rows[np.isfinite(value[rows]) & np.isfinite(axis.place[rows])]
+    failed = rows[~np.isfinite(value[rows]) & np.isfinite(axis.place[rows])]
     floor = float(np.nanmin(value)) if np.isfinite(value).any() else 0.0
     dots = {"type": "scatter", "mode": "markers"}
     spread = np.zeros(value.size) if axis.is_number else _spread(value.size)
@@ -282,7 +286,7 @@ def _slice(page: Page, axis: _Axis, value: Floats, rows: npt.NDArray[np.int64]) 
     traces: list[dict[str, Any]] = [
         {
             **dots,
-            "x": (axis.at + spread)[done],
+            "x": (axis.place + spread)[done],
             "y": value[done],
             "text": [axis.shown[int(i)] for i in done],
             "marker": {"size": 5 if done.size > 150 else 7, "opacity": 0.55},
@@ -290,19 +294,18 @@ def _slice(page: Page, axis: _Axis, value: Floats, rows: npt.NDArray[np.int64]) 
         },
         {
             **dots,
-            "x": (axis.at + spread)[failed],
+            "x": (axis.place + spread)[failed],
             "y": np.full(failed.size, floor),
             "text": [axis.shown[int(i)] for i in failed],
             "marker": {"size": 7, "symbol": "x-thin", "line": {"width": 1.5, "color": FAILED}},
             "hovertemplate": "%{text}: failed<extra></extra>",
         },
     ]
-    best = _best(value, maximize=page.maximize)
-    if best is not None and np.isfinite(axis.at[best]):
+    if best is not None and np.isfinite(axis.place[best]):
         traces.append(
             {
                 **dots,
-                "x": [float((axis.at + spread)[best])],
+                "x": [float((axis.place + spread)[best])],
                 "y": [float(value[best])],
                 "marker": {"size": 12, "symbol": "circle-open", "color": BEST, "line": {"width": 2}},
                 "hovertemplate": f"best trial: {axis.shown[best]}<extra></extra>",
@@ -315,10 +318,10 @@ def _slice(page: Page, axis: _Axis, value: Floats, rows: npt.NDArray[np.int64]) 
         showlegend=False,
         margin={"t": 10},
         xaxis={"title": {"text": name}, "nticks": 6, **axis.layout},
-        yaxis={"title": {"text": chart_text(page.objective, 24)}, "nticks": 5},
+        yaxis={"title": {"text": chart_text(trials.objective, 24)}, "nticks": 5},
     )
 
 
 def _spread(n: int) -> Floats:
     """Sideways offsets by the golden ratio, so that dots of one option do not hide each other; the same every time."""
-    return 0.5 * ((np.arange(n) * 0.6180339887) % 1.0 - 0.5)
+    return np.asarray(0.5 * ((np.arange(n) * 0.6180339887) % 1.0 - 0.5), dtype=np.float64)

@@ -18,7 +18,6 @@ from knowable.report.wording import (
     label,
     metric_text,
     money,
-    number,
     percent,
 )
 
@@ -221,17 +220,22 @@ def rows_table(
 
 def _column(column: pd.Series) -> Iterable[Cell]:
     if pd.api.types.is_datetime64_any_dtype(column):
-        times = pd.DatetimeIndex(column).tz_localize(None)
-        known = times[~times.isna()]
-        form = "%Y-%m-%d" if bool((known == known.normalize()).all()) else "%Y-%m-%d %H:%M"
-        return [
-            Cell(text=ABSENT, kind="time") if when is pd.NaT else Cell(text=when.strftime(form), key=str(when.value), kind="time")
-            for when in times
-        ]
-    return [_cell(value) for value in column]
+        return _times(pd.DatetimeIndex(column).tz_localize(None))
+    name = str(column.name)
+    return [_cell(value, name) for value in column]
 
 
-def _cell(value: object) -> Cell:
+def _times(times: pd.DatetimeIndex) -> list[Cell]:
+    known = times.dropna()
+    texts = times.strftime("%Y-%m-%d" if bool((known == known.normalize()).all()) else "%Y-%m-%d %H:%M")
+    keys = times.as_unit("ns").astype("int64")
+    return [
+        Cell(text=ABSENT, kind="time") if absent else Cell(text=str(text), key=str(key), kind="time")
+        for text, key, absent in zip(texts, keys, times.isna(), strict=True)
+    ]
+
+
+def _cell(value: object, column: str) -> Cell:
     if value is None or value is pd.NaT or value is pd.NA:
         return Cell(text=ABSENT)
     if isinstance(value, bool | np.bool_):
@@ -239,8 +243,8 @@ def _cell(value: object) -> Cell:
     if isinstance(value, int | np.integer):
         return Cell(text=str(int(value)).replace("-", "−"), key=str(int(value)), kind="num")
     if isinstance(value, float | np.floating):
-        return Cell(text=number(float(value)), key=_key(float(value)), kind="num")
-    if isinstance(value, pd.Timestamp):
+        return Cell(text=metric_text(column, float(value)), key=_key(float(value)), kind="num")
+    if isinstance(value, pd.Timestamp):  # in a column of mixed kinds
         return Cell(text=value.strftime("%Y-%m-%d %H:%M"), key=str(value.value), kind="time")
     return Cell(text=cut(value, _MOST_TEXT), key=cut(value, _MOST_TEXT))
 

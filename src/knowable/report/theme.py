@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["BEST", "FAILED", "FONT", "NEGATIVE", "figure", "template"]
+__all__ = ["BEST", "FAILED", "FONT", "MIDDLE", "NEGATIVE", "figure", "template"]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 BEST = "#d1495b"
 FAILED = "#8a8f98"
+MIDDLE = "#4f7fe0"
 NEGATIVE = "#c8504a"
+"""These few hold on light and dark alike."""
 
 _LIGHT = {
     "ink": "#23272e",

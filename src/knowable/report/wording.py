@@ -11,9 +11,7 @@ __all__ = ["ABSENT", "chart_text", "cut", "definitions", "label", "metric_text",
 ABSENT = "–"
 """Shown for NaN: a blank could be taken for a fault of the page."""
 
-_PERCENT = frozenset(
-    "total_return annual_return annual_volatility max_drawdown exposure win_rate volatility drawdown".split()
-)
+_PERCENT = frozenset(("total_return", "annual_return", "annual_volatility", "max_drawdown", "exposure", "win_rate"))
 _COUNTS = frozenset({"n_trades", "n_orders", "n_bars", "n_trials"})
 
 
@@ -63,7 +61,7 @@ def metric_text(name: str, value: float) -> str:
         return percent(value)
     if name in _COUNTS and math.isfinite(value):
         return f"{value:,.0f}"
-    return number(value, 3)
+    return number(value)
 
 
 def label(name: str) -> str:
@@ -86,9 +84,6 @@ def chart_text(text: object, limit: int = 48) -> str:
 
 def definitions() -> Mapping[str, str]:
     """What each metric means, as the metrics room words it."""
-    try:
-        from knowable.metrics import DEFINITIONS
-    except ImportError:
-        return {"sharpe": "Mean excess bar return over its standard deviation, times the root of the bars a year."}
+    from knowable.metrics.definitions import DEFINITIONS
 
     return DEFINITIONS
