@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from knowable.errors import InputError
 from knowable.params import Float, Int
 from knowable.search import GaussianProcess, Grid, Optimizer, Parzen, Proposal, Random, Sampler, Space
+from knowable.search.parzen import _log_density
 from knowable.testing.problems import HARTMANN6, MIXED, Problem
 from knowable.testing.sampler_kit import SamplerKit
 
@@ -138,3 +144,42 @@ def test_failures_steer_the_search_away_from_where_they_happen():
             optimizer.tell(trial, None if failed else -x + (y - 0.4) ** 2)
     assert optimizer.best.value < -0.5
     assert late_failures <= 20
+
+
+def test_parzen_densities_agree_with_the_mixture_written_out():
+    rng = np.random.default_rng(0)
+    at, centres = rng.random((6, 3)), rng.random((5, 3))
+    at[:, 2], centres[:, 2] = (rng.integers(0, 3, 6) + 0.5) / 3, (rng.integers(0, 3, 5) + 0.5) / 3
+    widths, stay = np.array([0.1, 0.2, 1.0]), 1 - 1 / (1 + 5**0.5)
+    got = _log_density(at, centres, widths, np.array([False, False, True]), np.array([np.inf, np.inf, 3.0]))
+    for point, density in zip(at, np.exp(got), strict=True):
+        total = 1.0  # the uniform component
+        for centre in centres:
+            kernel = 3 * (stay * (point[2] == centre[2]) + (1 - stay) / 3)
+            for k in range(2):
+                inside = norm.cdf(1, centre[k], widths[k]) - norm.cdf(0, centre[k], widths[k])
+                kernel *= norm.pdf(point[k], centre[k], widths[k]) / inside
+            total += kernel
+        assert density == pytest.approx(total / 6)
+
+
+SCRIPT = """
+from knowable.search import Optimizer, Space
+from knowable.testing.problems import MIXED
+optimizer = Optimizer(Space(MIXED.params), seed=3)
+for _ in range(18):
+    for trial in optimizer.ask(8):
+        optimizer.tell(trial, MIXED.value(trial.params) if trial.number % 9 else None)
+print(optimizer.rows())
+"""
+
+
+def test_the_number_of_threads_does_not_change_a_bit_of_any_trial():
+    outputs = set()
+    for threads in ("1", "4"):
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env={**os.environ, **limits}, capture_output=True, text=True, check=True
+        )
+        outputs.add(done.stdout)
+    assert len(outputs) == 1

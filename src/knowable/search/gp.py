@@ -40,8 +40,7 @@ class GaussianProcess(Sampler):
 
     def propose(self, history: History, number: int, rng: np.random.Generator) -> Proposal:
         """Sobol points until results are there, then the maximum of an acquisition."""
-        n_valid = int(np.isfinite(history.values).sum())
-        if number < n_first(history.space.n_dims) or n_valid < 2:
+        if number < n_first(history.space.n_dims) or history.n_valid < 2:
             return Proposal(unit=first_points(history, number), source="sobol")
         lot = rng.random()
         if lot < self.hedge:

@@ -20,17 +20,33 @@ class History:
         seed: of the whole search.
     """
 
-    __slots__ = ("_keys", "_pending", "_units", "_values", "memo", "seed", "sources", "space", "told")
+    __slots__ = (
+        "_keys",
+        "_order",
+        "_pending",
+        "_units",
+        "_values",
+        "memo",
+        "n_told",
+        "n_valid",
+        "seed",
+        "sources",
+        "space",
+    )
 
     def __init__(self, space: Space, seed: int) -> None:
         self.space = space
         self.seed = seed
         self.sources: list[str] = []
-        self.told: list[int] = []
+        self.n_told = 0
+        """How many results were told, failed ones included."""
+        self.n_valid = 0
+        """How many of them are not failed."""
         self.memo: dict[str, Any] = {}
         """For samplers, to keep what follows from the history alone (a fitted model)."""
         self._units = np.empty((64, space.n_dims))
         self._values = np.empty(64)
+        self._order = np.empty(64, np.int64)
         self._pending: dict[int, None] = {}
         self._keys: set[bytes] = set()
 
@@ -40,19 +56,14 @@ class History:
         return len(self.sources)
 
     @property
-    def n_told(self) -> int:
-        """How many results were told, failed ones included."""
-        return len(self.told)
-
-    @property
     def values(self) -> Floats:
         """(n_told,) results in the order told, lower is better, NaN where failed."""
-        return self._values[self.told]
+        return self._values[self._order[: self.n_told]]
 
     @property
     def units(self) -> Floats:
         """(n_told, n_dims) points of the unit cube in the order told."""
-        return self._units[self.told]
+        return self._units[self._order[: self.n_told]]
 
     @property
     def pending(self) -> list[int]:
@@ -87,6 +98,7 @@ class History:
         if number == len(self._units):
             self._units = np.concatenate([self._units, np.empty_like(self._units)])
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
+            self._order = np.concatenate([self._order, np.empty_like(self._order)])
         self._units[number] = unit
         self._values[number] = math.nan
         self.sources.append(source)
@@ -98,4 +110,6 @@ class History:
         """Record the result of a pending suggestion."""
         del self._pending[number]
         self._values[number] = value
-        self.told.append(number)
+        self._order[self.n_told] = number
+        self.n_told += 1
+        self.n_valid += math.isfinite(value)

@@ -34,7 +34,7 @@ class Parzen(Sampler):
 
     def propose(self, history: History, number: int, rng: np.random.Generator) -> Proposal:
         """Sobol points first, then the best of a few draws from the density of good trials."""
-        if number < n_first(history.space.n_dims) or not np.isfinite(history.values).any():
+        if number < n_first(history.space.n_dims) or history.n_valid == 0:
             return Proposal(unit=first_points(history, number), source="sobol")
         return Proposal(unit=parzen_point(history, rng), source="parzen")
 
@@ -100,12 +100,16 @@ def _log_density(
     at: Floats, centres: Floats, widths: Floats, is_choice: NDArray[np.bool_], n_options: Floats
 ) -> Floats:
     """Log density at each row of `at` of the mixture of kernels and one uniform component."""
-    gap = at[:, None, :] - centres[None, :, :]
-    mass = widths * (ndtr((1 - centres) / widths) - ndtr(-centres / widths))
-    normal = -0.5 * (gap / widths) ** 2 - np.log(math.sqrt(2 * math.pi) * mass)
+    real, scale = ~is_choice, widths[~is_choice]
+    scaled, scaled_centres = at[:, real] / scale, centres[:, real] / scale
+    each = np.zeros((len(at), len(centres) + 1))
+    for k in range(len(scale)):
+        each[:, :-1] -= 0.5 * (scaled[:, k, None] - scaled_centres[None, :, k]) ** 2
+    mass = ndtr(1 / scale - scaled_centres) - ndtr(-scaled_centres)  # what a kernel has inside the cube
+    each[:, :-1] -= np.log(math.sqrt(2 * math.pi) * scale * mass).sum(axis=1)
     stay = _stay(len(centres))
-    other = (1 - stay) / np.where(is_choice, n_options, 1.0)
-    option = np.log(np.where(gap == 0, stay + other, other) * np.where(is_choice, n_options, 1.0))
-    each = np.where(is_choice, option, normal).sum(axis=2)
-    each = np.concatenate([each, np.full((len(at), 1), math.log(PRIOR_WEIGHT))], axis=1)
+    for k in np.flatnonzero(is_choice):
+        same = at[:, k, None] == centres[None, :, k]
+        each[:, :-1] += np.where(same, math.log(stay * n_options[k] + 1 - stay), math.log(1 - stay))
+    each[:, -1] = math.log(PRIOR_WEIGHT)
     return np.asarray(logsumexp(each, axis=1)) - math.log(len(centres) + PRIOR_WEIGHT)
