@@ -263,16 +263,18 @@ def _scalar(value: Any, op: str, operands: tuple[Any, ...]) -> Node:
         return value._node  # noqa: SLF001 - symbols and features are one room
     if isinstance(value, _NUMBERS):
         return number(float(value))
-    place = f" in {op}({', '.join(map(_name, operands))})"
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return _scalar(value.item(), op, operands)
+    place = f"in `{op}` of {', '.join(map(_name, operands))}"
     if isinstance(value, np.ndarray | pd.DataFrame | pd.Series):
         raise InputError(
             f"A feature combines with features and numbers, but got a {type(value).__name__} of shape "
-            f"{value.shape},{place}.\n"
+            f"{value.shape}, {place}.\n"
             "Put it into the market as a field, Market.from_frames(close=..., mine=frame), and use market.mine;\n"
             "or leave the expression language: work on x.frame() and return a DataFrame from weights."
         )
     raise InputError(
-        f"A feature combines with features and numbers, but got {shown(value)} of type {type(value).__name__},{place}."
+        f"A feature combines with features and numbers, but got {shown(value)} of type {type(value).__name__}, {place}."
     )
 
 
@@ -296,6 +298,8 @@ def _same(one: Market, other: Market, op: str, operands: tuple[Any, ...]) -> Mar
 def _name(operand: Any) -> str:
     if type(operand) is Symbol:
         return repr(operand._node)  # noqa: SLF001 - symbols and features are one room
+    if isinstance(operand, np.ndarray | pd.DataFrame | pd.Series):
+        return f"the {type(operand).__name__}"
     return shown(operand)
 
 

@@ -32,7 +32,8 @@ SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "abs": abs,
 }
 
-_LEVEL = {"|": 1, "&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "+": 4, "-": 4}
+_COMPARED = 1  # Python binds comparisons less than & and |
+_LEVEL = {"==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "|": 2, "&": 3, "+": 4, "-": 4}
 _LEVEL |= {"*": 5, "/": 5, "//": 5, "%": 5, "neg": 6, "~": 6, "**": 7}
 _ATOM = 9
 _TEXT_LIMIT = 1_000
@@ -193,14 +194,16 @@ def _text(each: Node, texts: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
     level = _LEVEL.get(each.op, _ATOM)
     parts = [texts[below] for below in each.inputs]
     if level == _ATOM:
-        settings = [texts[item][0] if type(item) is Node else _setting(item) for item in each.settings]
+        settings = [
+            texts[item][0] if type(item) is Node else _setting(item) for item in each.settings if item is not False
+        ]
         text = f"{each.op}({', '.join([*(part for part, _ in parts), *settings])})"
     elif len(parts) == 1:
         text = ("-" if each.op == "neg" else each.op) + _within(parts[0], level)
     else:
         right_first = each.op == "**"
-        compared = level == 3  # a < b < c is not (a < b) < c
-        left = _within(parts[0], level + (right_first or compared))
+        chained = level == _COMPARED  # a < b < c is not (a < b) < c
+        left = _within(parts[0], level + (right_first or chained))
         text = f"{left} {each.op} {_within(parts[1], level + (not right_first))}"
     if len(text) > _TEXT_LIMIT:
         return text[: _TEXT_LIMIT // 2] + " ... " + text[-_TEXT_LIMIT // 2 :], 0

@@ -12,7 +12,6 @@ from typing import Any, NoReturn, Protocol, SupportsIndex
 
 import numpy as np
 
-from knowable.errors import InputError, shown
 from knowable.features.node import Node, node, number
 
 __all__ = ["Expression", "NeedsValue", "Symbol", "asked", "symbol"]
@@ -94,9 +93,9 @@ def _unary(op: str) -> Callable[[Symbol], Any]:
     return method
 
 
-def _compared(self: Symbol, other: Any) -> Any:
+def _left_to_features(self: Symbol, other: Any) -> Any:
     if type(other) is not Symbol and isinstance(other, Expression):
-        return NotImplemented  # the feature's own comparison takes over
+        return NotImplemented  # the feature's own method takes over
     return _needs_value(self)
 
 
@@ -136,13 +135,14 @@ class Symbol:
     def __pos__(self) -> Symbol:
         return self
 
-    __lt__ = __le__ = __gt__ = __ge__ = _compared
-    __eq__ = __ne__ = _compared
+    __lt__ = __le__ = __gt__ = __ge__ = _left_to_features
+    __eq__ = __ne__ = _left_to_features
+    __and__ = __rand__ = __or__ = __ror__ = _left_to_features
     __bool__ = __int__ = __float__ = __complex__ = __index__ = __hash__ = _needs_value
     __round__ = __trunc__ = __floor__ = __ceil__ = _needs_value
     __str__ = __repr__ = __format__ = __bytes__ = _needs_value
     __len__ = __iter__ = __contains__ = __getitem__ = __call__ = __next__ = __reversed__ = _needs_value
-    __divmod__ = __rdivmod__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _needs_value
+    __divmod__ = __rdivmod__ = __xor__ = __rxor__ = _needs_value
     __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __invert__ = __matmul__ = __rmatmul__ = _needs_value
     __array__ = __reduce__ = __copy__ = __deepcopy__ = __dir__ = _needs_value
     __setattr__ = __delattr__ = _needs_value
@@ -175,7 +175,7 @@ def _combine(op: str, left: Any, right: Any, mine: Symbol, other: Any) -> Any:
     elif isinstance(other, Expression):
         return NotImplemented
     else:
-        raise InputError(f"A parameter combines with numbers and features, but this is {shown(other)}.")
+        _needs_value(mine)  # [0] * n, "-" * n, an array: for Python to do, or to refuse
     return _made(node(op, (_scalar(left), _scalar(right)), (), True), wires)
 
 

@@ -99,13 +99,15 @@ def center_kernel(x, scaled, out):
                     anchor = value  # sums of differences: equal values have exactly no spread
                 total += value - anchor
                 n += 1
-        mean = anchor + total / n
+        mean = anchor + total / n if n > 0 else np.nan
         squares = 0.0
         if scaled:
             for j in range(x.shape[1]):
                 gap = x[t, j] - mean
                 squares += gap * gap if gap == gap else 0.0
-        scale = np.sqrt(squares / (n - 1.0)) if scaled else 1.0
+        scale = 1.0
+        if scaled:
+            scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 or squares != squares else np.nan
         for j in range(x.shape[1]):
             out[t, j] = (x[t, j] - mean) / scale
 

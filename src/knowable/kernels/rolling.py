@@ -176,6 +176,7 @@ def deviation_kernel(x, state, out):
     mean, squares, head, anchor, place = state.mean, state.squares, state.head, state.anchor, state.place
     window, n_assets = mean.shape
     slot, complete = place[0], place[1]
+    freedom = window - 1.0 if window > 1 else np.nan  # one value has no deviation
     for t in range(x.shape[0]):
         count, older = slot + 1.0, window - slot - 1.0
         share, pull = 1.0 / count, count * older / window
@@ -192,7 +193,7 @@ def deviation_kernel(x, state, out):
             mean[slot, j] = x[t, j]
         if slot + 1 == window:
             for j in range(n_assets):
-                out[t, j] = np.sqrt(head[1, j] / (window - 1.0))
+                out[t, j] = np.sqrt(head[1, j] / freedom)
         elif complete == 0:
             for j in range(n_assets):
                 out[t, j] = np.nan
@@ -200,7 +201,7 @@ def deviation_kernel(x, state, out):
             for j in range(n_assets):
                 gap = (anchor[0, j] - anchor[1, j]) + (head[0, j] - mean[slot + 1, j])
                 total = head[1, j] + squares[slot + 1, j] + gap * gap * pull
-                out[t, j] = np.sqrt(total / (window - 1.0))
+                out[t, j] = np.sqrt(total / freedom)
         slot += 1
         if slot == window:
             slot, complete = 0, 1

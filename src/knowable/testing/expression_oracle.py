@@ -1,0 +1,96 @@
+"""An expression evaluated cell by cell in plain Python, straight from its definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from knowable.features.node import Node
+from knowable.testing import rolling_oracle as slow
+from knowable.testing.rolling_oracle import Panel
+
+__all__ = ["slow_values"]
+
+
+def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
+    """The values of an expression without symbols."""
+    shape = next(iter(panels.values())).shape
+    if node.op == "field":
+        return panels[str(node.settings[0])]
+    if node.op == "number":
+        return np.full(shape, node.settings[0])
+    inputs = [slow_values(each, panels) for each in node.inputs]
+    if node.op in _WHOLE:
+        return _WHOLE[node.op](*inputs, *node.settings)
+    out = np.empty(shape)
+    for place in np.ndindex(shape):
+        out[place] = _cell(node.op, [float(each[place]) for each in inputs])
+    return out
+
+
+_WHOLE: dict[str, Callable[..., Panel]] = {
+    "sum": slow.moving_sum,
+    "mean": slow.moving_mean,
+    "std": slow.moving_std,
+    "min": slow.moving_min,
+    "max": slow.moving_max,
+    "ewm": slow.ewm,
+    "lag": slow.lag,
+    "rank": slow.rank,
+    "zscore": slow.zscore,
+    "demean": slow.demean,
+    "cross_sum": slow.cross_sum,
+}
+
+
+def _cell(op: str, given: list[float]) -> float:
+    if op == "isnan":
+        return float(math.isnan(given[0]))
+    if op == "where":
+        condition, a, b = given
+        return math.nan if math.isnan(condition) else (a if condition else b)
+    if any(map(math.isnan, given)):
+        return math.nan
+    try:
+        return float(_CELLS[op](*given))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return _edge(op, given)
+
+
+def _edge(op: str, given: list[float]) -> float:
+    """Where Python raises and IEEE has an answer."""
+    with np.errstate(all="ignore"):
+        if op == "/":
+            return float(np.float64(given[0]) / np.float64(given[1]))
+        if op == "**":
+            return float(np.float64(given[0]) ** np.float64(given[1]))
+        return float(getattr(np, op)(np.float64(given[0])))
+
+
+_CELLS: dict[str, Callable[..., Any]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "**": math.pow,
+    "neg": lambda a: -a,
+    "abs": abs,
+    "sqrt": math.sqrt,
+    "sign": lambda a: (a > 0) - (a < 0),
+    "exp": math.exp,
+    "log": math.log,
+    "log1p": math.log1p,
+    "minimum": min,
+    "maximum": max,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "&": lambda a, b: a != 0 and b != 0,
+    "|": lambda a, b: a != 0 or b != 0,
+}
