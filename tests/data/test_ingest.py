@@ -123,7 +123,8 @@ def test_single_cells_may_be_missing_only_where_the_schema_says_so(store: Store)
 
 def test_facts_may_be_null_but_not_infinite(store: Store) -> None:
     frame = pd.DataFrame({"entity": list("ABC"), "event_time": pd.Timestamp("2016-03-31", tz="UTC"),
-                          "known_time": pd.Timestamp("2016-04-20", tz="UTC"), "eps": [np.nan, np.inf, -1.0]})  # fmt: skip
+                          "known_time": pd.Timestamp("2016-04-20", tz="UTC"),
+                          "eps": [np.nan, np.inf, -1.0]})  # fmt: skip
     report = store.append("facts", frame)
     assert (report.accepted, dict(report.rules)) == (2, {"not_finite": 1})
 
@@ -209,7 +210,7 @@ def test_a_file_cut_in_mid_row_never_gives_a_wrong_number(tmp_path: Path, cut: i
 
 def test_line_ends_of_windows_and_a_byte_order_mark_are_no_matter(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "windows.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([HEAD, GOOD, ""]).encode())
+    path.write_bytes(b"\xef\xbb\xbf" + f"{HEAD}\r\n{GOOD}\r\n".encode())
     assert store.append("bars", path).accepted == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -102,7 +104,7 @@ def test_any_cutting_of_the_clock_gives_the_same_bits(rows: list[Fact], cuts: li
     out = np.empty((len(CLOCK), len(ENTITIES)))
     column = held.columns_of(ENTITIES)
     edges = [0, *sorted(cuts), len(CLOCK)]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         clock = CLOCK[a:b].copy()
         clock.flags.writeable = False
         sweep = (clock, held.known, held.period, held.owner, held.first, held.retracts, held.values("x"), column)

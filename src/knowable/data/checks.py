@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from knowable import calendars
 from knowable.data.batch import Batch
-from knowable.data.names import ENTITY_PATTERN
+from knowable.data.names import is_entity_name
 from knowable.data.schema import PRICES, Schema
 from knowable.data.times import DAY_NS, NO_TIME
 
@@ -65,10 +65,9 @@ class Breach:
 
 def breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
     """Each rule a row can break on its own, in the order in which the first one counts."""
-    entity_ok = pc.fill_null(pc.match_substring_regex(batch.entity, ENTITY_PATTERN), False)
     unreadable = batch.event.unreadable | batch.event.missing
     yield Breach(rule="header_row", column="entity", where=_equals(batch.entity, batch.header) & unreadable)
-    yield Breach(rule="bad_entity", column="entity", where=~entity_ok.to_numpy(zero_copy_only=False).astype(bool))
+    yield Breach(rule="bad_entity", column="entity", where=_bad_entities(batch.entity))
     yield Breach(rule="bad_event_time", column="event_time", where=unreadable)
     yield Breach(rule="no_session", column="event_time", where=batch.event.no_session)
     late = batch.known.unreadable | batch.known.missing | (batch.known.ns == NO_TIME)
@@ -140,6 +139,15 @@ def _bar_breaches(fields: Mapping[str, npt.NDArray[np.float64]]) -> Iterator[Bre
         yield Breach(
             rule="negative_volume", column="volume", where=np.signbit(fields["volume"]) & ~np.isnan(fields["volume"])
         )
+
+
+def _bad_entities(names: pa.Array) -> Mask:
+    """Checked once a name: a regular expression over each row of 764,000 took 0.4 s, and 86 ms to compile."""
+    coded = names.dictionary_encode()
+    bad = np.array([not is_entity_name(name) for name in coded.dictionary.to_pylist()] + [True])
+    codes = pc.fill_null(coded.indices, len(bad) - 1).to_numpy(zero_copy_only=False)
+    found: Mask = bad[codes]
+    return found
 
 
 def _equals(texts: pa.Array, word: str) -> Mask:

@@ -46,17 +46,24 @@ def open_table(folder: Path, version: int | None, name: str) -> Any:
 
     Raises: StoreError if the version does not exist or the log is damaged.
     """
-    table = _opened(folder, None, name)
-    newest = table.version()
-    if version is not None and (version != newest or isinstance(version, bool)):
-        if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < newest:
-            raise StoreError(
-                f"Dataset {name!r} has no version {version!r}; it has 0 to {newest}. See store.versions({name!r})."
-            )
-        table = _opened(folder, version, name)
+    table = _opened(folder, None, name) if version is None else _opened_at(folder, version, name)
     if table.protocol().min_reader_version > 1:
         raise StoreError(f"Dataset {name!r} was changed by another engine in a way this release does not read.")
     return table
+
+
+def _opened_at(folder: Path, version: int, name: str) -> Any:
+    """A pinned version is opened without looking at newer ones, so that damage to those does not matter."""
+    if isinstance(version, int) and not isinstance(version, bool) and version >= 0:
+        try:
+            return _opened(folder, version, name)
+        except StoreError:
+            if version <= _opened(folder, None, name).version():
+                raise
+    newest = _opened(folder, None, name).version()
+    raise StoreError(
+        f"Dataset {name!r} has no version {version!r}; it has 0 to {newest}. See store.versions({name!r})."
+    )
 
 
 def _opened(folder: Path, version: int | None, name: str) -> Any:

@@ -45,6 +45,7 @@ def save_market(market: Any, folder: Path) -> Path:
             "bars_per_year": market.bars_per_year,
             "pins": [dict(pin) for pin in market.pins],
             "notes": list(market.notes),
+            "unit": market.index.unit,
             "zone": None if market.index.tz is None else str(market.index.tz),
             "labels": market.index.as_unit("ns").asi8.tolist(),
             "panels": list(groups["panels"]),
@@ -80,7 +81,7 @@ def load_market(folder: Path) -> dict[str, Any]:
     arrays = {name: _read(folder / f"{name}.npy", digest) for name, digest in page["sha256"].items()}
     panels = {name: arrays[f"panels-{n}"] for n, name in enumerate(page["panels"])}
     final = {name: arrays[f"final-{n}"] for n, name in enumerate(page["final"])}
-    labels = pd.DatetimeIndex(np.array(page["labels"], dtype="datetime64[ns]"))
+    labels = pd.DatetimeIndex(np.array(page["labels"], dtype="datetime64[ns]")).as_unit(page["unit"])
     held = MappingProxyType(panels)
     return {
         "times": arrays["times"],

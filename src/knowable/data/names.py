@@ -6,13 +6,12 @@ import re
 
 from knowable.errors import InputError, shown
 
-__all__ = ["ENTITY_PATTERN", "check_dataset_name", "check_field_name"]
+__all__ = ["check_dataset_name", "check_field_name", "is_entity_name"]
 
 RESERVED = frozenset({"entity", "event_time", "known_time", "revision", "op", "known_basis"})
 
 # Permanent ids and tickers: BRK.B, ^GSPC, EURUSD=X, 000001:XSHE. No slash, no "..", no control or direction marks.
-ENTITY_PATTERN = r"^[\p{L}\p{N}_^$#=](?:[ .]?[\p{L}\p{N}_^$#=&+:@-]){0,63}$"
-
+_ENTITY = re.compile(r"[\w^$#=](?:[ .]?[\w^$#=&+:@-]){0,63}")
 _DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -43,3 +42,8 @@ def check_field_name(name: object) -> str:
     if name in RESERVED:
         raise InputError(f"{name!r} cannot be a field name: a store uses that column itself. Choose another.")
     return name
+
+
+def is_entity_name(name: str | None) -> bool:
+    """Whether a name may enter the store: 1 to 64 letters, digits and a few marks."""
+    return name is not None and len(name) <= 64 and _ENTITY.fullmatch(name) is not None
