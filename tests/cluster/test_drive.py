@@ -2,6 +2,7 @@
 
 import io
 import math
+import random
 import threading
 import time
 
@@ -61,24 +62,24 @@ def test_it_finds_what_a_plain_loop_finds(journal):
 
 def test_everything_in_the_journal_runs_nothing(journal, tmp_path):
     log = tmp_path / "log"
-    run(journal, ChainStudy(30), ToyObjective(log=str(log)))
+    run(journal, ChainStudy(20), ToyObjective(log=str(log)))
     before = as_table(journal)
-    study = ChainStudy(30)
+    study = ChainStudy(20)
     report = run(journal, study, ToyObjective(log=str(log)), workers=2)  # not even a worker is started
-    assert evaluated(log) == list(range(30))
-    assert (report.n_trials, report.n_from_journal, report.startup_seconds) == (30, 30, 0.0)
-    assert len(study.told) == 30
+    assert evaluated(log) == list(range(20))
+    assert (report.n_trials, report.n_from_journal, report.startup_seconds) == (20, 20, 0.0)
+    assert len(study.told) == 20
     assert as_table(journal) == before
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(journal, tmp_path):
     log = tmp_path / "log"
     run(journal, ChainStudy(16), ToyObjective(log=str(log)))
-    study = ChainStudy(40)
+    study = ChainStudy(30)
     report = run(journal, study, ToyObjective(log=str(log)))
-    assert evaluated(log) == list(range(40))
-    assert (report.n_trials, report.n_from_journal) == (40, 16)
-    assert study.told == by_hand(ChainStudy(40), ToyObjective())
+    assert evaluated(log) == list(range(30))
+    assert (report.n_trials, report.n_from_journal) == (30, 16)
+    assert study.told == by_hand(ChainStudy(30), ToyObjective())
 
 
 def test_outcomes_are_on_the_disk_before_the_study_hears_of_them(journal, tmp_path):
@@ -194,21 +195,23 @@ def test_studies_run_side_by_side_and_do_not_mix(journal):
         assert len(journal.trials(f"fold-{i}")) == 20
 
 
-def test_a_trial_that_is_not_deterministic_is_reported_loudly(journal):
-    class Moody:
-        calls = 0
+def test_a_strategy_that_uses_global_random_state_is_reported_loudly(journal):
+    def moody(study, trials):
+        return [Outcome(metrics={"y": random.random()}) for _ in trials]
 
-        def __call__(self, study, trials):
-            return [Outcome(metrics={"y": float(len(trials))}) for _ in trials]
+    with pytest.warns(UserWarning, match=r"Trial 0 of study 'main' gave two results.*not deterministic"):
+        report = run(journal, ChainStudy(40), moody)
+    assert len(report.conflicts) == 1
+    assert journal.conflicts() == report.conflicts
+    assert len(journal.trials()) == report.n_trials == 40
 
-    run(journal, ChainStudy(8), Moody())
-    kept = as_table(journal)
-    trial = journal.trials()[0]
-    (conflict,) = journal.record_many(
-        [type(trial)(**{f: getattr(trial, f) for f in trial.__slots__} | {"outcome": Outcome(metrics={"y": -1.0})})]
-    )
-    assert "not deterministic" in str(conflict)
-    assert as_table(journal) == kept
+
+def test_one_trial_of_a_long_run_and_none_of_a_short_one_runs_twice(tmp_path):
+    for n, log in ((20, tmp_path / "short"), (60, tmp_path / "long")):
+        with Journal.in_memory() as journal:
+            report = run(journal, ChainStudy(n), ToyObjective(log=str(log)))
+            assert (report.n_trials, report.conflicts) == (n, ())
+        assert evaluated(log) == sorted([*range(n), *([0] if n == 60 else [])])
 
 
 def test_a_run_begun_with_another_seed_is_refused(journal):

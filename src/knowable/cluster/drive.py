@@ -30,6 +30,8 @@ SYSTEMIC_FAILURES = 20
 PROGRESS_SECONDS = 0.1
 POLL_SECONDS = 0.25
 MAX_EARLY_DEATHS = 20
+RECHECK_FROM = 20
+"""With this many trials still to run, one is run twice, to find a strategy that is not deterministic; at most 5 %."""
 
 ClusterConfig: TypeAlias = str | Mapping[str, Any]
 
@@ -162,6 +164,7 @@ class _Driver:
         self.dispatcher = Dispatcher(1)
         self.waiting: dict[str, list[Work]] = {}  # by key: equal trials run once
         self.unwritten: list[TrialRecord] = []
+        self.rechecked = False
         self.began = time.perf_counter()
         self.ran_from = self.began
         self.last_shown = -math.inf
@@ -203,12 +206,22 @@ class _Driver:
         for event in events:
             fresh.extend(self._finished(event) if isinstance(event, Done) else self._lost(event))
         for work, outcome in fresh:
-            self.unwritten.extend(_record(same, outcome) for same in self.waiting[work.key])
+            if work.key in self.waiting:
+                self.unwritten.extend(_record(same, outcome) for same in self.waiting[work.key])
+            elif outcome.kind == "done":  # the trial that runs twice: the journal compares
+                self.unwritten.append(_record(work, outcome))
         self.flush()
         for work, outcome in fresh:
-            for same in self.waiting.pop(work.key):
+            for same in self.waiting.pop(work.key, ()):
                 self._tell(same, outcome)
+            self._recheck(work, outcome)
         self._stop_if_systemic()
+
+    def _recheck(self, work: Work, outcome: Outcome) -> None:
+        """Have the first trial that succeeds run a second time, by whoever comes."""
+        if not self.rechecked and outcome.kind == "done" and self._planned() - self.tally.done >= RECHECK_FROM:
+            self.rechecked = True
+            self.dispatcher.add([work])
 
     def _finished(self, event: Done) -> list[tuple[Work, Outcome]]:
         result = event.result

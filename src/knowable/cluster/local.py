@@ -55,6 +55,7 @@ QUIET: Mapping[str, object] = {
 }
 
 _new_client: Any = Client  # untyped
+CONNECT_SECONDS = 10.0
 _MEMORY_FRACTION = 0.95
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
@@ -129,7 +130,7 @@ def connect(cluster: str | Mapping[str, Any] | None, workers: int) -> Iterator[t
 @contextlib.contextmanager
 def _client(target: Any) -> Iterator[Any]:
     try:
-        client: Any = _new_client(target, set_as_default=False, timeout="20s")
+        client: Any = _new_client(target, set_as_default=False, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"No Dask scheduler answers at {shown(target)}: {error}.\nStart it, or leave `cluster` out to use this "
@@ -144,6 +145,9 @@ def _client(target: Any) -> Iterator[Any]:
 @contextlib.contextmanager
 def _started(cluster: Mapping[str, Any] | None, workers: int, exits: dict[int, Exit], folder: str) -> Iterator[Any]:
     kind, kwargs, scale = _configured(cluster)
+    name = kind.__name__
+    if workers == 0 and scale is None and "n_workers" not in kwargs:
+        raise InputError(f"`workers >= 1` must hold where `cluster` is to be started, but workers=0, cluster={name}.")
     if kind is LocalCluster:
         kwargs = _local_kwargs(workers, exits, folder) | kwargs
     try:
@@ -152,7 +156,7 @@ def _started(cluster: Mapping[str, Any] | None, workers: int, exits: dict[int, E
             running.scale(scale if scale is not None else workers)
     except Exception as error:
         raise RunError(
-            f"The cluster {kind.__name__} with {workers} workers did not start: {type(error).__name__}: {error}."
+            f"The cluster {name} with {workers} workers did not start: {type(error).__name__}: {error}."
         ) from error
     try:
         yield running
@@ -208,11 +212,13 @@ def _cheap_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_logs() -> Iterator[None]:
-    """Dask logs each death at length; the driver reports them in a sentence."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Dask logs each death at length, under several loggers with levels of their own; the driver says it shorter."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

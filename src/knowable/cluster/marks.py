@@ -18,6 +18,8 @@ __all__ = ["Mark", "MarkWriter", "cause_of_death", "read_mark", "trace_path"]
 
 WHOLE = -1
 _WIDTH = 32
+_TASK_FILE = str(Path(__file__).with_name("task.py"))
+_STDLIB = str(Path(os.__file__).parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +119,12 @@ def _from_exit_code(exit_: Exit | None) -> str:
 
 
 def _innermost(trace: str) -> str:
-    """The innermost line of the stack of the thread that died, such as `` (File "a.py", line 3 in f)``."""
-    lines = iter(trace.splitlines())
-    for line in lines:
-        if "most recent call first" in line and ("Current thread" in line or "Timeout" in trace):
-            inner = next(lines, "").strip()
-            if inner.startswith("File") and "threading.py" not in inner:
-                return f" ({inner})"
+    """Where the trial was, as `` (File "a.py", line 3 in f)``: the innermost line of code that is not installed."""
+    for stack in trace.split("(most recent call first):")[1:]:
+        lines = [line.strip() for line in stack.splitlines() if line.strip().startswith("File ")]
+        ours = [i for i, line in enumerate(lines) if _TASK_FILE in line]
+        if ours:
+            lines = lines[: ours[0]] or lines
+            own = [line for line in lines if "site-packages" not in line and _STDLIB not in line]
+            return f" ({(own or lines)[0]})"
     return ""

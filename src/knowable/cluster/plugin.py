@@ -51,7 +51,8 @@ class EvaluatePlugin(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Load `evaluate`; runs on the worker's main thread before its first task."""
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the driver reports deaths in its own words
+        for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.core"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # the driver reports deaths in its own words
         watchdog = None
         if threading.current_thread() is threading.main_thread() and worker.nanny is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which closes its workers

@@ -31,7 +31,7 @@ ONE_THREAD = dict.fromkeys(
 START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 
 _PRELOAD = ("distributed", "numpy", "numba", "pandas", "knowable.cluster.plugin")
-_WRITTEN_BY_DASK = ("PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_")
+_WRITTEN_BY_DASK = ("PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_", "__DASK_PARENT_PID")
 
 
 def warm_up(preload: tuple[str, ...]) -> None:
