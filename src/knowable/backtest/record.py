@@ -11,7 +11,6 @@ from knowable.backtest.tape import Tape
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState, Rules, new_state
 from knowable.kernels.ledger import ledger_kernel
-from knowable.kernels.scoring import activity_of
 
 __all__ = ["LedgerRecord", "run_ledger"]
 
@@ -78,7 +77,7 @@ def run_ledger(
         equity=equity,
         bars=bars,
         orders=np.concatenate([orders[:n_orders], _still_pending(state, n_bars, rules)]),
-        activity=activity_of(state),
+        activity=state.account[codes.TRADED : codes.N_EXPOSED + 1].copy(),
         n_fills=int(state.account[codes.N_FILLS]),
         liquidated_at=int(state.account[codes.LIQUIDATION]),
     )

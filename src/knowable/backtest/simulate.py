@@ -130,7 +130,8 @@ def score(
     rows = _cut_rows(decide, market, tape)
     rules = rules_of(settings, on_change=on_change)
     n_trials = len(weights)
-    metrics, moments = np.empty((n_trials, N_FIGURES)), np.empty((n_trials, N_BLOCKS, N_MOMENTS))
+    metrics = np.full((n_trials, N_FIGURES), np.nan)
+    moments = np.full((n_trials, N_BLOCKS, N_MOMENTS), np.nan)
     faults = np.empty((n_trials, 2))
     size = max(1, _STACK_BYTES // max(1, 8 * tape.price.size))
     for at in range(0, n_trials, size):

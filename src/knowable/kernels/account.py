@@ -15,7 +15,10 @@ AT_DECISION, AT_FILL, AS_VECTORBT, AS_BACKTESTING = 0, 1, 2, 3
 NOTHING, SHARE_COUNT, FRACTION, UNPRICED = 0.0, 1.0, 2.0, 3.0
 
 # Why an order is in the list. `knowable.backtest.reasons` gives each its sentence.
-FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED, LIQUIDATED, CANCELLED, NEVER_PRICED = range(11)
+# Floats, as other codes handed to helpers are: numba compiles a helper again for every literal whole number.
+FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
+LIQUIDATED, CANCELLED, NEVER_PRICED = 8.0, 9.0, 10.0
+NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
 HELD = 0  # signed shares
@@ -31,13 +34,16 @@ FRESH = 9  # 1 if that decision changed the asset's weight
 WANTED = 10  # scratch within a row: signed size of the order at hand
 N_SLOTS = 11
 
-# Entries of `account`: money (totals but for cash and equity), then counts, held as floats (exact to 2 ** 53).
-CASH, EQUITY, FEES, SPREAD, SLIPPAGE, BORROW, TRADED = range(7)
-BAR, N_ORDERS, N_FILLS, N_TRADES, N_WINS, N_EXPOSED, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(7, 17)
-LIQUIDATION, N_ENTRIES = 17, 18  # the bar on which equity came to nothing; -1 while it has not
+# Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). TRADED ... N_EXPOSED are totals and stand
+# together: `statistics_kernel` takes them as its activity.
+CASH, EQUITY, FEES, SPREAD, SLIPPAGE, BORROW = range(6)  # costs: of the row at hand
+TRADED, N_TRADES, N_WINS, N_EXPOSED = range(6, 10)
+ALL_FEES, ALL_SPREAD, ALL_SLIPPAGE, ALL_BORROW = range(10, 14)
+BAR, N_ORDERS, N_FILLS, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(14, 21)
+LIQUIDATION, N_ENTRIES = 21, 22  # the bar on which equity came to nothing; -1 while it has not
 
 # Columns of `bars_out` and of `orders_out`.
-BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_BORROW, BAR_TRADED, N_BAR_COLUMNS = range(7)
+BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_BORROW, N_BAR_COLUMNS = range(6)
 ORDER_ASSET, ORDER_DECIDED, ORDER_FILLED, ORDER_WANTED, ORDER_SIZE = range(5)
 ORDER_REFERENCE, ORDER_PRICE, ORDER_FEE, ORDER_REASON, N_ORDER_COLUMNS = range(5, 10)
 
@@ -104,7 +110,7 @@ def whole_lots(shares, lot):
 
 
 @njit(cache=True, nogil=True)
-def trade(t, j, delta, wanted, ref, reason, rules, assets, account, bars_out, orders_out):
+def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
     """Exchange shares for cash at the reference price made worse by spread and slippage, and pay the fee."""
     held = assets[HELD, j]
     rate = rules.spread_rate + rules.slippage_rate
@@ -120,14 +126,12 @@ def trade(t, j, delta, wanted, ref, reason, rules, assets, account, bars_out, or
     account[SPREAD] += spread
     account[SLIPPAGE] += adverse - spread
     account[TRADED] += size * ref
-    if bars_out.shape[0] > 0:
-        bars_out[t, BAR_FEES] += fee
-        bars_out[t, BAR_SPREAD] += spread
-        bars_out[t, BAR_SLIPPAGE] += adverse - spread
-        bars_out[t, BAR_TRADED] += size * ref
     _account_trade(j, delta, price, fee, assets, account)
     assets[HELD, j] = held + delta
-    account[N_HELD] += int(assets[HELD, j] != 0.0) - int(held != 0.0)
+    if held == 0.0:
+        account[N_HELD] += 1
+    if assets[HELD, j] == 0.0:
+        account[N_HELD] -= 1
     account[N_FILLS] += 1
     if orders_out.shape[0] > 0:
         if account[LIQUIDATION] >= 0:
@@ -181,7 +185,7 @@ def record_unfilled(j, reason, assets, account, orders_out):
         wanted = assets[TARGET, j] - assets[HELD, j]
     if reason == ROUNDED:
         wanted = 0.0
-    _record(j, -1, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
+    _record(j, NO_BAR, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
 
 
 @njit(cache=True, nogil=True)

@@ -37,13 +37,13 @@ from knowable.kernels.account import (
 
 
 @njit(cache=True, nogil=True)
-def fill_row(t, price, rules, assets, account, bars_out, orders_out):
+def fill_row(t, price, rules, assets, account, orders_out):
     """Fill what is pending and has a price: sells first, then buys with the cash there is."""
     value = 0.0
     if rules.sizing != AT_DECISION:
         value = value_at(t, price, assets, account)
     if rules.sizing == AS_BACKTESTING:
-        value = _close_opposite(t, price, rules, assets, account, bars_out, orders_out)
+        value = _close_opposite(t, price, rules, assets, account, orders_out)
     need = 0.0
     for j in range(assets.shape[1]):
         assets[WANTED, j] = 0.0
@@ -62,13 +62,13 @@ def fill_row(t, price, rules, assets, account, bars_out, orders_out):
             assets[WANTED, j] = delta
             need += _cost_of_buying(delta, ref, rules)
         else:
-            trade(t, j, delta, delta, ref, FILLED, rules, assets, account, bars_out, orders_out)
+            trade(j, delta, delta, ref, FILLED, rules, assets, account, orders_out)
             clear(j, assets, account)
     if need > 0.0:
         if rules.sizing == AS_VECTORBT:
-            _buy_smallest_first(t, price, rules, assets, account, bars_out, orders_out)
+            _buy_smallest_first(t, price, rules, assets, account, orders_out)
         else:
-            _buy_pro_rata(t, price, need, rules, assets, account, bars_out, orders_out)
+            _buy_pro_rata(t, price, need, rules, assets, account, orders_out)
 
 
 @njit(cache=True, nogil=True)
@@ -92,7 +92,7 @@ def _goal_at_fill(j, ref, value, rules, assets):
 
 
 @njit(cache=True, nogil=True)
-def _close_opposite(t, price, rules, assets, account, bars_out, orders_out):
+def _close_opposite(t, price, rules, assets, account, orders_out):
     """Close positions whose new target has another sign, before anything is sized; value left after that."""
     for j in range(assets.shape[1]):
         ref = price[t, j]
@@ -102,12 +102,12 @@ def _close_opposite(t, price, rules, assets, account, bars_out, orders_out):
             and assets[HELD, j] * assets[TARGET, j] <= 0.0
             and assets[HELD, j] != 0.0
         ):
-            trade(t, j, -assets[HELD, j], -assets[HELD, j], ref, FILLED, rules, assets, account, bars_out, orders_out)
+            trade(j, -assets[HELD, j], -assets[HELD, j], ref, FILLED, rules, assets, account, orders_out)
     return value_at(t, price, assets, account)
 
 
 @njit(cache=True, nogil=True)
-def _buy_pro_rata(t, price, need, rules, assets, account, bars_out, orders_out):
+def _buy_pro_rata(t, price, need, rules, assets, account, orders_out):
     """Buy all that is wanted, or the same share of each that the cash allows."""
     cash = account[CASH]
     if rules.max_leverage > 1.0:
@@ -127,7 +127,7 @@ def _buy_pro_rata(t, price, need, rules, assets, account, bars_out, orders_out):
             record_unfilled(j, NO_CASH, assets, account, orders_out)
         else:
             reason = CUT if size < wanted * (1.0 - DUST) else FILLED
-            trade(t, j, size, wanted, price[t, j], reason, rules, assets, account, bars_out, orders_out)
+            trade(j, size, wanted, price[t, j], reason, rules, assets, account, orders_out)
         clear(j, assets, account)
 
 
@@ -168,10 +168,10 @@ def _cost_of_buying(size, ref, rules):
 
 
 @njit(cache=True, nogil=True)
-def _buy_smallest_first(t, price, rules, assets, account, bars_out, orders_out):
+def _buy_smallest_first(t, price, rules, assets, account, orders_out):
     """The order of vectorbt with `call_seq="auto"`: the smallest buy first, each trimmed to what cash is left."""
     while True:
-        best = -1
+        best = np.int64(-1)
         for j in range(assets.shape[1]):
             if assets[WANTED, j] > 0.0 and (
                 best < 0 or assets[WANTED, j] * price[t, j] < assets[WANTED, best] * price[t, best]
@@ -188,6 +188,6 @@ def _buy_smallest_first(t, price, rules, assets, account, bars_out, orders_out):
             record_unfilled(best, NO_CASH, assets, account, orders_out)
         else:
             reason = CUT if size < wanted * (1.0 - DUST) else FILLED
-            trade(t, best, size, wanted, ref, reason, rules, assets, account, bars_out, orders_out)
+            trade(best, size, wanted, ref, reason, rules, assets, account, orders_out)
         assets[WANTED, best] = 0.0
         clear(best, assets, account)

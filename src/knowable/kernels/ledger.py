@@ -9,20 +9,26 @@ row's close; decide. Where fills happen on the decision's own bar, filling comes
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from knowable.kernels.account import (
     ACTED,
+    ALL_FEES,
     AT_DECISION,
     BAR,
     BAR_BORROW,
     BAR_CASH,
+    BAR_FEES,
+    BAR_SLIPPAGE,
+    BAR_SPREAD,
     BORROW,
     CANCELLED,
     CASH,
     DECIDED,
     DUST,
     EQUITY,
+    FEES,
     FRACTION,
     FRESH,
     HELD,
@@ -40,6 +46,8 @@ from knowable.kernels.account import (
     REPLACED,
     ROUNDED,
     SHARE_COUNT,
+    SLIPPAGE,
+    SPREAD,
     TARGET,
     UNPRICED,
     WEIGHT,
@@ -72,7 +80,7 @@ def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out,
     n_bars, n_assets = weights.shape
     assets, account = state.assets, state.account
     same_bar = rules.delay == 0
-    t = 0
+    t = np.int64(0)
     while t < n_bars:
         if account[N_PENDING] + account[N_UNPRICED] == 0 and (rules.borrow_rate == 0.0 or account[N_HELD] == 0):
             t = _quiet_rows(t, weights, decide, close, rules.on_change, assets, account, equity_out, bars_out)
@@ -81,9 +89,9 @@ def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out,
         if 0 < orders_out.shape[0] < account[N_ORDERS] + ORDERS_PER_ASSET * n_assets:
             break
         if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
-            _pay_borrow(t, days[t], rules, assets, account, bars_out)
+            _pay_borrow(days[t], rules, assets, account)
         if account[N_PENDING] > 0 and not same_bar:
-            fill_row(t, price, rules, assets, account, bars_out, orders_out)
+            fill_row(t, price, rules, assets, account, orders_out)
         account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
         if account[LIQUIDATION] < 0:
             if account[N_UNPRICED] > 0:
@@ -91,16 +99,11 @@ def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out,
             if decide[t] and (not rules.on_change or _differs(t, weights, assets, account)):
                 _decide_row(t, weights, rules, assets, account, orders_out)
         if account[N_PENDING] > 0 and same_bar:
-            fill_row(t, price, rules, assets, account, bars_out, orders_out)
+            fill_row(t, price, rules, assets, account, orders_out)
             account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
         if account[EQUITY] <= 0.0 and account[LIQUIDATION] < 0:
             _liquidate(assets, account, orders_out)
-        if account[N_HELD] > 0:
-            account[N_EXPOSED] += 1
-        account[BAR] += 1
-        equity_out[t] = account[EQUITY]
-        if bars_out.shape[0] > 0:
-            bars_out[t, BAR_CASH] = account[CASH]
+        _end_row(t, account, equity_out, bars_out)
         t += 1
     return t
 
@@ -143,8 +146,27 @@ def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_ou
     if account[N_HELD] > 0:
         account[N_EXPOSED] += t - first
     if bars_out.shape[0] > 0:
-        bars_out[first:t, BAR_CASH] = cash
+        for u in range(first, t):
+            bars_out[u, BAR_CASH] = cash
     return t
+
+
+@njit(cache=True, nogil=True)
+def _end_row(t, account, equity_out, bars_out):
+    """Write the row down and move its costs to the totals."""
+    equity_out[t] = account[EQUITY]
+    if bars_out.shape[0] > 0:
+        bars_out[t, BAR_CASH] = account[CASH]
+        bars_out[t, BAR_FEES] = account[FEES]
+        bars_out[t, BAR_SPREAD] = account[SPREAD]
+        bars_out[t, BAR_SLIPPAGE] = account[SLIPPAGE]
+        bars_out[t, BAR_BORROW] = account[BORROW]
+    for cost in range(4):
+        account[ALL_FEES + cost] += account[FEES + cost]
+        account[FEES + cost] = 0.0
+    if account[N_HELD] > 0:
+        account[N_EXPOSED] += 1
+    account[BAR] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -187,7 +209,7 @@ def _mark_row(t, close, assets):
 
 
 @njit(cache=True, nogil=True)
-def _pay_borrow(t, n_days, rules, assets, account, bars_out):
+def _pay_borrow(n_days, rules, assets, account):
     """Charge the nights since the last row on the short value they were held at: the last marks."""
     short = 0.0
     for j in range(assets.shape[1]):
@@ -196,8 +218,6 @@ def _pay_borrow(t, n_days, rules, assets, account, bars_out):
     paid = short * rules.borrow_rate * n_days
     account[CASH] -= paid
     account[BORROW] += paid
-    if bars_out.shape[0] > 0:
-        bars_out[t, BAR_BORROW] += paid
 
 
 @njit(cache=True, nogil=True)

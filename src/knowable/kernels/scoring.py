@@ -5,22 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from knowable.kernels.account import N_BAR_COLUMNS, N_EXPOSED, N_ORDER_COLUMNS, N_TRADES, N_WINS, TRADED, new_state
+from knowable.kernels.account import N_BAR_COLUMNS, N_EXPOSED, N_ORDER_COLUMNS, TRADED, new_state
 from knowable.kernels.ledger import NO_LIMIT, check_kernel, ledger_kernel
 from knowable.kernels.statistics import statistics_kernel
-
-
-@njit(cache=True, nogil=True)
-def activity_of(state):
-    """(4,) traded value, closed trades, of these won, bars with a position."""
-    return np.array(
-        [
-            state.account[TRADED],
-            state.account[N_TRADES],
-            state.account[N_WINS],
-            state.account[N_EXPOSED],
-        ]
-    )
 
 
 @njit(cache=True, nogil=True)
@@ -36,8 +23,8 @@ def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year
         rules: `Rules`.
         cash: what each trial starts with.
         bars_per_year: for annualising.
-        figures_out: (k, N_FIGURES).
-        moments_out: (k, N_BLOCKS, N_MOMENTS).
+        figures_out: (k, N_FIGURES), all NaN when handed in.
+        moments_out: (k, N_BLOCKS, N_MOMENTS), all NaN when handed in.
         faults_out: (k, 2) first row whose sum of |w| is too large, and that sum; -1 where none. Such a trial is
             not run and its figures are NaN.
     """
@@ -51,9 +38,9 @@ def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year
         faults_out[i, 0] = row
         faults_out[i, 1] = gross
         if row >= 0:
-            figures_out[i] = np.nan
-            moments_out[i] = np.nan
             continue
         state = new_state(n_assets, cash)
         ledger_kernel(weights[i], decide, price, close, days, rules, state, equity, no_bars, no_orders)
-        statistics_kernel(equity, cash, bars_per_year, activity_of(state), returns, figures_out[i], moments_out[i])
+        statistics_kernel(
+            equity, cash, bars_per_year, state.account[TRADED : N_EXPOSED + 1], returns, figures_out[i], moments_out[i]
+        )

@@ -30,7 +30,7 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
         bars_per_year: for annualising.
         activity: (4,) traded value, closed trades, of these won, bars with a position; NaN where not known.
         returns_out: (n_bars,) bar returns; the first is NaN if `initial` is.
-        figures_out: (N_FIGURES,); NaN where not defined.
+        figures_out: (N_FIGURES,), all NaN when handed in; what is not defined stays so.
         moments_out: (N_BLOCKS, N_MOMENTS) count, sum, sum of squares of the returns in even blocks of bars.
     """
     n_bars = equity.shape[0]
@@ -42,7 +42,6 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
     squares, cubes, fourths, below = _powers(returns_out, first, mean)
     years = n_returns / bars_per_year
     growth = equity[n_bars - 1] / start
-    figures_out[:] = np.nan
     figures_out[TOTAL_RETURN] = growth - 1.0
     figures_out[MAX_DRAWDOWN] = worst
     if n_returns > 0:

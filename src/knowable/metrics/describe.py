@@ -68,6 +68,6 @@ def measure(equity: Array, initial: float, bars_per_year: float, activity: Array
         bars_per_year: for annualising.
         activity: (4,) traded value, closed trades, of these won, bars with a position.
     """
-    figures, returns, moments = np.empty(N_FIGURES), np.empty(len(equity)), np.empty((N_BLOCKS, N_MOMENTS))
+    figures, returns, moments = np.full(N_FIGURES, np.nan), np.empty(len(equity)), np.empty((N_BLOCKS, N_MOMENTS))
     statistics_kernel(equity, initial, float(bars_per_year), activity, returns, figures, moments)
     return figures, returns, moments

@@ -1,0 +1,265 @@
+"""A slow ledger to hold the fast one against: one order at a time, plain Python, no state shared with the kernel.
+
+It knows the rules of `Settings` without a preset. Where the kernel solves for the affordable share of buys with
+Newton's steps, this one bisects; where the kernel skips quiet rows, this one walks through all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from knowable.backtest.reasons import Reason
+from knowable.backtest.settings import Settings
+
+__all__ = ["SlowLedger", "SlowOrder"]
+
+Rows = Sequence[Sequence[float]]
+
+_DUST = 1e-9
+
+
+@dataclass(kw_only=True)
+class SlowOrder:
+    """An order as the oracle saw it; `filled_at` None: never."""
+
+    asset: int
+    decided_at: int
+    filled_at: int | None
+    size: float
+    price: float
+    fee: float
+    reason: Reason
+
+
+@dataclass(kw_only=True)
+class _Wish:
+    """What is pending for an asset: `shares` None until it is sized."""
+
+    weight: float
+    shares: float | None
+    decided_at: int
+    fresh: bool
+    needs_close: bool
+
+
+@dataclass(kw_only=True)
+class SlowLedger:
+    """Run `run`, then read `equity`, `cash_path`, `held_path`, `orders` and `paid`."""
+
+    settings: Settings
+    on_change: bool
+    n_assets: int
+    equity: list[float] = field(default_factory=list)
+    cash_path: list[float] = field(default_factory=list)
+    held_path: list[list[float]] = field(default_factory=list)
+    orders: list[SlowOrder] = field(default_factory=list)
+    paid: list[dict[str, float]] = field(default_factory=list)
+    liquidated_at: int | None = None
+
+    def __post_init__(self) -> None:
+        self.cash = self.settings.cash
+        self.held = [0.0] * self.n_assets
+        self.mark: list[float | None] = [None] * self.n_assets
+        self.wishes: dict[int, _Wish] = {}
+        self.last_weights: list[float] | None = None
+        costs = self.settings.costs
+        self.adverse = (costs.half_spread_bps + costs.slippage_bps) * 1e-4
+
+    def run(self, weights: Rows, decide: Sequence[bool], price: Rows, close: Rows, days: Sequence[float]) -> None:
+        """Walk the bars; `price` holds the reference prices of fills, NaN where there is none."""
+        same_bar = self.settings.fill == "close"
+        for t in range(len(weights)):
+            self.paid.append({"fees": 0.0, "spread": 0.0, "slippage": 0.0, "borrow": 0.0})
+            self._pay_borrow(days[t])
+            if not same_bar:
+                self._fill(t, price[t])
+            for j, value in enumerate(close[t]):
+                if not math.isnan(value):
+                    self.mark[j] = value
+            if self.liquidated_at is None:
+                self._size_those_that_waited_for_a_close()
+                if decide[t] and self._is_news(weights[t]):
+                    self._decide(t, weights[t])
+            if same_bar:
+                self._fill(t, price[t])
+            if self._value() <= 0.0 and self.liquidated_at is None:
+                self._liquidate(t)
+            self.equity.append(self._value())
+            self.cash_path.append(self.cash)
+            self.held_path.append(list(self.held))
+        self._report_what_is_pending(len(weights))
+
+    def _value(self) -> float:
+        return self.cash + math.fsum(h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
+
+    def _pay_borrow(self, n_days: float) -> None:
+        short = math.fsum(-h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True) if h < 0.0)
+        cost = short * self.settings.costs.borrow_bps_year * 1e-4 / 365.0 * n_days
+        self.cash -= cost
+        self.paid[-1]["borrow"] += cost
+
+    def _is_news(self, row: Sequence[float]) -> bool:
+        if not self.on_change or self.last_weights is None:
+            return True
+        return any(
+            a != b and not (math.isnan(a) and math.isnan(b)) for a, b in zip(row, self.last_weights, strict=True)
+        )
+
+    def _decide(self, t: int, row: Sequence[float]) -> None:
+        gross = sum(abs(w) for w in row if not math.isnan(w))
+        scale = 1.0
+        if self.settings.leverage_check == "scale" and gross > self.settings.max_leverage:
+            scale = self.settings.max_leverage / gross
+        for j, raw in enumerate(row):
+            if math.isnan(raw):
+                continue
+            weight = raw * scale
+            if j in self.wishes and self.wishes[j].weight == weight:
+                continue
+            if j in self.wishes:
+                self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
+            if weight == 0.0 and self.held[j] == 0.0:
+                continue
+            fresh = self.last_weights is None or raw != self.last_weights[j]
+            wish = _Wish(weight=weight, shares=None, decided_at=t, fresh=fresh, needs_close=False)
+            self._size_and_keep(j, wish)
+        self.last_weights = list(row)
+
+    def _size_and_keep(self, j: int, wish: _Wish) -> None:
+        """Under ``size_at="decision"`` count the shares now; keep the wish if there is something to do."""
+        if self.settings.size_at == "fill":
+            self.wishes[j] = wish
+            return
+        mark = self.mark[j]
+        if wish.weight != 0.0 and mark is None:
+            wish.needs_close = True
+            self.wishes[j] = wish
+            return
+        wish.needs_close = False
+        wish.shares = 0.0 if wish.weight == 0.0 else self._lots(wish.weight * self._value() / (mark or 0.0))
+        if wish.shares == 0.0 and self.held[j] == 0.0:
+            if wish.fresh:
+                self._unfilled(j, wish, Reason.ROUNDED)
+        elif not self._is_dust(wish.shares, self.held[j]):
+            self.wishes[j] = wish
+
+    def _size_those_that_waited_for_a_close(self) -> None:
+        for j in [j for j, wish in self.wishes.items() if wish.needs_close and self.mark[j] is not None]:
+            self._size_and_keep(j, self.wishes.pop(j))
+
+    def _lots(self, shares: float) -> float:
+        lot = self.settings.lot
+        if lot is None:
+            return shares
+        return math.copysign(math.floor(abs(shares) / lot * (1.0 + 1e-9)) * lot, shares)
+
+    @staticmethod
+    def _is_dust(goal: float, held: float) -> bool:
+        return abs(goal - held) <= _DUST * max(abs(goal), abs(held))
+
+    def _fill(self, t: int, price: Sequence[float]) -> None:
+        ready = sorted(j for j, wish in self.wishes.items() if not wish.needs_close and not math.isnan(price[j]))
+        value = self._value_at(price)
+        deltas: dict[int, float] = {}
+        for j in ready:
+            wish = self.wishes[j]
+            goal = wish.shares
+            if goal is None:
+                goal = self._lots(wish.weight * value / price[j]) if value > 0.0 else 0.0
+            if self._is_dust(goal, self.held[j]):
+                if goal == 0.0 and self.held[j] == 0.0 and wish.weight != 0.0 and wish.fresh:
+                    self._unfilled(j, wish, Reason.ROUNDED)
+                del self.wishes[j]
+            else:
+                deltas[j] = goal - self.held[j]
+        for j, delta in deltas.items():
+            if delta < 0.0:
+                self._exchange(t, j, delta, price[j], Reason.FILLED)
+        buys = {j: delta for j, delta in deltas.items() if delta > 0.0}
+        share = self._affordable(buys, price)
+        for j, wanted in buys.items():
+            size = wanted * share
+            if share < 1.0 and self.settings.lot is not None:
+                size = math.floor(size / self.settings.lot) * self.settings.lot
+            if size <= 0.0:
+                self._unfilled(j, self.wishes.pop(j), Reason.NO_CASH)
+            else:
+                reason = Reason.CUT if size < wanted * (1.0 - _DUST) else Reason.FILLED
+                self._exchange(t, j, size, price[j], reason)
+
+    def _value_at(self, price: Sequence[float]) -> float:
+        worth = [
+            h * (p if not math.isnan(p) else m or 0.0) for h, p, m in zip(self.held, price, self.mark, strict=True) if h
+        ]
+        return self.cash + math.fsum(worth)
+
+    def _affordable(self, buys: dict[int, float], price: Sequence[float]) -> float:
+        """The share of all buys that the cash allows, found by bisection."""
+        cash = self.cash
+        if self.settings.max_leverage > 1.0:
+            cash += (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
+
+        def cost(share: float) -> float:
+            return math.fsum(
+                wanted * share * price[j] * (1.0 + self.adverse)
+                + self._fee(wanted * share, price[j] * (1.0 + self.adverse))
+                for j, wanted in buys.items()
+            )
+
+        if self.liquidated_at is not None or cost(1.0) <= cash:
+            return 1.0
+        low, high = 0.0, 1.0
+        if cost(0.0) >= cash:
+            return 0.0
+        for _ in range(200):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if cost(middle) <= cash else (low, middle)
+        return low * (1.0 - 1e-12)
+
+    def _fee(self, size: float, price: float) -> float:
+        costs = self.settings.costs
+        return max(size * price * costs.fee_bps * 1e-4 + size * costs.fee_per_share, costs.fee_min)
+
+    def _exchange(self, t: int, j: int, delta: float, reference: float, reason: Reason) -> None:
+        wish = self.wishes.pop(j)
+        price = reference * (1.0 + math.copysign(self.adverse, delta))
+        fee = self._fee(abs(delta), price)
+        self.cash -= delta * price + fee
+        self.held[j] += delta
+        adverse = abs(delta) * abs(price - reference)
+        spread = adverse * self.settings.costs.half_spread_bps * 1e-4 / self.adverse if self.adverse else 0.0
+        self.paid[-1]["fees"] += fee
+        self.paid[-1]["spread"] += spread
+        self.paid[-1]["slippage"] += adverse - spread
+        delay = 0 if self.settings.fill == "close" else 1
+        if self.liquidated_at is not None:
+            reason = Reason.LIQUIDATED
+        elif reason is Reason.FILLED and t - wish.decided_at > delay:
+            reason = Reason.LATE
+        self.orders.append(
+            SlowOrder(asset=j, decided_at=wish.decided_at, filled_at=t, size=delta, price=price, fee=fee, reason=reason)
+        )
+
+    def _unfilled(self, j: int, wish: _Wish, reason: Reason) -> None:
+        self.orders.append(
+            SlowOrder(
+                asset=j, decided_at=wish.decided_at, filled_at=None, size=0.0, price=math.nan, fee=0.0, reason=reason
+            )
+        )
+
+    def _liquidate(self, t: int) -> None:
+        self.liquidated_at = t
+        for j in sorted(self.wishes):
+            self._unfilled(j, self.wishes.pop(j), Reason.CANCELLED)
+        for j, held in enumerate(self.held):
+            if held != 0.0:
+                self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=t, fresh=False, needs_close=False)
+
+    def _report_what_is_pending(self, n_bars: int) -> None:
+        for j in sorted(self.wishes):
+            wish = self.wishes[j]
+            last = wish.decided_at == n_bars - 1 and self.settings.fill != "close"
+            reason = Reason.NEVER_PRICED if wish.needs_close else Reason.LAST_BAR if last else Reason.NO_PRICE
+            self._unfilled(j, wish, reason)

@@ -1,0 +1,287 @@
+"""The compiled ledger against a slow one, and the laws it must keep."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from knowable.backtest.reasons import REASONS
+from knowable.backtest.record import run_ledger
+from knowable.backtest.settings import Costs, Settings
+from knowable.backtest.tape import Tape, read_only, rules_of
+from knowable.kernels import account as codes
+from knowable.kernels.account import new_state
+from knowable.kernels.ledger import ledger_kernel
+from knowable.testing.ledger_oracle import SlowLedger
+
+WEIGHTS = [0.0, 0.0, 0.2, 0.25, -0.2, 0.3, -0.1, math.nan]
+COMMON = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def cases(draw, fixed_costs=True, with_gaps=True, **switches):
+    """Prices with gaps and crashes, weights, rows to decide on, and an account."""
+    n_bars, n_assets = draw(st.integers(1, 24)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    move = rng.normal(0.0, draw(st.sampled_from([0.01, 0.3, 0.8])), (n_bars, n_assets))
+    close = draw(st.sampled_from([1.0, 50.0])) * np.exp(np.cumsum(move, axis=0))
+    price = close * np.exp(rng.normal(0.0, 0.05, close.shape))
+    if with_gaps and draw(st.booleans()):
+        price[rng.random(close.shape) < 0.2] = np.nan
+        close[rng.random(close.shape) < 0.2] = np.nan
+        not_listed_yet = np.arange(n_bars)[:, None] < rng.integers(0, 12, n_assets)
+        close[not_listed_yet & (rng.random(n_assets) < 0.5)] = np.nan
+    weights = rng.choice(WEIGHTS, (n_bars, n_assets))
+    if draw(st.booleans()):  # full of one thing: borrowing and cuts
+        full = draw(st.sampled_from([1.0, 1.0, 2.0, -1.0, -2.0])) / n_assets
+        weights = np.where(rng.random(weights.shape) < 0.3, weights, full)
+    decide = rng.random(n_bars) < draw(st.sampled_from([0.2, 1.0]))
+    days = rng.integers(0, 4, n_bars).astype(float)
+    amount = st.sampled_from
+    costs = Costs(
+        fee_bps=draw(amount([0, 10])),
+        fee_per_share=draw(amount([0, 0.01])) if fixed_costs else 0.0,
+        fee_min=draw(amount([0, 3.0, 60.0])) if fixed_costs else 0.0,
+        half_spread_bps=draw(amount([0, 4])),
+        slippage_bps=draw(amount([0, 7])),
+        borrow_bps_year=draw(amount([0, 300])),
+    )
+    account = Settings(
+        cash=1000.0,
+        fill=draw(amount(["next_open", "close"])),
+        size_at=draw(amount(["decision", "fill"])),
+        costs=costs,
+        lot=draw(amount([None, 1.0, 5.0])) if fixed_costs else None,
+        max_leverage=draw(amount([1.0, 2.0])),
+        leverage_check="scale",
+        **switches,
+    )
+    if account.fill == "close":
+        price = close.copy()
+    return weights, decide, price, close, days, account, draw(st.booleans())
+
+
+def tape_of(price, close, days):
+    return Tape(start=0, stop=len(days), price=read_only(price), close=read_only(close), days=read_only(days))
+
+
+def fast(case, room=1024):
+    weights, decide, price, close, days, account, on_change = case
+    return run_ledger(
+        read_only(weights),
+        read_only(decide),
+        tape_of(price, close, days),
+        rules_of(account, on_change=on_change),
+        cash=account.cash,
+        room=room,
+    )
+
+
+def slow(case):
+    weights, decide, price, close, days, account, on_change = case
+    ledger = SlowLedger(settings=account, on_change=on_change, n_assets=weights.shape[1])
+    ledger.run(weights.tolist(), decide.tolist(), price.tolist(), close.tolist(), days.tolist())
+    return ledger
+
+
+@given(cases())
+@COMMON
+def test_agrees_with_the_slow_ledger(case):
+    got, want = fast(case), slow(case)
+    scale = np.maximum(np.abs(want.equity), 1.0) + np.abs(want.cash_path)
+    assert np.max(np.abs(got.equity - want.equity) / scale) < 1e-10
+    assert np.max(np.abs(got.bars[:, codes.BAR_CASH] - want.cash_path) / scale) < 1e-10
+    paid = np.array([[row[name] for name in ("fees", "spread", "slippage", "borrow")] for row in want.paid])
+    assert np.max(np.abs(got.bars[:, codes.BAR_FEES :] - paid) / scale[:, None]) < 1e-10
+    assert got.liquidated_at == (-1 if want.liquidated_at is None else want.liquidated_at)
+    seen = [(int(row[0]), int(row[1]), int(row[2]), REASONS[int(row[codes.ORDER_REASON])]) for row in got.orders]
+    assert sorted(seen) == sorted(
+        (o.asset, o.decided_at, -1 if o.filled_at is None else o.filled_at, o.reason) for o in want.orders
+    )
+    fills = sorted((int(r[2]), int(r[0]), r[4], r[6], r[7]) for r in got.orders if r[codes.ORDER_SIZE] != 0.0)
+    other = sorted((o.filled_at, o.asset, o.size, o.price, o.fee) for o in want.orders if o.filled_at is not None)
+    np.testing.assert_allclose(np.reshape(fills, (-1, 5)), np.reshape(other, (-1, 5)), rtol=1e-8, atol=1e-9)
+
+
+@given(cases(), st.data())
+@COMMON
+def test_any_chunking_gives_the_same_bits(case, data):
+    weights, decide, price, close, days, account, on_change = case
+    n_bars, n_assets = weights.shape
+    cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
+    whole = fast(case)
+    state = new_state(n_assets, account.cash)
+    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    orders = np.empty((5 * n_assets * (n_bars + 1), codes.N_ORDER_COLUMNS))
+    arrays = [read_only(a) for a in (weights, decide, price, close, days)]
+    for a, b in itertools.pairwise(cuts):
+        part = [x[a:b] for x in arrays]
+        done = ledger_kernel(*part, rules_of(account, on_change=on_change), state, equity[a:b], bars[a:b], orders)
+        assert done == b - a
+    n_orders = int(state.account[codes.N_ORDERS])
+    assert equity.tobytes() == whole.equity.tobytes()
+    assert bars.tobytes() == whole.bars.tobytes()
+    assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
+
+
+@given(cases())
+@COMMON
+def test_a_small_order_buffer_gives_the_same_bits(case):
+    assert fast(case, room=0).orders.tobytes() == fast(case).orders.tobytes()
+
+
+@given(cases(), st.integers(0, 24), st.integers(0, 2**32 - 1))
+@COMMON
+def test_future_rows_never_change_past_bits(case, cut, seed):
+    weights, decide, price, close, days, account, on_change = case
+    cut = min(cut, len(days))
+    rng = np.random.default_rng(seed)
+    other = [a.copy() for a in (weights, decide, price, close, days)]
+    other[0][cut:] = rng.uniform(-0.1, 0.1, other[0][cut:].shape)
+    other[1][cut:] = rng.random(len(days) - cut) < 0.5
+    other[2][cut:] = rng.uniform(1.0, 99.0, other[2][cut:].shape)
+    other[3][cut:] = rng.uniform(1.0, 99.0, other[3][cut:].shape)
+    past, changed = fast(case), fast((*other, account, on_change))
+    assert past.equity[:cut].tobytes() == changed.equity[:cut].tobytes()
+    assert past.bars[:cut].tobytes() == changed.bars[:cut].tobytes()
+
+
+@given(cases(fixed_costs=False), st.sampled_from([0.5, 4.0, 1024.0]))
+@COMMON
+def test_scaling_all_cash_scales_all_cash(case, factor):
+    """Without fixed costs and lots; a power of two, so to the bit."""
+    *arrays, account, on_change = case
+    richer = Settings(
+        **{name: getattr(account, name) for name in account.__slots__ if name != "cash"}, cash=1000.0 * factor
+    )
+    one, many = fast(case), fast((*arrays, richer, on_change))
+    assert (one.equity * factor).tobytes() == many.equity.tobytes()
+    assert one.orders[:, codes.ORDER_REASON].tolist() == many.orders[:, codes.ORDER_REASON].tolist()
+
+
+@given(cases(), st.randoms())
+@COMMON
+def test_permuting_assets_permutes_positions(case, random):
+    """To rounding: sums over assets are taken in another order."""
+    weights, decide, price, close, days, account, on_change = case
+    order = list(range(weights.shape[1]))
+    random.shuffle(order)
+    shuffled = (weights[:, order].copy(), decide, price[:, order].copy(), close[:, order].copy(), days)
+    one, other = fast(case), fast((*shuffled, account, on_change))
+    if account.lot is not None:
+        return  # a share count at the edge of a lot may fall either way
+    np.testing.assert_allclose(one.equity, other.equity, rtol=1e-8, atol=1e-6)
+
+
+@given(cases(with_gaps=False), st.sampled_from(["fee_bps", "half_spread_bps", "slippage_bps", "borrow_bps_year"]))
+@COMMON
+def test_with_the_same_fills_a_higher_cost_never_raises_equity(case, cost):
+    """The law holds where the positions are the same: share counts fixed before any cost, never cut by cash, never
+    liquidated. Otherwise a dearer account holds less of what may fall, or is out of it earlier, and can end higher."""
+    weights, decide, price, close, days, account, on_change = case
+    base = {name: getattr(account, name) for name in account.__slots__ if name not in ("costs", "cash", "lot")}
+    first = np.full_like(weights, np.nan)
+    first[0] = np.nan_to_num(weights[0]) / (4.0 * weights.shape[1])
+    costs = {name: getattr(account.costs, name) for name in Costs.__slots__}
+    dearer = {**costs, cost: costs[cost] + 5.0}
+    ends = []
+    for values in (costs, dearer):
+        chosen = Settings(**{**base, "size_at": "decision", "costs": Costs(**values)}, cash=1e6)
+        got = fast((first, np.ones_like(decide), price, close, days, chosen, on_change))
+        ends.append(got.equity)
+        if got.liquidated_at >= 0:
+            return
+    assert np.all(ends[1] <= ends[0] + 1e-6)
+
+
+@given(cases())
+@COMMON
+def test_equity_is_cash_plus_marked_positions_and_every_change_of_it_is_explained(case):
+    weights, _, _, close, _, account, _ = case
+    got = fast(case)
+    n_bars, n_assets = weights.shape
+    mark, held = np.zeros(n_assets), np.zeros(n_assets)
+    before = account.cash
+    fills = got.orders[got.orders[:, codes.ORDER_SIZE] != 0.0]
+    for t in range(n_bars):
+        gain, size_of_things = 0.0, abs(before) + 1.0
+        here = dict.fromkeys(range(n_assets))
+        for row in fills[fills[:, codes.ORDER_FILLED] == t]:
+            here[int(row[codes.ORDER_ASSET])] = row
+        now = np.where(np.isnan(close[t]), mark, close[t])
+        for j, row in here.items():
+            if row is None:
+                gain += held[j] * (now[j] - mark[j])
+            else:
+                at = row[codes.ORDER_REFERENCE]
+                gain += held[j] * (at - mark[j])
+                held[j] += row[codes.ORDER_SIZE]
+                gain += held[j] * (now[j] - at)
+            size_of_things += abs(held[j]) * now[j]
+        mark = now
+        costs = got.bars[t, codes.BAR_FEES :].sum()
+        assert abs(got.equity[t] - before - gain + costs) < 1e-9 * size_of_things
+        assert abs(got.equity[t] - got.bars[t, codes.BAR_CASH] - held @ mark) < 1e-9 * size_of_things
+        before = got.equity[t]
+
+
+@given(cases(fixed_costs=False))
+@COMMON
+def test_a_long_only_account_without_leverage_never_borrows(case):
+    weights, decide, price, close, days, account, on_change = case
+    weights = np.abs(weights)
+    base = {name: getattr(account, name) for name in account.__slots__ if name != "max_leverage"}
+    got = fast((weights, decide, price, close, days, Settings(**base, max_leverage=1.0), on_change))
+    assert (got.bars[:, codes.BAR_CASH] >= 0.0).all()
+
+
+@given(cases())
+@settings(max_examples=10, deadline=None)
+def test_inputs_are_not_mutated(case):
+    before = [a.tobytes() for a in case[:5]]
+    fast(case)
+    assert [a.tobytes() for a in case[:5]] == before
+
+
+def test_the_plain_python_of_the_kernel_gives_the_same_bits():
+    """The kernel without its compiler: bounds are checked, and nothing depends on compiled arithmetic."""
+    code = (
+        "import numpy as np\n"
+        "from knowable.backtest.settings import Settings, Costs\n"
+        "from knowable.backtest.tape import Tape, read_only, rules_of\n"
+        "from knowable.backtest.record import run_ledger\n"
+        "rng = np.random.default_rng(7)\n"
+        "close = 50 * np.exp(np.cumsum(rng.normal(0, .05, (80, 5)), 0))\n"
+        "price = close * np.exp(rng.normal(0, .02, close.shape))\n"
+        "price[rng.random(close.shape) < .1] = np.nan\n"
+        "w = rng.choice([0., .3, -.2, np.nan, .5], close.shape)\n"
+        "c = Costs(fee_bps=5, fee_min=1, slippage_bps=3, borrow_bps_year=100)\n"
+        "s = Settings(costs=c, lot=1, leverage_check='scale')\n"
+        "tape = Tape(start=0, stop=80, price=read_only(price), close=read_only(close), days=read_only(np.ones(80)))\n"
+        "r = run_ledger(read_only(w), read_only(np.ones(80, bool)), tape, rules_of(s, on_change=False), cash=1e5)\n"
+        "print(r.equity.tobytes().hex(), r.orders.tobytes().hex())\n"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **extra},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for extra in ({}, {"NUMBA_DISABLE_JIT": "1"})
+    ]
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("name", ["FILLED", "LATE", "CUT", "NO_CASH", "NO_PRICE", "LAST_BAR", "REPLACED", "ROUNDED"])
+def test_reasons_stand_in_the_order_of_the_kernels_codes(name):
+    assert REASONS[int(getattr(codes, name))].name == name
