@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         outcome = options.do(options)
+        print(json.dumps(_plain(outcome.data), indent=2) if options.json else outcome.text, flush=True)
     except InputError as error:
         return _say(error, _BAD_INPUT)
     except KnowableError as error:
@@ -33,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"\n{stop}" if str(stop) else "\nStopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    print(json.dumps(_plain(outcome.data), indent=2) if options.json else outcome.text)
     return outcome.code
 
 

@@ -87,7 +87,9 @@ def _index(name: str, index: pd.Index) -> pd.DatetimeIndex:
             f"`{name}` is not sorted by time: row {at} is {index[at]}, after {index[at - 1]}.\n"
             "Sort it first: frame = frame.sort_index()."
         )
-    return index
+    plain = index.copy()
+    plain.freq = None  # labels are labels; a frequency would not survive a cut or a file
+    return plain
 
 
 def _explain_index(name: str, index: pd.Index) -> DataError:
