@@ -70,7 +70,7 @@ class DaskExecutor:
         """Threads of all workers there are now."""
         now = time.monotonic()
         if now - self._counted > 2.0 or not self._threads:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError, RuntimeError):  # gone or going: `wait` will say so
                 self._threads = sum(self._client.nthreads().values())
             self._counted = now
         return self._threads
@@ -82,6 +82,7 @@ class DaskExecutor:
 
     def submit(self, batch: Batch) -> None:
         """Send one batch."""
+        self._check_alive()
         order = Order(self._digest, batch.batch_id, batch.segments, batch.careful, self._time_limit, time.time())
         future = self._client.submit(
             run_on_worker,
