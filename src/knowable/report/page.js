@@ -32,14 +32,9 @@
     let busy = false;
     const follow = (from, to) => from.on("plotly_relayout", (change) => {
       if (busy) return;
-      const update = {};
-      if (change["xaxis.range[0]"] !== undefined) {
-        update["xaxis.range"] = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-      } else if (change["xaxis.autorange"]) {
-        update["xaxis.autorange"] = true;
-      } else {
-        return;
-      }
+      if (!Object.keys(change).some((key) => key.startsWith("xaxis."))) return;
+      const axis = from.layout.xaxis;
+      const update = axis.autorange ? { "xaxis.autorange": true } : { "xaxis.range": axis.range.slice() };
       busy = true;
       Plotly.relayout(to, update).finally(() => { busy = false; });
     });
