@@ -1,0 +1,159 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from knowable.cli import main
+
+STRATEGY = """
+import knowable as kn
+from knowable.features import where
+
+class Trend(kn.Strategy):
+    window = kn.Int(2, 40, default=10)
+
+    def weights(self, m):
+        return where(m.close > m.close.mean(self.window), 1.0, 0.0) / m.n_assets
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a strategy and a file of prices, two of whose rows are bad."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trend.py").write_text(STRATEGY)
+    rng = np.random.default_rng(3)
+    days = pd.bdate_range("2018-01-01", periods=520)
+    rows = []
+    for name in ("AAA", "BBB"):
+        close = 50 * np.exp(np.cumsum(rng.normal(0.0005, 0.01, len(days))))
+        rows.append(pd.DataFrame({"symbol": name, "date": days.strftime("%Y-%m-%d"), "open": close, "close": close}))
+    table = pd.concat(rows).astype({"open": object, "close": object})
+    table.iloc[5, 3] = "-3.0"
+    table.iloc[9, 3] = "n/a"
+    table.to_csv(tmp_path / "prices.csv", index=False)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+INGEST = [
+    "ingest",
+    "bars",
+    "prices.csv",
+    "--store",
+    "s",
+    "--kind",
+    "bars",
+    "--calendar",
+    "24/7",
+    "--known-lag",
+    "0s",
+    "--column",
+    "symbol=entity",
+    "--column",
+    "date=event_time",
+    "--partial",
+]
+DATA = ["--store", "s", "--fill", "next_close"]
+
+
+def test_from_a_file_of_prices_to_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*INGEST) == 0
+    assert "1,038 rows accepted into 'bars'" in capsys.readouterr().out
+    assert run(*INGEST) == 0
+    assert "nothing changed" in capsys.readouterr().out
+
+    assert run("read", "bars", "--store", "s", "--entity", "AAA", "--last", "2", "--json") == 0
+    assert [row["entity"] for row in json.loads(capsys.readouterr().out)] == ["AAA", "AAA"]
+
+    assert run("backtest", "trend.py:Trend", *DATA, "--set", "window=5", "--fee-bps", "10", "--report", "one.html") == 0
+    assert "Trend(window=5)" in capsys.readouterr().out
+    assert (here / "one.html").stat().st_size > 1_000_000
+
+    assert run("sweep", "trend.py", *DATA, "--grid", "window=2:40:2", "--out", "all.csv", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(pd.read_csv(here / "all.csv")) == 20
+
+    search = ["trend.py:Trend", *DATA, "--trials", "9", "--seed", "3"]
+    assert run("walk-forward", *search, "--train", "6mo", "--test", "3mo", "--report", "wf.html", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_trials"] == 9 * len(found["folds"])
+    assert (here / "wf.html").exists()
+
+    assert run("runs") == 0
+    assert found["run"] in capsys.readouterr().out
+    assert run("resume", "latest") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert run("report", found["run"], "--out", "again.html") == 0
+    assert (here / "again.html").exists()
+
+    assert run("optimize", *search, "--benchmark", "bars:BBB") == 0
+    assert "9 trials" in capsys.readouterr().out
+    assert run("check", "trend.py:Trend", "--store", "s") == 0
+    assert "no look-ahead found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["backtest", "trend.py:Tred", *DATA], "Unknown strategy 'Tred' in trend.py. Did you mean 'Trend'?"),
+        (["backtest", "trnd.py:Trend", *DATA], "There is no file trnd.py. ./ has trend.py."),
+        (
+            ["backtest", "trend.py", *DATA, "--set", "windw=3"],
+            "Unknown parameter 'windw' in Trend. Did you mean 'window'?",
+        ),
+        (["backtest", "trend.py", *DATA, "--set", "window=wide"], "`window` must be a whole number in [2, 40]"),
+        (["backtest", "trend.py", *DATA, "--set", "window"], "--set takes NAME=VALUE, but 'window' came."),
+        (["backtest", "trend.py", *DATA, "--dataset", "bar"], "Unknown dataset 'bar'"),
+        (["backtest", "trend.py", "--store", "nowhere"], "There is no store in nowhere"),
+        (["ingest", "bars", "nothing.csv", "--store", "s"], "There is no file nothing.csv."),
+        (["ingest", "other", "prices.csv", "--store", "s"], "say what it is: --kind bars or --kind facts"),
+        (["resume", "../etc"], "Unknown run 'etc'"),
+        (["resume", "no-such-run"], "Unknown run 'no-such-run'"),
+        (["sweep", "trend.py", *DATA, "--grid", "window=a:b"], "first:last[:step] is for whole numbers"),
+    ],
+)
+def test_bad_input_exits_with_two_and_says_why(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], text: str
+) -> None:
+    run(*INGEST)
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    shown = capsys.readouterr().err
+    assert text in shown
+    assert shown.startswith("knowable: ")
+    assert "Traceback" not in shown
+
+
+def test_the_installed_command_answers_help_quickly_and_lists_the_words() -> None:
+    shown = subprocess.run([sys.executable, "-m", "knowable.cli", "--help"], capture_output=True, text=True, check=True)
+    for word in (
+        "ingest",
+        "read",
+        "backtest",
+        "sweep",
+        "optimize",
+        "walk-forward",
+        "runs",
+        "resume",
+        "report",
+        "check",
+    ):
+        assert word in shown.stdout
+
+
+def test_a_pipe_that_closes_early_is_no_error(here: Path) -> None:
+    command = f"{sys.executable} -m knowable.cli --help | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
