@@ -243,6 +243,14 @@ def test_one_unreadable_file_does_not_hold_up_the_others(store: Store, tmp_path:
         store.append("bars", tmp_path / "absent.csv")
 
 
+def test_a_conflict_between_two_files_names_each(store: Store, tmp_path: Path) -> None:
+    one = write(tmp_path / "one.csv", HEAD, GOOD)
+    two = write(tmp_path / "two.csv", HEAD, "BBB" + GOOD[3:], GOOD.replace("10.5", "10.6"))
+    assert store.append("bars", [one, two]).accepted == 1
+    found = {(Path(item["file"]).name, item["line"]) for item in store.quarantine("bars").to_pylist()}
+    assert found == {("one.csv", 2), ("two.csv", 3)}
+
+
 def test_a_damaged_parquet_file_is_refused_by_name(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "bars.parquet"
     pd.DataFrame([row()]).to_parquet(path)

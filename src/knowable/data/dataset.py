@@ -215,9 +215,14 @@ def _batch_id(sources: list[Source], unreadable: list[tuple[str, BrokenLine]], o
 
 
 def _join(parts: list[Judged]) -> Judged:
+    numbered = [
+        part.origin.set_column(0, "source", pa.repeat(pa.scalar(k, pa.int32()), part.origin.num_rows))
+        for k, part in enumerate(parts)
+    ]
     return Judged(
         clean=pa.concat_tables([part.clean for part in parts]),
-        origin=pa.concat_tables([part.origin for part in parts]),
+        origin=pa.concat_tables(numbered),
+        files=tuple(file for part in parts for file in part.files),
         bad=pa.concat_tables([part.bad for part in parts]),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

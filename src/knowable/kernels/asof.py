@@ -16,8 +16,8 @@ __all__ = ["AsofState", "asof_kernel", "bars_kernel", "gather_kernel", "standing
 class AsofState(NamedTuple):
     """What the sweep carries from one clock row to the next."""
 
-    top: np.ndarray  # (n_periods,) int32 latest standing assertion, -1 where none
-    below: np.ndarray  # (n_facts,) int32 the assertion that each one hides, -1 where none
+    top: np.ndarray  # (n_periods,) int32 latest standing assertion, -1 where none; empty where nothing is retracted
+    below: np.ndarray  # (n_facts,) int32 the assertion that each one hides, -1 where none; empty likewise
     current: np.ndarray  # (n_entities,) int32 newest period with a standing assertion, -1 where none
     row: np.ndarray  # (n_columns,) float64 values current now
     cursor: np.ndarray  # (1,) int64 first fact not yet known
@@ -31,6 +31,7 @@ def asof_kernel(clock, known, period, owner, first, retracts, value, column, sta
     entity of a period; first (n_entities,) its lowest period; column (n_entities,) its place in `out`, -1 to skip.
     """
     top, below, current, row = state.top, state.below, state.current, state.row
+    stacked = below.shape[0] > 0
     i = state.cursor[0]
     for t in range(clock.shape[0]):
         now = clock[t]
@@ -40,8 +41,9 @@ def asof_kernel(clock, known, period, owner, first, retracts, value, column, sta
             j = column[entity]
             if j >= 0:
                 if not retracts[i]:
-                    below[i] = top[p]
-                    top[p] = i
+                    if stacked:
+                        below[i] = top[p]
+                        top[p] = i
                     if p >= current[entity]:  # a late restatement of an older period never replaces a newer one
                         current[entity] = p
                         row[j] = value[i]
