@@ -66,7 +66,7 @@ def fill_row(t, price, rules, assets, account, orders_out):
             clear(j, assets, account)
     if need > 0.0:
         if rules.sizing == AS_VECTORBT:
-            _buy_smallest_first(t, price, rules, assets, account, orders_out)
+            _buy_smallest_first(t, price, value, rules, assets, account, orders_out)
         else:
             _buy_pro_rata(t, price, need, rules, assets, account, orders_out)
 
@@ -168,15 +168,15 @@ def _cost_of_buying(size, ref, rules):
 
 
 @njit(cache=True, nogil=True)
-def _buy_smallest_first(t, price, rules, assets, account, orders_out):
+def _buy_smallest_first(t, price, value, rules, assets, account, orders_out):
     """The order of vectorbt with `call_seq="auto"`: the smallest buy first, each trimmed to what cash is left."""
     while True:
-        best = np.int64(-1)
+        best, least = np.int64(-1), np.inf
         for j in range(assets.shape[1]):
-            if assets[WANTED, j] > 0.0 and (
-                best < 0 or assets[WANTED, j] * price[t, j] < assets[WANTED, best] * price[t, best]
-            ):
-                best = j
+            if assets[WANTED, j] > 0.0:
+                worth = assets[TARGET, j] * value - assets[HELD, j] * price[t, j]
+                if worth < least:
+                    best, least = j, worth
         if best < 0:
             return
         wanted, ref = assets[WANTED, best], price[t, best]

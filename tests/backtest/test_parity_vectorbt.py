@@ -1,0 +1,81 @@
+"""`preset="vectorbt"` against vectorbt itself on real prices; differences are explained in docs/decisions/parity.md."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from knowable.backtest import Costs, Settings, simulate
+from knowable.data.market import Market
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
+    import vectorbt as vbt
+
+
+def crossover(close, short_side):
+    fast, slow = close.rolling(20).mean(), close.rolling(100).mean()
+    known, up = slow.notna(), fast > slow
+    weights = np.where(known, np.where(up, 1.0, short_side), np.nan)[:, None]
+    return weights, (up & known), (~up & known)
+
+
+def starts(state):
+    return state & ~state.shift(1, fill_value=False)
+
+
+@pytest.mark.parametrize("short_side", [0.0, -1.0])
+@pytest.mark.parametrize(("fee_bps", "slippage_bps"), [(0, 0), (10, 0), (10, 5)])
+@pytest.mark.filterwarnings("ignore")
+def test_crossover_agrees_with_from_signals(index_market, sp500, short_side, fee_bps, slippage_bps):
+    close = sp500["close"]
+    weights, long, short = crossover(close, short_side)
+    account = Settings(preset="vectorbt", costs=Costs(fee_bps=fee_bps, slippage_bps=slippage_bps))
+    got = simulate(weights, np.ones(len(close), bool), index_market, account, on_change=True)
+    other = {"exits": starts(short)} if short_side == 0.0 else {"short_entries": starts(short)}
+    want = vbt.Portfolio.from_signals(
+        close, entries=starts(long), **other, init_cash=1e6, fees=fee_bps / 1e4, slippage=slippage_bps / 1e4, freq="1D"
+    )
+    np.testing.assert_allclose(got.equity.to_numpy(), want.value().to_numpy(), rtol=1e-9)
+    ours, theirs = got.orders[got.orders["size"] > 0.0], want.orders.records_readable
+    assert len(ours) == len(theirs) > 60
+    assert ours["fill_time"].tolist() == theirs["Timestamp"].tolist()
+    assert ours["side"].tolist() == theirs["Side"].str.lower().tolist()
+    for name, their_name in (("size", "Size"), ("price", "Price"), ("fee", "Fees")):
+        np.testing.assert_allclose(ours[name], theirs[their_name], rtol=1e-9)
+    assert any("Optimistic" in sentence for sentence in got.warnings)
+
+
+@pytest.mark.parametrize(("fee_bps", "slippage_bps"), [(0, 0), (10, 5)])
+@pytest.mark.filterwarnings("ignore")
+def test_monthly_equal_weights_agree_with_from_orders(large_caps, fee_bps, slippage_bps):
+    """Target percents, shared cash, sells first: its later buys are trimmed by earlier fees, smallest first."""
+    close = large_caps.iloc[-1500:]
+    days = close.index
+    month_end = np.append(days[1:].month != days[:-1].month, True)
+    n_assets = close.shape[1]
+    weights = np.full(close.shape, 1.0 / n_assets)
+    market = Market.from_frames(close=close)
+    account = Settings(preset="vectorbt", costs=Costs(fee_bps=fee_bps, slippage_bps=slippage_bps))
+    got = simulate(weights, month_end, market, account)
+    size = pd.DataFrame(np.where(month_end[:, None], weights, np.nan), index=days, columns=close.columns)
+    want = vbt.Portfolio.from_orders(
+        close,
+        size,
+        size_type="targetpercent",
+        group_by=True,
+        cash_sharing=True,
+        call_seq="auto",
+        init_cash=1e6,
+        fees=fee_bps / 1e4,
+        slippage=slippage_bps / 1e4,
+        freq="1D",
+    )
+    np.testing.assert_allclose(got.equity.to_numpy(), want.value().to_numpy(), rtol=1e-9)
+    ours = got.orders[got.orders["size"] > 0.0].sort_values(["fill_time", "asset"])
+    theirs = want.orders.records_readable.sort_values(["Timestamp", "Column"])
+    assert len(ours) == len(theirs) > 1000
+    np.testing.assert_allclose(ours["size"], theirs["Size"], rtol=1e-6, atol=1e-7)
