@@ -46,8 +46,8 @@ class Executor(Protocol):
     def window(self) -> int:
         """How many batches may be submitted at once, at this moment."""
 
-    def submit(self, batch: Batch) -> None:
-        """Start a batch, without waiting for it."""
+    def submit(self, batches: list[Batch]) -> None:
+        """Start batches, without waiting for them."""
 
     def wait(self, timeout: float) -> list[Event]:
         """All events there are; waits up to `timeout` seconds for the first."""

@@ -188,9 +188,9 @@ class _Driver:
         self.ran_from = time.perf_counter()
         while not self.finished:
             self.dispatcher.window = executor.window
-            while (batch := self.dispatcher.take()) is not None:
-                executor.submit(batch)
-                self.tally.batches += 1
+            if batches := list(iter(self.dispatcher.take, None)):
+                executor.submit(batches)
+                self.tally.batches += len(batches)
             if self.dispatcher.idle:
                 raise AssertionError("trials are awaited, but none waits or runs")
             self._receive(executor.wait(POLL_SECONDS))

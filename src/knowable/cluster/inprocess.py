@@ -25,9 +25,9 @@ class InProcess:
         self._next: Batch | None = None
         self._cold = True
 
-    def submit(self, batch: Batch) -> None:
-        """Keep the batch for the next `wait`."""
-        self._next = batch
+    def submit(self, batches: list[Batch]) -> None:
+        """Keep the one batch that the window allows for the next `wait`."""
+        (self._next,) = batches
 
     def wait(self, timeout: float) -> list[Event]:  # noqa: ARG002 - nothing to wait for
         """Run the batch and return it."""

@@ -130,7 +130,9 @@ def connect(cluster: str | Mapping[str, Any] | None, workers: int) -> Iterator[t
 @contextlib.contextmanager
 def _client(target: Any) -> Iterator[Any]:
     try:
-        client: Any = _new_client(target, set_as_default=False, timeout=CONNECT_SECONDS)
+        client: Any = _new_client(
+            target, set_as_default=False, timeout=CONNECT_SECONDS, direct_to_workers=isinstance(target, LocalCluster)
+        )
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"No Dask scheduler answers at {shown(target)}: {error}.\nStart it, or leave `cluster` out to use this "

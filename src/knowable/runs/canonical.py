@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,11 @@ from knowable.errors import InputError, shown
 __all__ = ["canonical_json", "plain", "trial_key"]
 
 MAX_DEPTH = 64
+
+Place: TypeAlias = "str | tuple[Place, str]"
+"""Where in a value we are; spelt out only for an error."""
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 def canonical_json(value: object, *, where: str = "value") -> str:
@@ -32,7 +37,7 @@ def canonical_json(value: object, *, where: str = "value") -> str:
     NaN: refused, as are infinities: NaN equals nothing, so no key could be found again.
     Raises: InputError naming the place inside `value` and what came.
     """
-    return json.dumps(plain(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(plain(value, where))
 
 
 def trial_key(**parts: object) -> str:
@@ -49,40 +54,49 @@ def trial_key(**parts: object) -> str:
     return hashlib.blake2b(text.encode("ascii"), digest_size=16, person=b"knowable.trial.1").hexdigest()
 
 
-def plain(value: object, where: str = "value", depth: int = 0) -> Any:
+def plain(value: object, where: Place = "value", depth: int = 0) -> Any:
     """`value` with only dict, list, str, int, float, bool and None in it, or InputError naming the place."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # exact types first: this runs for every trial
+        return value
+    if kind is float and math.isfinite(value):  # type: ignore[arg-type]
+        return value
     if depth > MAX_DEPTH:
-        raise InputError(f"`{where[:60]}` is nested deeper than {MAX_DEPTH} levels; give plain, flat values.")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, str)):
-        return str(value) if isinstance(value, str) else value
+        raise InputError(f"`{_spelt(where)[:60]}` is nested deeper than {MAX_DEPTH} levels; give plain, flat values.")
+    if isinstance(value, Mapping):
+        return {_name(name, where): plain(item, (where, f".{name}"), depth + 1) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, (where, f"[{i}]"), depth + 1) for i, item in enumerate(value)]
+    return _plain_scalar(value.item() if isinstance(value, np.generic) else value, where)
+
+
+def _plain_scalar(value: object, where: Place) -> str | int | float | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, int):
         return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    place = _spelt(where)
     if isinstance(value, float):
-        return _finite(float(value), where)
-    if isinstance(value, Mapping):
-        return _plain_mapping(value, where, depth)
-    if isinstance(value, (list, tuple)):
-        return [plain(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+        raise InputError(
+            f"`{place}` must be finite, but {place}={value!r}: a NaN equals nothing, so it names no trial."
+        )
     raise InputError(
-        f"`{where}` is {shown(value)} of type {type(value).__name__}, which has no single spelling.\n"
+        f"`{place}` is {shown(value)} of type {type(value).__name__}, which has no single spelling.\n"
         "Give text, numbers, booleans, None, or lists and mappings of these."
     )
 
 
-def _plain_mapping(value: Mapping[Any, object], where: str, depth: int) -> dict[str, Any]:
-    result = {}
-    for name, item in value.items():
-        if not isinstance(name, str):
-            raise InputError(f"`{where}` has the key {shown(name)} of type {type(name).__name__}; keys must be text.")
-        result[str(name)] = plain(item, f"{where}.{name}", depth + 1)
-    return result
-
-
-def _finite(number: float, where: str) -> float:
-    if not math.isfinite(number):
+def _name(name: object, where: Place) -> str:
+    if not isinstance(name, str):
         raise InputError(
-            f"`{where}` must be finite, but {where}={number!r}: a NaN equals nothing, so it names no trial."
+            f"`{_spelt(where)}` has the key {shown(name)} of type {type(name).__name__}; keys must be text."
         )
-    return number
+    return str(name)
+
+
+def _spelt(where: Place) -> str:
+    return where if isinstance(where, str) else _spelt(where[0]) + where[1]

@@ -39,6 +39,9 @@ from knowable.runs.storage import (
 __all__ = ["JOURNAL_NAME", "Journal"]
 
 JOURNAL_NAME = "journal.sqlite"
+_OUTCOME_COLUMNS = "key, kind, metrics, moments, error, seconds, worker, epoch, digest"
+_TRIAL_COLUMNS = "study, number, key, params, source, digest"
+_CONFLICT_COLUMNS = "key, study, number, first, second"
 _OUTCOME = "o.kind, o.metrics, o.moments, o.error, o.seconds, o.worker, o.digest"
 
 
@@ -195,46 +198,45 @@ class Journal:
             return ()
         epoch = self.acquire()
         with self._lock, in_our_words(self.path, "written"):
-            found: list[Conflict] = []
+            if self._keys is None or self._asked is None:
+                self._keys, self._asked = self._remembered()
             with transaction(self._connection):
                 lease.check(self._connection, epoch, self.path or Path("memory/-"))
-                for record in records:
-                    self._record(record, epoch, found)
-            if self._keys is not None and self._asked is not None:
-                self._keys.update(record.key for record in records)
-                self._asked.update({(record.study, record.number): record.key for record in records})
-            return tuple(found)
-
-    def _record(self, record: TrialRecord, epoch: int, found: list[Conflict]) -> None:
-        execute = self._connection.execute
-        outcome = record.outcome
-        figures = (outcome.kind, metrics_text(outcome.metrics), outcome.moments, outcome.error)
-        timing = (float(outcome.seconds), outcome.worker)
-        added = execute(
-            "INSERT OR IGNORE INTO outcomes(key, kind, metrics, moments, error, seconds, worker, epoch, digest)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (record.key, *figures, *timing, epoch, row_digest(record.key, *figures)),
-        ).rowcount
-        if not added:
-            first = self._outcome_of(record.key)
-            if first is not None and not first.same_result(outcome):
-                new = conflict(record, first)
-                found.append(new)
-                execute(
-                    "INSERT INTO conflicts(key, study, number, first, second) VALUES (?, ?, ?, ?, ?)",
-                    (new.key, new.study, new.number, new.first, new.second),
+                fresh, new, conflicts = self._sorted(records, self._keys, self._asked)
+                self._insert("outcomes", _OUTCOME_COLUMNS, (_outcome_row(record, epoch) for record in fresh.values()))
+                self._insert("trials", _TRIAL_COLUMNS, (_trial_row(record) for record in new.values()))
+                self._insert(
+                    "conflicts", _CONFLICT_COLUMNS, ((c.key, c.study, c.number, c.first, c.second) for c in conflicts)
                 )
-        params = canonical_json(record.params, where="params")
-        asked = (record.study, int(record.number), record.key, params, record.source)
-        added = execute(
-            "INSERT OR IGNORE INTO trials(study, number, key, params, source, digest) VALUES (?, ?, ?, ?, ?, ?)",
-            (*asked, row_digest(*asked)),
-        ).rowcount
-        if not added:
-            row = execute(
-                "SELECT key FROM trials WHERE study = ? AND number = ?", (record.study, record.number)
-            ).fetchone()
-            self._check_same_trial(record.study, record.number, row[0], record.key)
+            self._keys.update(fresh)
+            self._asked.update((place, record.key) for place, record in new.items())
+            return tuple(conflicts)
+
+    def _insert(self, table: str, columns: str, rows: Iterable[tuple[object, ...]]) -> None:
+        marks = ", ".join("?" * (columns.count(",") + 1))
+        self._connection.executemany(f"INSERT INTO {table}({columns}) VALUES ({marks})", rows)  # noqa: S608
+
+    def _sorted(
+        self, records: Iterable[TrialRecord], keys: set[str], asked: Mapping[tuple[str, int], str]
+    ) -> tuple[dict[str, TrialRecord], dict[tuple[str, int], TrialRecord], list[Conflict]]:
+        """What is new in `records`: first outcomes by key, trials by place, and the conflicts with known outcomes."""
+        fresh: dict[str, TrialRecord] = {}
+        new: dict[tuple[str, int], TrialRecord] = {}
+        conflicts = []
+        for record in records:
+            if record.key in fresh or record.key in keys:
+                first = fresh[record.key].outcome if record.key in fresh else self._outcome_of(record.key)
+                if first is not None and first is not record.outcome and not first.same_result(record.outcome):
+                    conflicts.append(conflict(record, first))
+            else:
+                fresh[record.key] = record
+            place = (record.study, int(record.number))
+            known = new[place].key if place in new else asked.get(place)
+            if known is None:
+                new[place] = record
+            else:
+                self._check_same_trial(*place, known, record.key)
+        return fresh, new, conflicts
 
     def _check_same_trial(self, study: str, number: int, known: str, key: str) -> None:
         if known != key:
@@ -293,8 +295,8 @@ class Journal:
         with self._lock, in_our_words(self.path, "read"):
             if self._epoch is not None:  # only the holder may remember: nobody else writes
                 if self._keys is None:
-                    self._remember()
-                if self._keys is not None and key not in self._keys:
+                    self._keys, self._asked = self._remembered()
+                if key not in self._keys:
                     return None
             return self._outcome_of(key)
 
@@ -302,16 +304,16 @@ class Journal:
         """Whether this trial is in the journal; RunError if its number stands for other parameters there."""
         with self._lock, in_our_words(self.path, "read"):
             if self._asked is None:
-                self._remember()
-            known = (self._asked or {}).get((study, number))
+                self._keys, self._asked = self._remembered()
+            known = self._asked.get((study, number))
         if known is not None:
             self._check_same_trial(study, number, known, key)
         return known is not None
 
-    def _remember(self) -> None:
+    def _remembered(self) -> tuple[set[str], dict[tuple[str, int], str]]:
         execute = self._connection.execute
-        self._keys = {key for (key,) in execute("SELECT key FROM outcomes")}
-        self._asked = {(s, n): key for s, n, key in execute("SELECT study, number, key FROM trials")}
+        keys = {key for (key,) in execute("SELECT key FROM outcomes")}
+        return keys, {(s, n): key for s, n, key in execute("SELECT study, number, key FROM trials")}
 
     def _outcome_of(self, key: str) -> Outcome | None:
         row = self._connection.execute(f"SELECT {_OUTCOME} FROM outcomes o WHERE o.key = ?", (key,)).fetchone()  # noqa: S608
@@ -393,3 +395,21 @@ class Journal:
             except (ConflictError, RunError, sqlite3.Error):
                 if exc[0] is None:  # else the error that ended the block says more
                     raise
+
+
+def _outcome_row(record: TrialRecord, epoch: int) -> tuple[object, ...]:
+    outcome = record.outcome
+    figures = (outcome.kind, metrics_text(outcome.metrics), outcome.moments, outcome.error)
+    digest = row_digest(record.key, *figures)
+    return (record.key, *figures, float(outcome.seconds), outcome.worker, epoch, digest)
+
+
+def _trial_row(record: TrialRecord) -> tuple[object, ...]:
+    asked = (
+        record.study,
+        int(record.number),
+        record.key,
+        canonical_json(record.params, where="params"),
+        record.source,
+    )
+    return (*asked, row_digest(*asked))
