@@ -48,24 +48,8 @@ def run(*arguments: str) -> int:
     return main(list(arguments))
 
 
-INGEST = [
-    "ingest",
-    "bars",
-    "prices.csv",
-    "--store",
-    "s",
-    "--kind",
-    "bars",
-    "--calendar",
-    "24/7",
-    "--known-lag",
-    "0s",
-    "--column",
-    "symbol=entity",
-    "--column",
-    "date=event_time",
-    "--partial",
-]
+INGEST = ["ingest", "bars", "prices.csv", "--store", "s", "--kind", "bars", "--calendar", "24/7", "--known-lag", "0s"]
+INGEST += ["--column", "symbol=entity", "--column", "date=event_time", "--partial"]
 DATA = ["--store", "s", "--fill", "next_close"]
 
 

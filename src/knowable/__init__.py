@@ -1,4 +1,4 @@
-"""Research on what was knowable at the time: point-in-time data, a compiled backtester, an optimizer that doubts itself.
+"""Research on what was knowable at the time: point-in-time data, a compiled backtester, a doubting optimizer.
 
 The public names live here and nothing else does; each is loaded from its room when first used, so that importing the
 package costs little.
@@ -90,7 +90,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(ModuleType):
-    """Keeps ``kn.backtest`` the function: importing the room of that name would otherwise put the module in its place."""
+    """Keeps ``kn.backtest`` the function: importing the room of that name would put the module in its place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

@@ -88,7 +88,7 @@ def _index(name: str, index: pd.Index) -> pd.DatetimeIndex:
             "Sort it first: frame = frame.sort_index()."
         )
     plain = index.copy()
-    plain.freq = None  # labels are labels; a frequency would not survive a cut or a file
+    plain.freq = None  # type: ignore[misc]  # a frequency would not survive a cut or a file
     return plain
 
 

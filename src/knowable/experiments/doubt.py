@@ -33,12 +33,9 @@ def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, e
 
 def study_moments(records: Sequence[TrialRecord], study: str) -> np.ndarray:
     """Block moments of a study's finished trials, (n_trials, n_blocks, 3)."""
-    rows = [np.frombuffer(r.outcome.moments, "<f8").reshape(-1, 3) for r in records if _counts(r, study)]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), -1, 3)
-
-
-def _counts(record: TrialRecord, study: str) -> bool:
-    return record.study == study and record.outcome.kind == "done" and record.outcome.moments is not None
+    done = [r.outcome.moments for r in records if r.study == study and r.outcome.kind == "done"]
+    rows = [np.frombuffer(raw, "<f8").reshape(-1, 3) for raw in done if raw is not None]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows else 0, 3)
 
 
 def _decay(spec: RunSpec, folds: pd.DataFrame) -> Doubt:

@@ -137,11 +137,11 @@ class TrialEngine:
                 on_change=rule is None,
             )
             for k, (number, _) in enumerate(members):
-                error = scored.errors[k]
+                why = scored.errors[k]
                 found[number] = TrialScore(
-                    figures=_NOTHING if error else tuple(scored.metrics[k].tolist()),
-                    moments=None if error else scored.moments[k],
-                    error=error,
+                    figures=_NOTHING if why else tuple(scored.metrics[k].tolist()),
+                    moments=None if why else scored.moments[k],
+                    error=why,
                 )
         return [entry for entry in found if entry is not None]
 

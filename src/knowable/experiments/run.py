@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,8 @@ class Summary:
             lines[0] += f", {failed} failed"
         lines += ["", self._folds(), ""] if not run.in_sample else ["", f"Best parameters: {run.best}", ""]
         lines += [self._metrics(), ""]
-        lines += [f"{doubt.name}: {doubt.shown}. {doubt.sentence}" for doubt in run.doubts]
-        lines += [f"Warning: {warning}" for warning in run.warnings]
+        lines += [_wrapped(f"{doubt.name}: {doubt.shown}. {doubt.sentence}") for doubt in run.doubts]
+        lines += [_wrapped(f"Warning: {warning}") for warning in run.warnings]
         return "\n".join(lines)
 
     def _folds(self) -> str:
@@ -152,9 +153,13 @@ class Summary:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=[label, "benchmark"])
         return str(table.to_string(float_format=lambda x: f"{x:.4g}", na_rep="-"))
 
-    __repr__ = __str__
+    __repr__ = __str__  # a notebook without HTML, and the prompt, show the text too
 
     def _repr_html_(self) -> str:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, subsequent_indent="  ")

@@ -196,7 +196,7 @@ def carry_out(
 
 def market_folder(folder: Path, spec: RunSpec) -> Path:
     """Where a run's market is kept: beside the runs, once for all that use it."""
-    return folder.parent / "markets" / spec.market["fingerprint"][:32]
+    return folder.parent / "markets" / str(spec.market["fingerprint"])[:32]
 
 
 def _begin(
@@ -228,8 +228,8 @@ def _study(spec: RunSpec, strategy: type[Strategy], name: str) -> Study:
     optimizer = Optimizer(
         Space(strategy.parameters),
         seed=seed,
-        direction=spec.direction,
-        sampler=spec.sampler,  # type: ignore[arg-type]
+        direction="minimize" if spec.direction == "minimize" else "maximize",
+        sampler=spec.sampler,
     )
     # One study alone asks a group ahead so that workers never wait; several fill each other's pauses.
     return Study(optimizer, n_trials=spec.n_trials, lag=1 if len(spec.folds) == 1 else 0)

@@ -147,7 +147,7 @@ def _benchmark(market: Market, equity: pd.Series, given: pd.Series | None) -> pd
     start = float(equity.iloc[0])
     if given is not None:
         aligned = _align(given, equity)
-        return (aligned / aligned.iloc[0] * start).rename("benchmark")
+        return pd.Series(aligned / aligned.iloc[0] * start, name="benchmark")
     first = market.position(equity.index[0])
     prices = pd.DataFrame(market.final_panel("close")[first : first + len(equity)]).ffill()
     held = prices.loc[:, prices.iloc[0].notna()]
@@ -160,16 +160,18 @@ def _align(given: pd.Series, equity: pd.Series) -> pd.Series:
     from knowable.errors import DataError
 
     series = given.dropna().sort_index()
-    if series.index.tz is None and equity.index.tz is not None:
+    zones = [getattr(each.index, "tz", None) for each in (series, equity)]
+    if zones[0] is None and zones[1] is not None:
         series = series.tz_localize("UTC")
-    elif series.index.tz is not None and equity.index.tz is None:
+    elif zones[0] is not None and zones[1] is None:
         series = series.tz_convert("UTC").tz_localize(None)
     aligned = series.reindex(series.index.union(equity.index)).ffill().reindex(equity.index)
     if aligned.isna().iloc[0]:
         raise DataError(
             f"`benchmark` has no value by {equity.index[0]}, the first bar judged; the series begins {series.index[0]}."
         )
-    return aligned
+    found: pd.Series = aligned
+    return found
 
 
 def _warnings(spec: RunSpec, chosen: Sequence[TrialRecord | None]) -> list[str]:

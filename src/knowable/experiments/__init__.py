@@ -1,0 +1,1 @@
+"""Wires the rooms together: backtest, sweep, optimize, walk-forward, and coming back to a run."""

@@ -1,0 +1,31 @@
+"""Every notebook runs from top to bottom in a real kernel, and shows what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+
+
+def texts(notebook: Any) -> str:
+    """Everything the cells printed or showed as text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("default")  # the kernel machinery's own
+def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
+    notebook = jupytext.read(path)
+    NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    shown = texts(notebook)
+    assert "rows accepted" in shown
+    assert "no look-ahead found" in shown
+    assert "Probability of overfitting" in shown
+    assert "out of sample" in shown
