@@ -183,7 +183,7 @@ def test_charts_page_and_print_follow_the_colour_scheme(full):
 
 
 @pytest.mark.parametrize("width", [380, 800, 1400])
-def test_page_never_scrolls_sideways(full, width):
+def test_page_never_scrolls_sideways_nor_squeezes_a_chart(full, make_page, width):
     full.set_viewport_size({"width": width, "height": 900})
     wait_until(full, "document.documentElement.scrollWidth", width)
     spill = (
@@ -191,6 +191,8 @@ def test_page_never_scrolls_sideways(full, width):
         ".filter(e => e.getBoundingClientRect().right > innerWidth).length"
     )
     wait_until(full, spill, 0)
+    heights = "Array.from(document.querySelectorAll('[data-figure]')).map(e => e._fullLayout.height)"
+    assert full.evaluate(heights) == [figure.layout.height for figure in figures(make_page()).values()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

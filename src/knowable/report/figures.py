@@ -102,9 +102,22 @@ def _equity(page: Page) -> Figure:
         "automargin": False,
         "tickformat": "~s" if form == ",.0f" else "",
     }
+    layout["yaxis"] |= _flat_range(columns)
+    if len(x) == 1:
+        layout["xaxis"] |= {"tickvals": x, "tickformat": "%d %b %Y"}
     layout["shapes"] = _fold_marks(page)
     layout["showlegend"] = len(columns) > 1
     return figure(traces, **layout)
+
+
+def _flat_range(columns: list[Floats]) -> dict[str, Any]:
+    """A range round curves that never move; Plotly would label steps of a millionth."""
+    known = np.concatenate(columns)
+    known = known[np.isfinite(known)]
+    if known.size == 0 or np.ptp(known) > 1e-9 * np.abs(known).max():
+        return {}
+    middle = float(known[0])
+    return {"range": sorted((0.98 * middle, 1.02 * middle)) if middle else [-1.0, 1.0]}
 
 
 def _fold_marks(page: Page) -> list[dict[str, Any]]:
@@ -137,6 +150,8 @@ def _drawdown(page: Page) -> Figure:
         "tickformat": ".0%" if deepest < -0.04 else ".1%",
         "range": [min(1.06 * deepest, -0.01), 0.0],
     }
+    if len(x) == 1:
+        layout["xaxis"] |= {"tickvals": x, "tickformat": "%d %b %Y"}
     layout["showlegend"] = len(columns) > 1
     return figure(traces, **layout)
 

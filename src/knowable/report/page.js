@@ -67,8 +67,13 @@
   document.querySelectorAll("[data-scale]").forEach((button) => {
     button.addEventListener("click", () => {
       document.querySelectorAll("[data-scale]").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
-      const axis = button.dataset.scale === "log" ? { "yaxis.type": "log", "yaxis.dtick": null } : { "yaxis.type": "linear" };
-      Plotly.relayout("chart-equity", Object.assign(axis, { "yaxis.autorange": true }));
+      const chart = document.getElementById("chart-equity");
+      const scale = button.dataset.scale;
+      Plotly.relayout(chart, { "yaxis.type": scale, "yaxis.dtick": null, "yaxis.autorange": true }).then(() => {
+        // over most of a decade and more, ticks at 1, 2 and 5 only: Plotly would crowd all nine digits
+        const range = chart.layout.yaxis.range;
+        if (scale === "log" && range[1] - range[0] > 0.7) Plotly.relayout(chart, { "yaxis.dtick": "D2" });
+      });
     });
   });
 

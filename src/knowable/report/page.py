@@ -47,8 +47,8 @@ class Page:
     Attributes:
         title: first line of the page.
         subtitle: a sentence under it: what was run, over which span.
-        equity: account value at each bar end; a DatetimeIndex, strictly increasing, at least one row. NaN rows are gaps; no value
-            may be infinite.
+        equity: account value at each bar end; a DatetimeIndex, strictly increasing, at least one row. NaN rows are
+            gaps; no value may be infinite.
         benchmark: account value or price of what to compare with, on the very index of `equity`; drawn from the
             same start value.
         metrics: name to value; NaN where not defined.
