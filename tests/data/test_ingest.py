@@ -194,7 +194,7 @@ def test_a_line_that_is_no_utf8_is_quarantined_and_the_rest_lands(store: Store, 
     assert store.quarantine("bars")["line"].to_pylist() == [3]
 
 
-@pytest.mark.parametrize("cut", range(1, 60, 3))
+@pytest.mark.parametrize("cut", [1, 2, 5, 9, 17, 30, 44, 52, 54, 60])
 def test_a_file_cut_in_mid_row_never_gives_a_wrong_number(tmp_path: Path, cut: int) -> None:
     second = "BBB,2016-03-01,2016-03-01T22:00Z,20,21,19,20.5,123456\n"
     path = tmp_path / "cut.csv"

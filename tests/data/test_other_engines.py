@@ -38,7 +38,9 @@ def test_polars_reads_and_filters_the_table(store: Store) -> None:
 
 def test_duckdb_reads_the_table_through_deltalake(store: Store) -> None:
     facts = deltalake.DeltaTable(store.table_path("facts")).to_pyarrow_table()
-    found = duckdb.sql("select op, count(*), sum(eps) from facts where known_time < '2016-04-03 00:00:00+00' group by op")
+    found = duckdb.sql(
+        "select op, count(*), sum(eps) from facts where known_time < '2016-04-03 00:00:00+00' group by op"
+    )
     assert found.fetchall() == [("assert", 4, 2.0)]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable import calendars
 from knowable.calendars import Nanos
+from knowable.calendars import calendar as calendar_of
 from knowable.data.facts import Facts, Panel
 from knowable.data.market import Market
 from knowable.data.schema import Schema, lag_ns
@@ -125,7 +125,7 @@ def _next_opens(times: Nanos, clock: str | None) -> Nanos | None:
     """The opening after each bar's session, where each bar is a session of an exchange; else None."""
     if clock in (None, "24/7") or len(times) == 0:
         return None
-    exchange = calendars.calendar(str(clock))
+    exchange = calendar_of(str(clock))
     days = exchange.session_dates(times)
     if (np.diff(days.astype(np.int64)) <= 0).any():
         return None

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable import calendars
 from knowable.calendars import Nanos
+from knowable.calendars import calendar as calendar_of
 from knowable.data.schema import Schema
 from knowable.data.source import Source
 from knowable.data.times import NO_TIME, TimeColumn, parse_times
@@ -87,7 +87,7 @@ def make_batch(
     theirs = _renamed(source.table, columns, where)
     table = source.table.rename_columns(theirs)
     ignored = _check_columns(table.column_names, schema, known, where)
-    session = calendars.calendar(schema.calendar) if schema.calendar is not None else None
+    session = calendar_of(schema.calendar) if schema.calendar is not None else None
     event = parse_times(
         table["event_time"], name="event_time", tz=tz, sessions=session, ends_of_days=False, where=where
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable import calendars
+from knowable.calendars import calendar as calendar_of
 from knowable.data.batch import Batch
 from knowable.data.names import is_entity_name
 from knowable.data.schema import PRICES, Schema
@@ -89,7 +89,7 @@ def outside_sessions(batch: Batch, schema: Schema) -> Mask:
     real = ns != NO_TIME
     if schema.calendar in (None, "24/7") or not real.any():
         return outside
-    clock = calendars.calendar(str(schema.calendar))
+    clock = calendar_of(str(schema.calendar))
     ends, at = np.unique(ns[real], return_inverse=True)
     days = clock.session_dates(ends)
     outside[real] = ((ends <= clock.opens(days)) | (ends > clock.closes(days)))[at]
@@ -100,7 +100,7 @@ def _before_the_close(batch: Batch, schema: Schema) -> Mask:
     """Midnight labels that really are dates: with an assumed lag they would be known before their session ends."""
     early: Mask = outside_sessions(batch, schema) & (batch.event.ns % DAY_NS == 0)
     if early.any():
-        clock = calendars.calendar(str(schema.calendar))
+        clock = calendar_of(str(schema.calendar))
         ends, at = np.unique(batch.event.ns[early], return_inverse=True)
         closes = clock.closes(clock.session_dates(ends))[at]
         early[early] = batch.known.ns[early] < closes
@@ -142,7 +142,7 @@ def _bar_breaches(fields: Mapping[str, npt.NDArray[np.float64]]) -> Iterator[Bre
 
 
 def _bad_entities(names: pa.Array) -> Mask:
-    """Checked once a name: a regular expression over each row of 764,000 took 0.4 s, and 86 ms to compile."""
+    """Checked once a name, not once a row; an Arrow expression for the same took 86 ms to compile alone."""
     coded = names.dictionary_encode()
     bad = np.array([not is_entity_name(name) for name in coded.dictionary.to_pylist()] + [True])
     codes = pc.fill_null(coded.indices, len(bad) - 1).to_numpy(zero_copy_only=False)

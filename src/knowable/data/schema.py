@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import pandas as pd
 
-from knowable import calendars
+from knowable.calendars import calendar as calendar_of
 from knowable.data.names import check_field_name
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
@@ -66,7 +66,7 @@ class Schema:
                 raise InputError(f"The unit of field {name!r} must be text, such as 'USD', but it is {shown(unit)}.")
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
         if self.calendar is not None:
-            calendars.calendar(self.calendar)
+            calendar_of(self.calendar)
         if self.known_basis not in BASES:
             raise unknown_name("known_basis", self.known_basis, BASES)
         if self.known_lag is not None:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable import calendars
+from knowable.calendars import calendar as calendar_of
 from knowable.data import delta
 from knowable.data.assemble import Loaded, assemble
 from knowable.data.cache import cache_key, cached_panel
@@ -343,7 +343,7 @@ def _names(values: Sequence[str], what: str = "entities") -> list[str]:
 
 def _span(dataset: Dataset, start: object, end: object) -> tuple[int | None, int | None]:
     name = dataset.schema.calendar
-    sessions = calendars.calendar(name) if name is not None else None
+    sessions = calendar_of(name) if name is not None else None
     first, last = span_bound(start, "start", sessions, end=False), span_bound(end, "end", sessions, end=True)
     if first is not None and last is not None and first > last:
         raise InputError(f"`start <= end` must hold, but start={shown(start)}, end={shown(end)}.")
