@@ -1,9 +1,9 @@
 """Moving features on 5,000 x 500 with gaps: ours, pandas, polars, and the loop a person would write by hand.
 
-By hand means one pass that adds what enters and subtracts what leaves, without compensation: the speed limit of one
-thread, and wrong for good after a NaN or 1e300. Also the cost of compiling, the overhead of one function on 5,000 x 1, and
-a trial that the memo answers. Run as ``python -m benchmarks.rolling``; ratios are times of the peer over ours, measured in
-one run on one thread each.
+By hand means one pass that adds what enters and subtracts what leaves, without compensation: the limit of one thread,
+and wrong for good after a NaN or 1e300. Also the cost of compiling, the overhead of a function on 5,000 x 1, and of a
+trial that the memo answers. Run as ``python -m benchmarks.rolling``; ratios are times of the peer over ours, measured
+in one run on one thread each.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,7 +13,7 @@ import pandas as pd
 from knowable.data.market import Market
 from knowable.errors import InputError, UnknownNameError, shown, unknown_name
 from knowable.features.node import Node, field, node, number
-from knowable.features.operators import OPERATORS, SETTINGS
+from knowable.features.operators import SETTINGS
 from knowable.features.symbols import Expression, Symbol
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def field_feature(market: Market, name: str) -> Feature:
 
 
 def _lag(x: Feature, n: Any) -> Feature:
-    if type(n) is not Symbol and SETTINGS["n"](n, f"lag({_name(x)}, {shown(n)})") == 0:
+    if type(n) is not Symbol and SETTINGS["n"](n, lambda: f"lag({_name(x)}, {shown(n)})") == 0:
         return x
     return apply("lag", x, n=n)
 
@@ -253,16 +254,21 @@ def _setting(key: str, value: Any, op: str, operands: tuple[Any, ...]) -> Any:
         if key == "descending":
             bool(value)  # raises NeedsValue
         return value._node  # noqa: SLF001 - symbols and features are one room
-    if OPERATORS[op].settings and type(value) is int and value > 0 and key != "descending":
-        return float(value) if key == "span" else value
-    return SETTINGS[key](value, f"{op}({', '.join(map(_name, operands))}, {shown(value)})")
+    return SETTINGS[key](value, lambda: f"{op}({', '.join(map(_name, operands))}, {shown(value)})")
+
+
+@functools.lru_cache(maxsize=1_024)
+def _number(value: float) -> Node:
+    """The node of a number that is not 0, whose sign equality does not see."""
+    return number(value)
 
 
 def _scalar(value: Any, op: str, operands: tuple[Any, ...]) -> Node:
     if type(value) is Symbol:
         return value._node  # noqa: SLF001 - symbols and features are one room
     if isinstance(value, _NUMBERS):
-        return number(float(value))
+        plain = float(value)
+        return _number(plain) if plain else number(plain)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return _scalar(value.item(), op, operands)
     place = f"in `{op}` of {', '.join(map(_name, operands))}"

@@ -49,10 +49,12 @@ class _Step:
             else:
                 value = numbers[place]
                 if type(value) is not int or value <= 0 or check is SETTINGS["span"]:
-                    parts = (*self.node.inputs, *settings)
-                    value = check(value, f"{self.node.op}({', '.join(map(repr, parts))})")
+                    value = check(value, self._where)
                 values.append(value)
         return tuple(values)
+
+    def _where(self) -> str:
+        return f"{self.node.op}({', '.join(map(repr, (*self.node.inputs, *self.node.settings)))})"
 
 
 class Program:

@@ -39,7 +39,7 @@ def _scatter(key, tag, key_out, tag_out, pieces, bucket, count, n):
             step //= 2
         k += 1 if split[k] <= value else 0
         part = (value - base[k]) * slope[k]
-        part = part if part > 0.0 else 0.0  # also for infinity times zero
+        part = part if part > 0.0 else 0.0  # noqa: FURB136 - infinity times zero is NaN, which max would keep
         bucket[i] = k * per_piece + min(int(min(part, 1e9)), per_piece - 1)
         count[bucket[i] + 1] += 1
     for p in range(n_buckets):
