@@ -123,9 +123,9 @@ def test_all_workers_killed_again_and_again(journal, tmp_path):
 
     def kill_all():
         wait_for(lambda: len(_workers()) == 2)
-        return [os.kill(process.pid, signal.SIGKILL) for process in _workers()]
+        return [process.pid for process in _workers() if process.kill() is None]
 
-    killers = [_Meddler(log, n, kill_all) for n in (15, 40, 70)]
+    killers = [_Meddler(log, n, kill_all) for n in (10, 25, 40)]
     report = run(journal, ChainStudy(60, group=20), ToyObjective(seconds=0.02, log=str(log)))
     assert all(killer.result for killer in killers)
     assert (report.n_trials, report.n_failed) == (60, 0)
@@ -151,7 +151,7 @@ def test_a_trial_that_kills_its_worker_is_recorded_failed_and_its_neighbours_are
     assert (report.n_trials, report.n_failed) == (64, 1)
     tries = Counter(int(line[1]) for line in log_lines(log))
     assert 3 <= tries.pop(21) <= 5
-    assert max(tries.values()) <= 3
+    assert max(tries.values()) <= 6
     expected = {row[1]: row for row in undisturbed(64, group=32)[:32]}
     assert all(row == expected[row[1]] for row in as_table(journal)[:32] if row[1] != 21)
 

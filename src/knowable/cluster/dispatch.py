@@ -69,6 +69,7 @@ class Dispatcher:
         self.under_way: dict[int, Batch] = {}
         self._waiting: deque[Work] = deque()
         self._suspects: deque[tuple[Work, ...]] = deque()
+        self._blamed: deque[Work] = deque()  # run last and alone: they may take what else is on the worker with them
         self._blame: dict[str, int] = {}
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._last_size = 1
@@ -77,12 +78,12 @@ class Dispatcher:
     @property
     def n_waiting(self) -> int:
         """Trials that no task holds."""
-        return len(self._waiting) + sum(map(len, self._suspects))
+        return len(self._waiting) + len(self._blamed) + sum(map(len, self._suspects))
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return not (self._waiting or self._suspects or self.under_way)
+        return not (self._waiting or self._suspects or self._blamed or self.under_way)
 
     def add(self, works: Iterable[Work]) -> None:
         """Trials that are to run."""
@@ -95,7 +96,7 @@ class Dispatcher:
         if self._suspects:
             return self._started(self._suspects.popleft(), careful=True)
         if not self._waiting:
-            return None
+            return self._started((self._blamed.popleft(),), careful=True) if self._blamed else None
         works = [self._waiting.popleft() for _ in range(self._size())]
         works.sort(key=lambda work: work.study)  # stable: order within a study stays
         return self._started(tuple(works), careful=False)
@@ -151,7 +152,7 @@ class Dispatcher:
         self._blame[guilty.key] = self._blame.get(guilty.key, 0) + 1
         if final or self._blame[guilty.key] >= self.max_tries:
             return [guilty]
-        self._again((guilty,), careful=True)
+        self._blamed.append(guilty)
         return []
 
     def _halve(self, batch: Batch, *, marks: bool) -> None:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import cloudpickle
+from cloudpickle import loads
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from knowable.cluster.limits import arm_worker
@@ -61,7 +61,7 @@ class EvaluatePlugin(WorkerPlugin):
             watchdog = self._open_watchdog()
         evaluate, problem = None, None
         try:
-            evaluate = cloudpickle.loads(self._pickled)
+            evaluate = loads(self._pickled)
         except Exception as error:  # noqa: BLE001 - told to the driver by the first task
             problem = f"{type(error).__name__}: {error}"
         _loaded[self._digest] = _Loaded(evaluate, problem, self._marks, str(worker.name), watchdog)
