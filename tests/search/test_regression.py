@@ -12,13 +12,19 @@ from scipy.integrate import quad
 from scipy.special import ndtri
 
 from knowable.search.acquisition import log_expected_improvement
-from knowable.search.regression import Hyperparameters, Posterior, fit, negative_log_posterior, prior
+from knowable.search.regression import Hyperparameters, Posterior, fit, negative_log_posterior, prior, prior_sds
 from knowable.search.warp import half_rank
 from knowable.testing import gaussian_process_oracle as oracle
 
 IS_CHOICE = np.array([False, True, False])
-HYPER = Hyperparameters(log_lengths=np.log([0.4, 1.3, 0.9]), log_amplitude=math.log(1.7), log_noise=math.log(0.02))
-PLAIN = {"is_choice": [False, True, False], "lengths": [0.4, 1.3, 0.9], "amplitude": 1.7}
+IS_CHOICE.setflags(write=False)
+HYPER = Hyperparameters(
+    log_lengths=np.log([0.4, 1.3, 0.9]),
+    log_amplitude=math.log(1.7),
+    logit_share=math.log(0.3 / 0.7),
+    log_noise=math.log(0.02),
+)
+PLAIN = {"is_choice": [False, True, False], "lengths": [0.4, 1.3, 0.9], "amplitude": 1.7, "share": 0.3}
 
 
 def points(n: int, seed: int) -> np.ndarray:
@@ -68,14 +74,14 @@ def test_prediction_of_a_point_does_not_depend_on_the_other_candidates():
         assert (alone[0][0], alone[1][0]) == (mean[k], sd[k])
 
 
-@given(st.lists(st.floats(-2, 2), min_size=5, max_size=5), st.integers(2, 25))
+@given(st.lists(st.floats(-2, 2), min_size=6, max_size=6), st.integers(2, 25))
 @settings(max_examples=30, deadline=None)
 def test_gradient_of_the_log_posterior_agrees_with_finite_differences(vector, n):
     theta = prior(3).as_vector() + np.array(vector)
     x = points(n, n)
     _, gradient = negative_log_posterior(theta, x, targets(x), IS_CHOICE)
-    for k in range(5):
-        step = np.zeros(5)
+    for k in range(6):
+        step = np.zeros(6)
         step[k] = 1e-5
         up, down = (negative_log_posterior(theta + s, x, targets(x), IS_CHOICE)[0] for s in (step, -step))
         assert gradient[k] == pytest.approx((up - down) / 2e-5, rel=2e-4, abs=2e-4)
@@ -84,7 +90,7 @@ def test_gradient_of_the_log_posterior_agrees_with_finite_differences(vector, n)
 def test_log_posterior_differs_from_the_dense_likelihood_by_the_prior_alone():
     x = points(40, 3)
     y = targets(x)
-    away = (HYPER.as_vector() - prior(3).as_vector()) / [0.8, 0.8, 0.8, 0.7, 1.5]
+    away = (HYPER.as_vector() - prior(3).as_vector()) / prior_sds(3)
     expected = oracle.negative_log_likelihood(x, y, noise=0.02, **PLAIN) + 0.5 * np.sum(away**2)
     value, _ = negative_log_posterior(HYPER.as_vector(), x, y, IS_CHOICE)
     assert value == pytest.approx(expected, rel=1e-10)
@@ -104,7 +110,7 @@ def test_a_fit_to_nothing_but_zeros_or_to_one_point_is_finite():
 
 def test_points_a_hair_apart_do_not_break_the_factor():
     x = np.repeat(points(4, 0), 10, axis=0) + 1e-14 * np.arange(40)[:, None]
-    bare = Hyperparameters(log_lengths=np.zeros(3), log_amplitude=0.0, log_noise=math.log(1e-6))
+    bare = Hyperparameters(log_lengths=np.zeros(3), log_amplitude=0.0, logit_share=0.0, log_noise=math.log(1e-6))
     mean, sd = Posterior(bare, x, np.arange(40.0), IS_CHOICE).predict(points(10, 1))
     assert np.isfinite(mean).all()
     assert np.isfinite(sd).all()

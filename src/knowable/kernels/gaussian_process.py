@@ -1,4 +1,8 @@
-"""Matérn-5/2 Gaussian process: covariance, factor, likelihood with gradient, posterior.
+"""Gaussian process: covariance, factor, likelihood with gradient, posterior.
+
+The covariance of two points is ``amplitude * ((1 - share) * M + share * A)``: a Matérn-5/2 function M of their scaled
+distance, and the mean A over the axes of ``(1 + gap^2 / 4)^-2`` (a rational quadratic, which needs no exponential). A
+holds main effects, which few trials can tell; M holds what remains.
 
 Plain loops on one thread, and no BLAS: its sums depend on the number of threads and on the processor, and a study must
 suggest the same trials everywhere. The factor is upper, ``K = U' U``: every inner loop then runs along a row without a
@@ -14,12 +18,14 @@ from numba import njit
 
 __all__ = [
     "append_kernel",
+    "covariance_kernel",
     "factor_kernel",
     "forward_kernel",
+    "inverse_kernel",
     "likelihood_kernel",
-    "matern_kernel",
     "posterior_kernel",
-    "squared_distance",
+    "row_kernel",
+    "squared_gap",
     "weights_kernel",
 ]
 
@@ -29,25 +35,37 @@ BLOCK = 64
 
 
 @njit(cache=True, nogil=True)
-def squared_distance(a, b, is_choice, inverse_lengths):
-    """Scaled squared distance of two points; two different options of a choice are 1 apart."""
-    total = 0.0
-    for k in range(a.shape[0]):
-        gap = a[k] - b[k]
-        if is_choice[k] and gap != 0.0:
-            gap = 1.0
-        gap *= inverse_lengths[k]
-        total += gap * gap
-    return total
+def squared_gap(a, b, is_choice, inverse_length):
+    """Scaled squared gap on one axis; two different options of a choice are 1 apart."""
+    gap = (1.0 if is_choice and a != b else a - b) * inverse_length
+    return gap * gap
 
 
 @njit(cache=True, nogil=True)
-def matern_kernel(a, b, is_choice, inverse_lengths, amplitude, out):
-    """Covariance of each row of `a` with each row of `b`, (len(a), len(b))."""
+def row_kernel(point, columns, is_choice, inverse_lengths, amplitude, share, distance, mains, out):
+    """Covariance of one point (d,) with each column of (d, m) `columns`; `distance`, `mains` (m,) are scratch."""
+    d, m = columns.shape
+    distance[:m] = 0.0
+    mains[:m] = 0.0
+    for k in range(d):
+        for c in range(m):
+            gap = squared_gap(point[k], columns[k, c], is_choice[k], inverse_lengths[k])
+            near = 1.0 / (1.0 + 0.25 * gap)
+            distance[c] += gap
+            mains[c] += near * near
+    for c in range(m):
+        r = ROOT5 * math.sqrt(distance[c])
+        joint = (1.0 + r + r * r / 3.0) * math.exp(-r)
+        out[c] = amplitude * ((1.0 - share) * joint + share / d * mains[c])
+
+
+@njit(cache=True, nogil=True)
+def covariance_kernel(a, b, is_choice, inverse_lengths, amplitude, share, out):
+    """Covariance of each row of `a` (n, d) with each row of `b` (m, d), to (n, m) `out`."""
+    columns = np.ascontiguousarray(b.T)
+    distance, mains = np.empty(b.shape[0]), np.empty(b.shape[0])
     for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
-            r = ROOT5 * math.sqrt(squared_distance(a[i], b[j], is_choice, inverse_lengths))
-            out[i, j] = amplitude * (1.0 + r + r * r / 3.0) * math.exp(-r)
+        row_kernel(a[i], columns, is_choice, inverse_lengths, amplitude, share, distance, mains, out[i])
 
 
 @njit(cache=True, nogil=True)
@@ -104,28 +122,41 @@ def weights_kernel(factor, n, y, out):
 
 
 @njit(cache=True, nogil=True)
-def posterior_kernel(points, n, weights, factor, candidates, is_choice, inverse_lengths, amplitude, mean_out, sd_out):
+def posterior_kernel(
+    points, n, weights, factor, candidates, is_choice, inverse_lengths, amplitude, share, mean_out, sd_out
+):
     """Posterior mean and standard deviation (without noise) at each candidate, 64 candidates at a time.
 
     `points` (>= n, d), `weights` (>= n,) and the leading block of `factor` describe n observations.
     """
+    columns = np.ascontiguousarray(candidates.T)
+    distance, mains = np.empty(BLOCK), np.empty(BLOCK)
     cross = np.empty((n, BLOCK))
     for start in range(0, candidates.shape[0], BLOCK):
         m = min(BLOCK, candidates.shape[0] - start)
-        block = cross[:, :m]
-        matern_kernel(points[:n], candidates[start : start + m], is_choice, inverse_lengths, amplitude, block)
-        for c in range(m):
-            mean_out[start + c] = 0.0
-            sd_out[start + c] = amplitude
+        block, mean, sd = cross[:, :m], mean_out[start : start + m], sd_out[start : start + m]
+        mean[:] = 0.0
+        sd[:] = amplitude
         for i in range(n):
+            row_kernel(
+                points[i],
+                columns[:, start : start + m],
+                is_choice,
+                inverse_lengths,
+                amplitude,
+                share,
+                distance,
+                mains,
+                block[i],
+            )
             for c in range(m):
-                mean_out[start + c] += weights[i] * block[i, c]
+                mean[c] += weights[i] * block[i, c]
         forward_kernel(factor, n, block)
         for i in range(n):
             for c in range(m):
-                sd_out[start + c] -= block[i, c] * block[i, c]
+                sd[c] -= block[i, c] * block[i, c]
         for c in range(m):
-            sd_out[start + c] = math.sqrt(max(sd_out[start + c], 1e-12 * amplitude))
+            sd[c] = math.sqrt(max(sd[c], 1e-12 * amplitude))
 
 
 @njit(cache=True, nogil=True)
@@ -139,21 +170,8 @@ def append_kernel(n, diagonal, factor_out):
 
 
 @njit(cache=True, nogil=True)
-def likelihood_kernel(x, y, is_choice, log_lengths, log_amplitude, log_noise, gradient_out):
-    """Negative log marginal likelihood of `y`; its gradient by the logarithms goes to (d + 2,) `gradient_out`.
-
-    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 5.8 and 5.9.
-    """
-    n, d = x.shape
-    amplitude, noise = math.exp(log_amplitude), math.exp(log_noise)
-    inverse_lengths = np.exp(-log_lengths)
-    covariance = np.empty((n, n))
-    matern_kernel(x, x, is_choice, inverse_lengths, amplitude, covariance)
-    factor = covariance.copy()
-    for i in range(n):
-        factor[i, i] += noise
-    factor_kernel(n, factor)
-
+def inverse_kernel(factor, n, out):
+    """Lower triangle of ``K^-1`` from the factor."""
     half = np.zeros((n, n))  # the inverse of U', lower triangular
     for i in range(n):
         half[i, i] = 1.0
@@ -164,32 +182,59 @@ def likelihood_kernel(x, y, is_choice, log_lengths, log_amplitude, log_noise, gr
         scale = 1.0 / factor[i, i]
         for c in range(i + 1):
             half[i, c] *= scale
-    inverse = np.zeros((n, n))  # its lower triangle
+    out[:] = 0.0
     for i in range(n):
         for a in range(i + 1):
             scale = half[i, a]
             for b in range(a + 1):
-                inverse[a, b] += scale * half[i, b]
-    weights = np.empty(n)
+                out[a, b] += scale * half[i, b]
+
+
+@njit(cache=True, nogil=True)
+def likelihood_kernel(x, y, is_choice, log_lengths, log_amplitude, logit_share, log_noise, gradient_out):
+    """Negative log marginal likelihood of `y`; its gradient goes to `gradient_out` (d + 3,).
+
+    The gradient is by the logarithms of the lengths, then log amplitude, logit of the share, log noise.
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 5.8 and 5.9.
+    """
+    n, d = x.shape
+    amplitude, noise = math.exp(log_amplitude), math.exp(log_noise)
+    share = 1.0 / (1.0 + math.exp(-logit_share))
+    inverse_lengths = np.exp(-log_lengths)
+    covariance = np.empty((n, n))
+    covariance_kernel(x, x, is_choice, inverse_lengths, amplitude, share, covariance)
+    factor = covariance.copy()
+    for i in range(n):
+        factor[i, i] += noise
+    factor_kernel(n, factor)
+    inverse, weights = np.empty((n, n)), np.empty(n)
+    inverse_kernel(factor, n, inverse)
     weights_kernel(factor, n, y, weights)
 
     value = 0.5 * n * math.log(2.0 * math.pi)
-    for i in range(n):
-        value += 0.5 * y[i] * weights[i] + math.log(factor[i, i])
     gradient_out[:] = 0.0
+    gaps = np.empty(d)
     for a in range(n):
-        own = inverse[a, a] - weights[a] * weights[a]
-        gradient_out[d] += 0.5 * own * amplitude
-        gradient_out[d + 1] += 0.5 * own * noise
+        value += 0.5 * y[a] * weights[a] + math.log(factor[a, a])
+        own = 0.5 * (inverse[a, a] - weights[a] * weights[a])
+        gradient_out[d] += own * amplitude
+        gradient_out[d + 2] += own * noise
         for b in range(a):
             pull = inverse[a, b] - weights[a] * weights[b]
-            gradient_out[d] += pull * covariance[a, b]
-            r = ROOT5 * math.sqrt(squared_distance(x[a], x[b], is_choice, inverse_lengths))
-            slope = pull * amplitude * (5.0 / 3.0) * (1.0 + r) * math.exp(-r)
+            distance = 0.0
             for k in range(d):
-                gap = x[a, k] - x[b, k]
-                if is_choice[k] and gap != 0.0:
-                    gap = 1.0
-                gap *= inverse_lengths[k]
-                gradient_out[k] += slope * gap * gap
+                gaps[k] = squared_gap(x[a, k], x[b, k], is_choice[k], inverse_lengths[k])
+                distance += gaps[k]
+            r = ROOT5 * math.sqrt(distance)
+            fall = math.exp(-r)
+            steep = pull * amplitude * (1.0 - share) * (5.0 / 3.0) * (1.0 + r) * fall
+            flat = pull * amplitude * share / d
+            mains = 0.0
+            for k in range(d):
+                near = 1.0 / (1.0 + 0.25 * gaps[k])
+                mains += near * near
+                gradient_out[k] += (steep + flat * near * near * near) * gaps[k]
+            gradient_out[d] += pull * covariance[a, b]
+            joint = (1.0 + r + r * r / 3.0) * fall
+            gradient_out[d + 1] += pull * amplitude * share * (1.0 - share) * (mains / d - joint)
     return value

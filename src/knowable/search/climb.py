@@ -11,9 +11,9 @@ from knowable.search.space import Floats
 
 __all__ = ["Box", "climb"]
 
-N_UNIFORM = 160
-N_MUTATED = 160
-N_ROUND = 72
+N_UNIFORM = 96
+N_MUTATED = 96
+N_ROUND = 48
 N_PARENTS = 8
 REACHES = (0.12, 0.05, 0.02, 0.008, 0.003)
 

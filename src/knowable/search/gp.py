@@ -35,7 +35,7 @@ class GaussianProcess(Sampler):
     """
 
     hedge: float = 0.2
-    explore: float = 0.125
+    explore: float = 0.25
     most: int = 256
 
     def propose(self, history: History, number: int, rng: np.random.Generator) -> Proposal:
@@ -104,9 +104,8 @@ class _View:
         """Log chance that a trial there does not fail, by kernel regression on all outcomes so far."""
         if len(self.failed) == 0:
             return np.zeros(len(candidates))
-        amplitude = self.posterior.amplitude
-        bad = self.posterior.covariance(candidates, self.failed).sum(axis=1) / amplitude
-        good = self.posterior.covariance(candidates, self.succeeded).sum(axis=1) / amplitude
+        bad = self.posterior.likeness(candidates, self.failed).sum(axis=1)
+        good = self.posterior.likeness(candidates, self.succeeded).sum(axis=1)
         return np.asarray(np.log((good + 0.5) / (good + bad + 0.5)))
 
 

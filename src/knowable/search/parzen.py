@@ -108,7 +108,7 @@ def _log_density(
     mass = ndtr(1 / scale - scaled_centres) - ndtr(-scaled_centres)  # what a kernel has inside the cube
     each[:, :-1] -= np.log(math.sqrt(2 * math.pi) * scale * mass).sum(axis=1)
     stay = _stay(len(centres))
-    for k in np.flatnonzero(is_choice):
+    for k in np.flatnonzero(is_choice).tolist():
         same = at[:, k, None] == centres[None, :, k]
         each[:, :-1] += np.where(same, math.log(stay * n_options[k] + 1 - stay), math.log(1 - stay))
     each[:, -1] = math.log(PRIOR_WEIGHT)

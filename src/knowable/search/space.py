@@ -50,7 +50,9 @@ class Space:
                 )
         object.__setattr__(self, "params", dict(self.params))
         object.__setattr__(self, "names", tuple(self.params))
-        object.__setattr__(self, "is_choice", np.array([isinstance(p, Choice) for p in self.params.values()]))
+        is_choice = np.array([isinstance(param, Choice) for param in self.params.values()])
+        is_choice.setflags(write=False)
+        object.__setattr__(self, "is_choice", is_choice)
         object.__setattr__(self, "_levels", tuple(_levels(p) for p in self.params.values()))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ __all__ = ["covariance", "negative_log_likelihood", "posterior"]
 Floats = NDArray[np.float64]
 
 
-def covariance(a: Floats, b: Floats, is_choice: Sequence[bool], lengths: Sequence[float], amplitude: float) -> Floats:
-    """Matérn-5/2, one pair of points at a time."""
+def covariance(
+    a: Floats, b: Floats, is_choice: Sequence[bool], lengths: Sequence[float], amplitude: float, share: float
+) -> Floats:
+    """A joint Matérn-5/2 and the mean of one rational quadratic an axis, one pair of points at a time."""
     out = np.empty((len(a), len(b)))
     for i, p in enumerate(a):
         for j, q in enumerate(b):
@@ -23,31 +26,26 @@ def covariance(a: Floats, b: Floats, is_choice: Sequence[bool], lengths: Sequenc
                 for x, y, choice, length in zip(p, q, is_choice, lengths, strict=True)
             ]
             r = math.sqrt(5 * sum(gap**2 for gap in gaps))
-            out[i, j] = amplitude * (1 + r + r**2 / 3) * math.exp(-r)
+            joint = (1 + r + r**2 / 3) * math.exp(-r)
+            mains = sum((1 + gap**2 / 4) ** -2 for gap in gaps) / len(gaps)
+            out[i, j] = amplitude * ((1 - share) * joint + share * mains)
     return out
 
 
-def posterior(
-    x: Floats,
-    y: Floats,
-    at: Floats,
-    is_choice: Sequence[bool],
-    lengths: Sequence[float],
-    amplitude: float,
-    noise: float,
-) -> tuple[Floats, Floats]:
-    """Mean and standard deviation at each row of `at`, by solving with the whole covariance matrix."""
-    own = covariance(x, x, is_choice, lengths, amplitude) + noise * np.eye(len(x))
-    cross = covariance(at, x, is_choice, lengths, amplitude)
+def posterior(x: Floats, y: Floats, at: Floats, noise: float, **shape: Any) -> tuple[Floats, Floats]:
+    """Mean and standard deviation at each row of `at`, by solving with the whole covariance matrix.
+
+    `shape`: is_choice, lengths, amplitude and share, as `covariance` takes them.
+    """
+    own = covariance(x, x, **shape) + noise * np.eye(len(x))
+    cross = covariance(at, x, **shape)
     mean = cross @ np.linalg.solve(own, y)
-    variance = amplitude - np.einsum("ij,ji->i", cross, np.linalg.solve(own, cross.T))
+    variance = shape["amplitude"] - np.einsum("ij,ji->i", cross, np.linalg.solve(own, cross.T))
     return mean, np.sqrt(np.maximum(variance, 0.0))
 
 
-def negative_log_likelihood(
-    x: Floats, y: Floats, is_choice: Sequence[bool], lengths: Sequence[float], amplitude: float, noise: float
-) -> float:
+def negative_log_likelihood(x: Floats, y: Floats, noise: float, **shape: Any) -> float:
     """Minus the log density of `y` under a normal distribution with mean 0 and the dense covariance."""
-    own = covariance(x, x, is_choice, lengths, amplitude) + noise * np.eye(len(x))
+    own = covariance(x, x, **shape) + noise * np.eye(len(x))
     _, log_determinant = np.linalg.slogdet(2 * np.pi * own)
     return float(0.5 * y @ np.linalg.solve(own, y) + 0.5 * log_determinant)

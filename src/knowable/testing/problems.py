@@ -68,13 +68,13 @@ def _path() -> NDArray[np.float64]:
     volatility = 0.01 * np.exp(np.repeat(rng.normal(0.0, 0.35, 44), 50))
     noise = rng.standard_normal(n)
     path = np.cumsum(drift + volatility * (noise - 0.12 * np.roll(noise, 1)))
-    return np.asarray(path, dtype=np.float64)
+    return np.asarray(path)
 
 
 def _mean(x: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     total = np.cumsum(np.concatenate([[0.0], x]))
     start = np.maximum(np.arange(1, len(x) + 1) - window, 0)
-    return (total[1:] - total[start]) / (np.arange(1, len(x) + 1) - start)
+    return np.asarray((total[1:] - total[start]) / (np.arange(1, len(x) + 1) - start))
 
 
 def _ragged(params: Mapping[str, Scalar]) -> float:
