@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
@@ -31,16 +32,6 @@ class _Work:
         self.value: npt.NDArray[np.float64] | None = None
 
 
-class _Kept:
-    """A result and when it was last used."""
-
-    __slots__ = ("used", "value")
-
-    def __init__(self, value: npt.NDArray[np.float64], used: int) -> None:
-        self.value = value
-        self.used = used
-
-
 class Memo:
     """Keeps up to `max_bytes` of results on one market, the least recently used leave first. Thread-safe.
 
@@ -61,9 +52,8 @@ class Memo:
         self._market: Market | None = None
         self._ids: dict[Hashable, int] = {}
         self._next_id = itertools.count()
-        self._kept: dict[int, _Kept] = {}
+        self._kept: OrderedDict[int, npt.NDArray[np.float64]] = OrderedDict()  # least recently used first
         self._works: dict[int, _Work] = {}
-        self._clock = itertools.count()
         self._lock = threading.Lock()
 
     def bind(self, market: Market) -> None:
@@ -95,11 +85,13 @@ class Memo:
 
     def find(self, key_id: int) -> npt.NDArray[np.float64] | None:
         """The result of that number if it is kept."""
-        kept = self._kept.get(key_id)
-        if kept is None:
-            return None
-        kept.used = next(self._clock)
-        return kept.value
+        value = self._kept.get(key_id)
+        if value is not None:
+            try:  # noqa: SIM105 - suppress() costs more than all of this
+                self._kept.move_to_end(key_id)
+            except KeyError:  # another thread has dropped it since; the value is as good
+                pass
+        return value
 
     def obtain(self, key_id: int, compute: Callable[[], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         """The result of that number, computed unless it is kept or another thread is at it.
@@ -133,23 +125,15 @@ class Memo:
         """Forget all."""
         with self._lock:
             self._ids = {}
-            self._kept = {}
+            self._kept = OrderedDict()
             self.n_bytes = 0
 
     def _keep(self, key_id: int, value: npt.NDArray[np.float64]) -> None:
         self.n_computed += 1
         if value.nbytes > self.max_bytes:
             return
-        self._kept[key_id] = _Kept(value, next(self._clock))
+        self._kept[key_id] = value
         self.n_bytes += value.nbytes
-        if self.n_bytes > self.max_bytes:
-            # a tenth at once, so that sorting is rare
-            goal = self.max_bytes * 9 // 10
-            for old, kept in sorted(self._kept.items(), key=lambda item: item[1].used):
-                if self.n_bytes <= goal or old == key_id:
-                    break
-                del self._kept[old]
-                self.n_bytes -= kept.value.nbytes
-            if self.n_bytes > self.max_bytes:
-                del self._kept[key_id]
-                self.n_bytes -= value.nbytes
+        # one out for one in: its memory is used again at once, where a batch of them would go back to the system
+        while self.n_bytes > self.max_bytes:
+            self.n_bytes -= self._kept.popitem(last=False)[1].nbytes

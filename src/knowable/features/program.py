@@ -25,7 +25,7 @@ _NO_PARAMS: Mapping[str, Any] = {}
 class _Step:
     """One node of a program, with positions in place of references."""
 
-    __slots__ = ("checks", "inputs", "node", "op", "place", "scalars", "subset")
+    __slots__ = ("checks", "inputs", "node", "op", "panel", "place", "scalars", "subset")
 
     def __init__(self, node: Node, place: int, places: Mapping[Node, int], subset: int) -> None:
         self.node = node
@@ -36,6 +36,7 @@ class _Step:
         self.scalars = tuple(places[each] if type(each) is Node else -1 for each in node.settings)
         self.checks = tuple(SETTINGS[name] for name in (self.op.settings if self.op else ()))
         self.subset = subset
+        self.panel = constant(node.settings[0]) if node.op == "number" else None
 
     def settings(self, numbers: list[Any]) -> tuple[Any, ...]:
         """The settings with symbols replaced. Raises: InputError if one is out of range."""
@@ -65,7 +66,7 @@ class Program:
         symbols: names that `evaluate` needs values for.
     """
 
-    __slots__ = ("_fixed_ids", "_scalars", "_steps", "_subsets", "node", "symbols")
+    __slots__ = ("_fixed_ids", "_last_use", "_moving", "_scalars", "_steps", "_subsets", "node", "symbols")
 
     def __init__(self, root: Node) -> None:
         self.node = root
@@ -77,7 +78,9 @@ class Program:
             subsets.setdefault(each.symbols, len(subsets))
         self._subsets = tuple(tuple(sorted(names)) for names in subsets)
         self._steps = tuple(_Step(each, places[each], places, subsets[each.symbols]) for each in order)
-        self._scalars = tuple(step for step in self._steps if step.node.scalar)
+        self._scalars = tuple(step for step in self._steps if step.node.scalar) if root.symbols else ()
+        self._moving = tuple(step for step in self._steps if step.node.symbols)
+        self._last_use = {below: step.place for step in self._steps for below in step.inputs}
         self._fixed_ids: tuple[Any, list[Any]] = (None, [])
 
     @classmethod
@@ -116,13 +119,13 @@ class Program:
 
     def _evaluate_alone(self, market: Market, numbers: list[Any]) -> _Panel:
         """Compute each node once, and let go of a panel after its last use."""
-        last_use = {below: step.place for step in self._steps for below in step.inputs}
         values: list[Any] = [None] * len(self._steps)
+        shape = market.shape
         with np.errstate(all="ignore"):
             for step in self._steps:
-                values[step.place] = _value(step, values, numbers, market)
+                values[step.place] = _value(step, values, numbers, market, shape)
                 for below in step.inputs:
-                    if last_use[below] == step.place:
+                    if self._last_use[below] == step.place:
                         values[below] = None
         result: _Panel = values[-1]
         return result
@@ -155,13 +158,14 @@ class Program:
                     seen.add(below)
                     stack.append(below)
         missing.sort()
+        shape = market.shape
         with np.errstate(all="ignore"):
             for place in missing:
                 step = self._steps[place]
                 if step.op is None:
-                    values[place] = _value(step, values, numbers, market)
+                    values[place] = _value(step, values, numbers, market, shape)
                 else:
-                    values[place] = memo.obtain(ids[place], partial(_value, step, values, numbers, market))
+                    values[place] = memo.obtain(ids[place], partial(_compute, step, values, numbers, shape))
         result: _Panel = values[root]
         return result
 
@@ -174,18 +178,15 @@ class Program:
         """
         table, fixed = self._fixed_ids
         if table is memo.ids:
-            ids = fixed.copy()
+            ids, open_steps = fixed.copy(), self._moving
         else:
-            ids, table = [None] * len(self._steps), memo.ids
+            ids, table, open_steps = [None] * len(self._steps), memo.ids, self._steps
         chosen = [_chosen(names, params) for names in self._subsets]
-        for step in self._steps:
-            place = step.place
-            if ids[place] is not None:
-                continue
-            node = step.node
+        for step in open_steps:
+            place, node = step.place, step.node
             if node.scalar:
-                value = numbers[place]
-                ids[place] = float(value).hex() if isinstance(value, int | float) else repr(value)
+                value = step.panel[0, 0] if step.panel is not None else numbers[place]
+                ids[place] = float(value).hex()
                 continue
             key = (node.serial, chosen[step.subset])
             known = table.get(key)
@@ -223,10 +224,12 @@ def _chosen(names: tuple[str, ...], params: Mapping[str, Any]) -> tuple[Any, ...
     return tuple(chosen)
 
 
-def _value(step: _Step, values: list[Any], numbers: list[Any], market: Market) -> _Panel:
+def _value(step: _Step, values: list[Any], numbers: list[Any], market: Market, shape: tuple[int, int]) -> _Panel:
     """The panel of a step, or the (1, 1) panel of a number."""
     if step.op is not None:
-        return _compute(step, values, step.settings(numbers), market)
+        return _compute(step, values, numbers, shape)
+    if step.panel is not None:
+        return step.panel
     if step.node.op == "field":
         return np.asarray(market.panel(str(step.node.settings[0])))  # a memory map becomes a plain array, uncopied
     return constant(numbers[step.place])
@@ -239,16 +242,16 @@ def constant(value: Any) -> _Panel:
     return made
 
 
-def _compute(step: _Step, values: list[Any], settings: tuple[Any, ...], market: Market) -> _Panel:
+def _compute(step: _Step, values: list[Any], numbers: list[Any], shape: tuple[int, int]) -> _Panel:
     op = step.op
     if op is None:
         raise AssertionError(step.node)
-    n_bars, n_assets = market.shape
-    if op.first is not None and op.first(*settings) > n_bars:
-        blank = np.full((n_bars, n_assets), np.nan)
+    settings = step.settings(numbers)
+    if op.first is not None and op.first(*settings) > shape[0]:
+        blank = np.full(shape, np.nan)
         blank.flags.writeable = False
         return blank
-    state = None if op.start is None else op.start(n_assets, *settings)
-    out = np.empty((n_bars, n_assets))
+    state = None if op.start is None else op.start(shape[1], *settings)
+    out = np.empty(shape)
     run_operator(op, [values[below] for below in step.inputs], settings, state, out)
     return out
