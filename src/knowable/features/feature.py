@@ -177,7 +177,7 @@ class Feature(Expression):
         """The same expression a bar at a time, for live use; `market` only says which assets and fields."""
         from knowable.features.stepper import Stepper
 
-        return Stepper(self.node, market or self.market)
+        return Stepper(self.node, self.market if market is None else market)
 
     @property
     def n_assets(self) -> int:
