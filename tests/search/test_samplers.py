@@ -120,6 +120,14 @@ def test_a_grid_refuses_levels_that_are_no_whole_number_from_two(levels):
         Grid(levels=levels)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"hedge": -0.1}, {"explore": 0.9}, {"hedge": float("nan")}, {"most": 3}, {"most": 9.5}]
+)
+def test_shares_and_sizes_of_the_process_are_checked(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        GaussianProcess(**wrong)
+
+
 @pytest.mark.parametrize("unit", [np.array([np.nan]), np.zeros(3), [0.5], None])
 def test_a_proposal_that_is_no_point_of_the_space_is_refused_by_the_name_of_its_sampler(unit):
     class Broken(Sampler):

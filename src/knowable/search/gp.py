@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from knowable.errors import InputError, shown
 from knowable.search.acquisition import log_expected_improvement
 from knowable.search.base import Proposal, Sampler
+from knowable.search.checks import checked_whole
 from knowable.search.climb import climb
 from knowable.search.design import first_points, n_first
 from knowable.search.history import History
@@ -18,25 +20,34 @@ from knowable.search.warp import half_rank
 
 __all__ = ["GaussianProcess"]
 
-LARGEST_FIT = 160
-MANY_PENDING = 16
+LARGEST_FIT = 128
+MANY_TOLD = 2_000
 N_SEEDS = 10
 REFITS_IN_A_CHAIN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianProcess(Sampler):
-    """Matérn-5/2 process on half-rank warped values; log expected improvement, hedged.
+    """Gaussian process on half-rank warped values; log expected improvement, hedged by two bolder ways to pick.
 
     Args:
         hedge: share of the picks left to the Parzen estimator, which does well where the surface is too ragged.
         explore: share of the picks by upper confidence bound.
-        most: beyond this many results, the process sees the best half of them and an even share of the rest.
+        most: beyond this many results, the process sees that many: the best, half of them, and an even share of the
+            rest; and half as many once there are 2,000.
     """
 
     hedge: float = 0.2
     explore: float = 0.25
-    most: int = 256
+    most: int = 128
+
+    def __post_init__(self) -> None:
+        if not (self.hedge >= 0 and self.explore >= 0 and self.hedge + self.explore <= 1):
+            raise InputError(
+                f"`hedge >= 0`, `explore >= 0` and `hedge + explore <= 1` must hold, but hedge={shown(self.hedge)}, "
+                f"explore={shown(self.explore)}, in GaussianProcess."
+            )
+        checked_whole("most", self.most, 8, "GaussianProcess")
 
     def propose(self, history: History, number: int, rng: np.random.Generator) -> Proposal:
         """Sobol points until results are there, then the maximum of an acquisition."""
@@ -53,7 +64,7 @@ class GaussianProcess(Sampler):
     def _view(self, history: History) -> _View:
         view = history.memo.get("gp")
         if view is None or view.n_told != history.n_told:
-            view = history.memo["gp"] = _View(history, self.most)
+            view = history.memo["gp"] = _View(history, self.most if history.n_told <= MANY_TOLD else self.most // 2)
         view.take_pending(history)
         return view
 
