@@ -412,3 +412,16 @@ def test_the_scheduler_of_a_remote_cluster_killed_in_mid_run(journal, tmp_path):
             process.wait()
     run(journal, ChainStudy(60), ToyObjective(), workers=1)
     assert [r.number for r in journal.trials()][:60] == list(range(60))
+
+
+def test_a_report_can_be_made_long_after_the_workers_went(journal, monkeypatch):
+    from knowable.cluster.executor import DaskExecutor
+
+    close = DaskExecutor.close
+
+    def slow_close(self):
+        close(self)
+        time.sleep(2.2)  # the count of threads is stale by now, and nobody is left to ask
+
+    monkeypatch.setattr(DaskExecutor, "close", slow_close)
+    assert run(journal, ChainStudy(8), ToyObjective(), workers=1).n_trials == 8

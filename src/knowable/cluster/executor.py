@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import queue
 import time
 from collections.abc import Mapping
@@ -62,15 +63,15 @@ class DaskExecutor:
             self._stack.close()
             raise
         self._threads = 0
-        self._counted = 0.0
+        self._counted = -math.inf
         self._alone_since: float | None = None
         self.startup_seconds = time.perf_counter() - began
 
     @property
     def threads(self) -> int:
-        """Threads of all workers there are now."""
+        """Threads of all workers there are now; after `close`, there were last."""
         now = time.monotonic()
-        if now - self._counted > 2.0 or not self._threads:
+        if now - self._counted > 2.0:
             with contextlib.suppress(OSError, TimeoutError, RuntimeError):  # gone or going: `wait` will say so
                 self._threads = sum(self._client.nthreads().values())
             self._counted = now
@@ -180,6 +181,7 @@ class DaskExecutor:
 
     def close(self) -> None:
         """Drop the queue, take `evaluate` off the workers, end what was started here."""
+        self._counted = math.inf
         with contextlib.suppress(Exception):
             for future in self._futures.values():
                 future.release()
