@@ -20,6 +20,7 @@ __all__ = [
     "ShapeError",
     "StoreError",
     "StrategyError",
+    "UnknownAttributeError",
     "UnknownNameError",
 ]
 
@@ -46,6 +47,10 @@ class DataError(InputError):
 
 class UnknownNameError(KnowableError, LookupError):
     """A name (field, dataset, parameter, run, metric, ...) does not exist; near ones are offered."""
+
+
+class UnknownAttributeError(UnknownNameError, AttributeError):
+    """A name after a dot does not exist; also what Python's own getattr and hasattr expect."""
 
 
 class StrategyError(KnowableError, RuntimeError):

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from knowable.data import Schema, Store
+from knowable.data.schema import Schema
+from knowable.data.store import Store
 from knowable.errors import DataError, InputError, UnknownNameError
 
 HEAD = "entity,event_time,known_time,open,high,low,close,volume"

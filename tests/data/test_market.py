@@ -54,6 +54,8 @@ def test_a_field_reads_as_a_feature_and_an_unknown_one_offers_the_nearest() -> N
     pd.testing.assert_frame_equal(market.close.frame(), frame(), check_freq=False)
     with pytest.raises(UnknownNameError, match="Unknown field 'clsoe' in the market. Did you mean 'close'?"):
         _ = market.clsoe
+    assert not hasattr(market, "clsoe")
+    assert not hasattr(market, "_repr_png_")
 
 
 def test_until_keeps_the_first_rows_and_has_another_fingerprint() -> None:

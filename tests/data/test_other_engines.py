@@ -10,7 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from knowable.data import Schema, Store
+from knowable.data.schema import Schema
+from knowable.data.store import Store
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_polars_reads_and_filters_the_table(store: Store) -> None:
 
 
 def test_duckdb_reads_the_table_through_deltalake(store: Store) -> None:
-    facts = deltalake.DeltaTable(store.table_path("facts")).to_pyarrow_table()
+    facts = deltalake.DeltaTable(store.table_path("facts")).to_pyarrow_table()  # noqa: F841 - DuckDB finds it by its name
     found = duckdb.sql(
         "select op, count(*), sum(eps) from facts where known_time < '2016-04-03 00:00:00+00' group by op"
     )

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knowable.data import Schema, Store
+from knowable.data.schema import Schema
+from knowable.data.store import Store
 from knowable.errors import StoreError
 
 N_ROWS = 400
@@ -133,7 +134,7 @@ WRITER = textwrap.dedent(
     import sys
     sys.path.insert(0, sys.argv[4])
     from test_store_faults import frame
-    from knowable.data import Store
+    from knowable.data.store import Store
     store = Store(sys.argv[1])
     print("ready", flush=True)
     for batch in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -224,7 +225,7 @@ def test_a_full_disk_is_an_error_and_the_last_version_stays(store: Store) -> Non
         import resource, signal, sys
         sys.path.insert(0, sys.argv[2])
         from test_store_faults import frame
-        from knowable.data import Store
+        from knowable.data.store import Store
         from knowable.errors import StoreError
         store = Store(sys.argv[1])
         store.versions("facts")

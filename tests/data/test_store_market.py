@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knowable.data import Schema, Store
+from knowable.data.schema import Schema
+from knowable.data.store import Store
 from knowable.errors import DataError, InputError, UnknownNameError
 
 DAYS = ["2016-03-01", "2016-03-02", "2016-03-03", "2016-03-04", "2016-03-07"]

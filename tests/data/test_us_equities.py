@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knowable.data import Schema, Store
+from knowable.data.schema import Schema
+from knowable.data.store import Store
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("KNOWABLE_SHARED", ROOT.parent / "shared"))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
 from knowable.data.frames import Panel, frames_to_panels
-from knowable.errors import InputError, StoreError, shown, unknown_name
+from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
 __all__ = ["Market"]
 
@@ -266,9 +266,10 @@ class Market:
         cls._field_factory[:] = [factory]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
-        self.panel(name)
+        if name not in self.panels:
+            raise UnknownAttributeError(str(unknown_name("field", name, self.panels, where="the market")))
         if not self._field_factory:
             raise StoreError("Fields read as features only after `import knowable`; use market.panel(name) here.")
         return self._field_factory[0](self, name)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.errors import InputError, UnknownNameError, shown, unknown_name
+from knowable.errors import InputError, UnknownAttributeError, shown, unknown_name
 from knowable.features.node import Node, field, node, number
 from knowable.features.operators import SETTINGS
 from knowable.features.symbols import Expression, Symbol
@@ -40,10 +40,6 @@ _ELSEWHERE = {
     "iloc": "a feature has no rows until it is evaluated: x.frame().iloc",
     "loc": "a feature has no rows until it is evaluated: x.frame().loc",
 }
-
-
-class _UnknownAttributeError(UnknownNameError, AttributeError):
-    """Ours by name, and what Python's getattr and hasattr expect."""
 
 
 def _method(op: str) -> Callable[..., Any]:
@@ -205,9 +201,9 @@ class Feature(Expression):
         if name.startswith("_"):
             raise AttributeError(name)
         if name in _ELSEWHERE:
-            raise _UnknownAttributeError(f"Features have no {name!r}: {_ELSEWHERE[name]}.")
+            raise UnknownAttributeError(f"Features have no {name!r}: {_ELSEWHERE[name]}.")
         known = [each for each in dir(type(self)) if not each.startswith("_")]
-        raise _UnknownAttributeError(str(unknown_name("attribute", name, known, where="a feature")))
+        raise UnknownAttributeError(str(unknown_name("attribute", name, known, where="a feature")))
 
     def __repr__(self) -> str:
         return repr(self.node)
