@@ -12,8 +12,8 @@ from knowable.errors import KnowableError
 from knowable.experiments.spec import RunSpec
 from knowable.report.page import Doubt, Level
 from knowable.runs.records import TrialRecord
-from knowable.validate.overfitting import Track, deflated_sharpe, pbo_from_moments
-from knowable.validate.trials import sharpes_from_moments
+from knowable.validate.overfitting import Track, deflated_sharpe, min_track_record, pbo_from_moments
+from knowable.validate.trials import effective_trials_from_moments, sharpes_from_moments
 
 __all__ = ["doubts", "study_moments"]
 
@@ -28,6 +28,7 @@ def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, e
         *([_decay(spec, folds)] if spec.kind == "walk_forward" else [_unseen(spec)]),
         _deflated(spec, records, equity),
         _overfitting(spec, records),
+        _length(spec, equity),
     )
 
 
@@ -70,16 +71,11 @@ def _unseen(spec: RunSpec) -> Doubt:
 
 def _deflated(spec: RunSpec, records: Sequence[TrialRecord], equity: pd.Series) -> Doubt:
     name, n_trials = "Deflated Sharpe ratio", len(records)
+    spreads, n_effective = _spread_of_trials(spec, records)
     try:
-        spreads = []
-        for study in spec.spans():
-            moments = study_moments(records, study)
-            sharpes = sharpes_from_moments(moments) if len(moments) > 1 else np.empty(0)
-            sharpes = sharpes[np.isfinite(sharpes)]
-            if sharpes.size > 1:
-                spreads.append(float(sharpes.var(ddof=1)))
         track = Track.from_returns(equity.pct_change().to_numpy()[1:])
-        value = deflated_sharpe(track, n_trials, float(np.mean(spreads)) if spreads else 0.0)
+        value = deflated_sharpe(track, n_trials, spreads)
+        lenient = deflated_sharpe(track, n_effective, spreads)
     except KnowableError as error:
         return _not_known(name, error)
     level: Level = "good" if value >= 0.95 else "caution" if value >= 0.5 else "bad"
@@ -88,8 +84,43 @@ def _deflated(spec: RunSpec, records: Sequence[TrialRecord], equity: pd.Series) 
         value=value,
         shown=f"{value:.1%}",
         sentence=(
-            f"Probability that the Sharpe ratio of this equity exceeds what luck alone gives the best of all "
-            f"{n_trials} trials, failed ones counted; below 95 % it is not beyond luck."
+            "Probability that the Sharpe ratio of this equity exceeds what luck alone gives the best of all "
+            f"{n_trials} trials, failed ones counted; below 95% it is not beyond luck. Were only the about "
+            f"{n_effective:.0f} that really differ counted, it would be {lenient:.1%}."
+        ),
+        level=level,
+    )
+
+
+def _spread_of_trials(spec: RunSpec, records: Sequence[TrialRecord]) -> tuple[float, float]:
+    """Mean over the studies of the variance of their trials' Sharpe ratios a bar, and how many trials really differ."""
+    spreads, n_effective = [], 0.0
+    for study in spec.spans():
+        moments = study_moments(records, study)
+        sharpes = sharpes_from_moments(moments) if len(moments) > 1 else np.empty(0)
+        sharpes = sharpes[np.isfinite(sharpes)]
+        if sharpes.size > 1:
+            spreads.append(float(sharpes.var(ddof=1)))
+            n_effective += effective_trials_from_moments(moments)
+    return float(np.mean(spreads)) if spreads else 0.0, max(n_effective, 1.0)
+
+
+def _length(spec: RunSpec, equity: pd.Series) -> Doubt:
+    name, a_year = "Minimum track record", float(spec.market["bars_per_year"])
+    try:
+        needed = min_track_record(Track.from_returns(equity.pct_change().to_numpy()[1:])) / a_year
+    except KnowableError as error:
+        return _not_known(name, error)
+    have = (len(equity) - 1) / a_year
+    shown = f"{needed:.1f} years" if math.isfinite(needed) else "never"
+    level: Level = "good" if needed <= have else "caution" if needed <= 2 * have else "bad"
+    return Doubt(
+        name=name,
+        value=needed,
+        shown=shown,
+        sentence=(
+            f"What a Sharpe ratio like this one needs to differ from 0 at 95%, were it the only one tried; "
+            f"there are {have:.1f} years."
         ),
         level=level,
     )
@@ -107,7 +138,7 @@ def _overfitting(spec: RunSpec, records: Sequence[TrialRecord]) -> Doubt:
     if not found:
         return _not_known(name, KnowableError("no fold has two trials that vary."))
     value = float(np.mean(found))
-    level: Level = "good" if value <= 0.2 else "caution" if value <= 0.5 else "bad"
+    level: Level = "good" if value <= 0.1 else "caution" if value < 0.5 else "bad"
     where = f", the mean of {len(found)} folds (worst {max(found):.0%})" if len(found) > 1 else ""
     return Doubt(
         name=name,
