@@ -17,6 +17,7 @@ from knowable.kernels.account import (
     FRACTION,
     FRESH,
     HELD,
+    HELPER,
     KIND,
     LIQUIDATION,
     MARGIN,
@@ -35,8 +36,10 @@ from knowable.kernels.account import (
     whole_lots,
 )
 
+__all__ = ["fill_row"]
 
-@njit(cache=True, nogil=True)
+
+@njit(**HELPER)
 def fill_row(t, price, rules, assets, account, orders_out):
     """Fill what is pending and has a price: sells first, then buys with the cash there is."""
     value = 0.0
@@ -44,7 +47,7 @@ def fill_row(t, price, rules, assets, account, orders_out):
         value = value_at(t, price, assets, account)
     if rules.sizing == AS_BACKTESTING:
         value = _close_opposite(t, price, rules, assets, account, orders_out)
-    need = 0.0
+    n_buys = 0
     for j in range(assets.shape[1]):
         assets[WANTED, j] = 0.0
         ref = price[t, j]
@@ -60,18 +63,18 @@ def fill_row(t, price, rules, assets, account, orders_out):
             clear(j, assets, account)
         elif delta > 0.0:
             assets[WANTED, j] = delta
-            need += _cost_of_buying(delta, ref, rules)
+            n_buys += 1
         else:
             trade(j, delta, delta, ref, FILLED, rules, assets, account, orders_out)
             clear(j, assets, account)
-    if need > 0.0:
+    if n_buys > 0:
         if rules.sizing == AS_VECTORBT:
             _buy_smallest_first(t, price, value, rules, assets, account, orders_out)
         else:
-            _buy_pro_rata(t, price, need, rules, assets, account, orders_out)
+            _buy_pro_rata(t, price, rules, assets, account, orders_out)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _goal_at_fill(j, ref, value, rules, assets):
     """Shares for a pending weight at the fill; with nothing left, flat."""
     w = assets[TARGET, j]
@@ -91,7 +94,7 @@ def _goal_at_fill(j, ref, value, rules, assets):
     return whole_lots(w * value / ref, rules.lot)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _close_opposite(t, price, rules, assets, account, orders_out):
     """Close positions whose new target has another sign, before anything is sized; value left after that."""
     for j in range(assets.shape[1]):
@@ -106,16 +109,16 @@ def _close_opposite(t, price, rules, assets, account, orders_out):
     return value_at(t, price, assets, account)
 
 
-@njit(cache=True, nogil=True)
-def _buy_pro_rata(t, price, need, rules, assets, account, orders_out):
+@njit(**HELPER)
+def _buy_pro_rata(t, price, rules, assets, account, orders_out):
     """Buy all that is wanted, or the same share of each that the cash allows."""
-    cash = account[CASH]
+    credit = 0.0
     if rules.max_leverage > 1.0:
-        cash += (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
+        credit = (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
     share = 1.0
     forced = account[LIQUIDATION] >= 0 or rules.sizing == AS_BACKTESTING
-    if need > cash and not forced:
-        share = _affordable_share(t, price, cash, rules, assets)
+    if not forced and not _can_pay(t, price, credit, rules, assets, account):
+        share = _affordable_share(t, price, account[CASH] + credit, rules, assets)
     for j in range(assets.shape[1]):
         wanted = assets[WANTED, j]
         if wanted <= 0.0:
@@ -131,7 +134,24 @@ def _buy_pro_rata(t, price, need, rules, assets, account, orders_out):
         clear(j, assets, account)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
+def _can_pay(t, price, credit, rules, assets, account):
+    """Whether cash, in the very arithmetic of the trades, stays above what may be borrowed if all is bought.
+
+    With lots a rounding error below it is let pass: it would cost a whole lot.
+    """
+    start, left = account[CASH], account[CASH]
+    for j in range(assets.shape[1]):
+        wanted = assets[WANTED, j]
+        if wanted > 0.0:
+            paid = price[t, j] * (1.0 + (rules.spread_rate + rules.slippage_rate))
+            fee = max(wanted * paid * rules.fee_rate + wanted * rules.fee_per_share, rules.fee_min)
+            left = left - wanted * paid - fee
+    allowed = MARGIN * (start - left) if rules.lot > 0.0 else 0.0
+    return left + credit + allowed >= 0.0
+
+
+@njit(**HELPER)
 def _affordable_share(t, price, cash, rules, assets):
     """Largest f in [0, 1) such that buying f of everything wanted takes no more than `cash`.
 
@@ -160,14 +180,7 @@ def _affordable_share(t, price, cash, rules, assets):
     return share * (1.0 - MARGIN)
 
 
-@njit(cache=True, nogil=True)
-def _cost_of_buying(size, ref, rules):
-    """Cash that buying `size` shares takes, fees included."""
-    paid = size * (ref * (1.0 + (rules.spread_rate + rules.slippage_rate)))
-    return paid + max(paid * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)
-
-
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _buy_smallest_first(t, price, value, rules, assets, account, orders_out):
     """The order of vectorbt with `call_seq="auto"`: the smallest buy first, each trimmed to what cash is left."""
     while True:

@@ -27,11 +27,13 @@ from knowable.kernels.account import (
     CASH,
     DECIDED,
     DUST,
+    ENTRY,
     EQUITY,
     FEES,
     FRACTION,
     FRESH,
     HELD,
+    HELPER,
     KIND,
     LIQUIDATION,
     MARK,
@@ -57,10 +59,12 @@ from knowable.kernels.account import (
 )
 from knowable.kernels.fills import fill_row
 
+__all__ = ["check_kernel", "ledger_kernel"]
+
 NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
 
 
-@njit(cache=True, nogil=True)
+@njit(**ENTRY)
 def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out, bars_out, orders_out):
     """Run the rows; return how many were done.
 
@@ -108,7 +112,7 @@ def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out,
     return t
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_out, bars_out):
     """Only mark, from row `t` on, while nothing is to be decided; the row at which this ends is not done yet."""
     first, n_bars, n_assets = t, weights.shape[0], assets.shape[1]
@@ -151,7 +155,7 @@ def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_ou
     return t
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _end_row(t, account, equity_out, bars_out):
     """Write the row down and move its costs to the totals."""
     equity_out[t] = account[EQUITY]
@@ -169,7 +173,7 @@ def _end_row(t, account, equity_out, bars_out):
     account[BAR] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**ENTRY)
 def check_kernel(weights, decide, max_leverage):
     """First decided row whose sum of |w| is above the limit (an infinite weight is), and that sum. Row -1: none."""
     n_bars, n_assets = weights.shape
@@ -186,7 +190,7 @@ def check_kernel(weights, decide, max_leverage):
     return -1, 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _mark_row(t, close, assets):
     """Remember this row's closes; value of the positions at the last known ones.
 
@@ -208,7 +212,7 @@ def _mark_row(t, close, assets):
     return (a + b) + (c + d)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _pay_borrow(n_days, rules, assets, account):
     """Charge the nights since the last row on the short value they were held at: the last marks."""
     short = 0.0
@@ -220,7 +224,7 @@ def _pay_borrow(n_days, rules, assets, account):
     account[BORROW] += paid
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _differs(t, weights, assets, account):
     """Whether the row is another one than that last acted on; NaN equals NaN."""
     if account[N_DECISIONS] == 0:
@@ -232,7 +236,7 @@ def _differs(t, weights, assets, account):
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _decide_row(t, weights, rules, assets, account, orders_out):
     """Turn a row of weights into pending targets. A standing order of the same weight stays as it is."""
     first = account[N_DECISIONS] == 0
@@ -273,7 +277,7 @@ def _decide_row(t, weights, rules, assets, account, orders_out):
     account[N_DECISIONS] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _size(j, w, rules, assets, account, orders_out):
     """Shares for weight `w` at the last close and the account's value now; pending unless nothing is to be done."""
     goal = 0.0
@@ -290,7 +294,7 @@ def _size(j, w, rules, assets, account, orders_out):
         account[N_PENDING] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _size_unpriced(rules, assets, account, orders_out):
     """Size the targets that waited for a first close and have one now."""
     for j in range(assets.shape[1]):
@@ -299,7 +303,7 @@ def _size_unpriced(rules, assets, account, orders_out):
             _size(j, assets[WEIGHT, j], rules, assets, account, orders_out)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _liquidate(assets, account, orders_out):
     """The account is worth nothing: cancel what is pending and close every position at the next price."""
     account[LIQUIDATION] = account[BAR]

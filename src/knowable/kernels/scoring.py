@@ -9,6 +9,8 @@ from knowable.kernels.account import N_BAR_COLUMNS, N_EXPOSED, N_ORDER_COLUMNS, 
 from knowable.kernels.ledger import NO_LIMIT, check_kernel, ledger_kernel
 from knowable.kernels.statistics import statistics_kernel
 
+__all__ = ["score_kernel"]
+
 
 @njit(cache=True, nogil=True)
 def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year, figures_out, moments_out, faults_out):

@@ -9,6 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from knowable.kernels.account import ENTRY, HELPER
+
+__all__ = ["statistics_kernel"]
+
 # Order of the figures; `knowable.metrics` names and defines them.
 (
     TOTAL_RETURN, ANNUAL_RETURN, ANNUAL_VOLATILITY, SHARPE, SORTINO, MAX_DRAWDOWN, CALMAR, TURNOVER, N_TRADES,
@@ -20,7 +24,7 @@ COUNT, SUM, SUM_OF_SQUARES, N_MOMENTS = range(4)
 FLAT = 1e-14  # a standard deviation of returns below this is rounding: the returns are constant
 
 
-@njit(cache=True, nogil=True)
+@njit(**ENTRY)
 def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, figures_out, moments_out):
     """Compute all figures of one equity row.
 
@@ -39,7 +43,7 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
     worst, total, value_sum = _returns(equity, start, first, returns_out)
     n_returns = n_bars - first
     mean = total / n_returns if n_returns > 0 else np.nan
-    squares, cubes, fourths, below = _powers(returns_out, first, mean)
+    squares, cubes, fourths, below = _powers(returns_out, first, mean, moments_out)
     years = n_returns / bars_per_year
     growth = equity[n_bars - 1] / start
     figures_out[TOTAL_RETURN] = growth - 1.0
@@ -63,16 +67,16 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
             figures_out[KURTOSIS] = fourths / n_returns / (variance * variance)
             if below > 0.0:
                 figures_out[SORTINO] = mean / np.sqrt(below / n_returns) * np.sqrt(bars_per_year)
-    _moments(returns_out, first, moments_out)
 
 
-@njit(cache=True, nogil=True)
+@njit(**HELPER)
 def _returns(equity, start, first, returns_out):
     """Bar returns; the deepest drawdown (<= 0), the sum of returns, the sum of equity.
 
     An account that has come to nothing stands still: its later returns are 0.
     """
-    before, peak, worst, total, value_sum = start, start, 0.0, 0.0, 0.0
+    before, peak, total, value_sum = start, start, 0.0, 0.0
+    deepest, deepest_peak = start, start  # the pair of the least value / peak; compared by products, divided once
     if first == 1:
         returns_out[0] = np.nan
         value_sum = equity[0]
@@ -84,37 +88,34 @@ def _returns(equity, start, first, returns_out):
         value_sum += value
         if value > peak:
             peak = value
-        elif value < peak:
-            worst = min(worst, value / peak - 1.0)
+        elif value * deepest_peak < deepest * peak:
+            deepest, deepest_peak = value, peak
         before = value
-    return worst, total, value_sum
+    return deepest / deepest_peak - 1.0, total, value_sum
 
 
-@njit(cache=True, nogil=True)
-def _powers(returns, first, mean):
-    """Sums of the 2nd, 3rd and 4th powers of deviations from the mean, and of squared returns below 0."""
-    squares, cubes, fourths, below = 0.0, 0.0, 0.0, 0.0
-    for t in range(first, returns.shape[0]):
-        gain = returns[t]
-        gap = gain - mean
-        square = gap * gap
-        squares += square
-        cubes += square * gap
-        fourths += square * square
-        below += gain * gain if gain < 0.0 else 0.0
-    return squares, cubes, fourths, below
+@njit(**HELPER)
+def _powers(returns, first, mean, moments_out):
+    """Sums of the 2nd, 3rd and 4th powers of deviations from the mean, and of squared returns below 0.
 
-
-@njit(cache=True, nogil=True)
-def _moments(returns, first, moments_out):
-    """Block b holds returns [b * n // N_BLOCKS, (b + 1) * n // N_BLOCKS)."""
+    On the way, the moments of each block: block b holds returns [b * n // N_BLOCKS, (b + 1) * n // N_BLOCKS).
+    """
     n_returns = returns.shape[0] - first
+    squares, cubes, fourths, below = 0.0, 0.0, 0.0, 0.0
     for block in range(N_BLOCKS):
         start, stop = block * n_returns // N_BLOCKS, (block + 1) * n_returns // N_BLOCKS
-        total, squares = 0.0, 0.0
+        total, raw = 0.0, 0.0
         for t in range(first + start, first + stop):
-            total += returns[t]
-            squares += returns[t] * returns[t]
+            gain = returns[t]
+            gap = gain - mean
+            square = gap * gap
+            squares += square
+            cubes += square * gap
+            fourths += square * square
+            below += gain * gain if gain < 0.0 else 0.0
+            total += gain
+            raw += gain * gain
         moments_out[block, COUNT] = stop - start
         moments_out[block, SUM] = total
-        moments_out[block, SUM_OF_SQUARES] = squares
+        moments_out[block, SUM_OF_SQUARES] = raw
+    return squares, cubes, fourths, below

@@ -208,7 +208,7 @@ class SlowLedger:
                 for j, wanted in buys.items()
             )
 
-        if self.liquidated_at is not None or cost(1.0) <= cash:
+        if self.liquidated_at is not None or not buys or cost(1.0) <= cash:
             return 1.0
         low, high = 0.0, 1.0
         if cost(0.0) >= cash:
