@@ -7,8 +7,8 @@ holds main effects, which few trials can tell; M holds what remains.
 Plain loops on one thread, and no BLAS: its sums depend on the number of threads and on the processor, and a study must
 suggest the same trials for any number of threads. The factor is upper, ``K = U' U``, made row by row from those
 above: inner loops run along rows without a reduction, which the compiler may vectorise without changing a bit, and take
-four rows at a time. On 128 points that took 0.12 ms; a lower factor by dot products 0.17; subtracting each finished row from
-all below it 0.30.
+four rows at a time. On 128 points that took 0.12 ms; a lower factor by dot products 0.17; subtracting each finished
+row from all below it 0.30.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from knowable.kernels.gaussian_process import (
     append_kernel,
@@ -87,6 +86,8 @@ def fit(x: Floats, y: Floats, is_choice: NDArray[np.bool_], start: Hyperparamete
         is_choice: (n_dims,) axes without order.
         start: an earlier fit to fewer points; None: the medians of the priors.
     """
+    from scipy.optimize import minimize  # a tenth of a second, and not every search fits
+
     centre, sds = prior(x.shape[1]).as_vector(), prior_sds(x.shape[1])
     low, high = centre - 3 * sds, centre + 3 * sds
     low[-1], high[-1] = math.log(SMALLEST_NOISE), 0.0
