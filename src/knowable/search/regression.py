@@ -86,7 +86,7 @@ def fit(x: Floats, y: Floats, is_choice: NDArray[np.bool_], start: Hyperparamete
         is_choice: (n_dims,) axes without order.
         start: an earlier fit to fewer points; None: the medians of the priors.
     """
-    from scipy.optimize import minimize  # a tenth of a second, and not every search fits
+    from scipy.optimize import minimize  # dear to import, and not every search fits
 
     centre, sds = prior(x.shape[1]).as_vector(), prior_sds(x.shape[1])
     low, high = centre - 3 * sds, centre + 3 * sds
