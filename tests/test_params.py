@@ -66,6 +66,7 @@ def test_a_wrong_value_is_told_with_its_range(param: Int | Float | Choice, value
 def test_a_whole_float_is_taken_as_an_int_and_a_choice_keeps_its_type() -> None:
     assert Int(1, 9).check(3.0, "n") == 3
     assert Choice([1, True]).check(True, "c") is True
+    assert Choice([1, True]).to_unit(True) == 0.75
     with pytest.raises(ParameterError):
         Choice([1, 2]).check(1.0, "c")
 

@@ -186,7 +186,8 @@ class Choice:
 
     def to_unit(self, value: Scalar) -> float:
         """Middle of the option's share of ``[0, 1]``."""
-        return (self.options.index(value) + 0.5) / len(self.options)
+        typed = [(type(option), option) for option in self.options]  # 1, 1.0 and True are equal, but not the same
+        return (typed.index((type(value), value)) + 0.5) / len(self.options)
 
     def from_unit(self, u: float) -> Scalar:
         """The option whose share of ``[0, 1]`` holds `u`."""
