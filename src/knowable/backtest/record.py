@@ -16,6 +16,8 @@ __all__ = ["LedgerRecord", "run_ledger"]
 
 Panel = npt.NDArray[np.float64]
 
+_MOST_ROOM = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LedgerRecord:
@@ -39,7 +41,7 @@ class LedgerRecord:
 
 
 def run_ledger(
-    weights: Panel, decide: npt.NDArray[np.bool_], tape: Tape, rules: Rules, *, cash: float, room: int = 1024
+    weights: Panel, decide: npt.NDArray[np.bool_], tape: Tape, rules: Rules, *, cash: float, room: int | None = None
 ) -> LedgerRecord:
     """Run checked, read-only weights over a tape.
 
@@ -49,11 +51,14 @@ def run_ledger(
         tape: prices of the same rows.
         rules: the settings as numbers.
         cash: at the start.
-        room: orders the first buffer holds beyond what one row may need.
+        room: orders the first buffer holds beyond what one row may need; None: one an asset for each row that may be
+            decided on, up to a bound (pages that stay unused cost nothing).
     """
     n_bars, n_assets = weights.shape
     state = new_state(n_assets, cash)
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    if room is None:
+        room = min(int(decide.sum()) * n_assets, _MOST_ROOM)
     orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
     done = 0
     while True:
@@ -72,11 +77,11 @@ def run_ledger(
         if done == n_bars:
             break
         orders = np.concatenate([orders, np.empty_like(orders)])
-    n_orders = int(state.account[codes.N_ORDERS])
+    settled, pending = orders[: int(state.account[codes.N_ORDERS])], _still_pending(state, n_bars, rules)
     return LedgerRecord(
         equity=equity,
         bars=bars,
-        orders=np.concatenate([orders[:n_orders], _still_pending(state, n_bars, rules)]),
+        orders=np.concatenate([settled, pending]) if len(pending) else settled,
         activity=state.account[codes.TRADED : codes.N_EXPOSED + 1].copy(),
         n_fills=int(state.account[codes.N_FILLS]),
         liquidated_at=int(state.account[codes.LIQUIDATION]),
