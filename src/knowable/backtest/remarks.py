@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from knowable.backtest.reasons import Ending
@@ -54,10 +55,9 @@ def _nothing_traded(record: LedgerRecord) -> str:
 
 def _much_was_cut(record: LedgerRecord) -> list[str]:
     """Cuts of the odd fee or gap are what cash is like; a tenth of an order is another strategy."""
-    reason = record.orders[:, ORDER_REASON]
-    short = (reason == CUT) | (reason == NO_CASH)
-    wanted, size = record.orders[short, ORDER_WANTED], record.orders[short, ORDER_SIZE]
-    n_much = int((size < (1.0 - _MUCH) * wanted).sum())
+    reason = record.orders[:, ORDER_REASON].copy()  # once through the wide rows, then in one piece
+    short = record.orders[np.flatnonzero((reason == CUT) | (reason == NO_CASH))]
+    n_much = int((short[:, ORDER_SIZE] < (1.0 - _MUCH) * short[:, ORDER_WANTED]).sum())
     if n_much == 0:
         return []
     sentence = (
