@@ -169,8 +169,8 @@ def _folds(page: Page) -> dict[str, Figure]:
 
 
 def _fold_names(folds: pd.DataFrame) -> list[str]:
-    if "number" in folds.columns:
-        return [chart_text(value, 20) for value in folds["number"]]
+    if "fold" in folds.columns:
+        return [chart_text(value, 20) for value in folds["fold"]]
     return [str(i + 1) for i in range(len(folds))]
 
 
