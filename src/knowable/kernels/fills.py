@@ -184,7 +184,7 @@ def _affordable_share(t, price, cash, rules, assets):
 def _buy_smallest_first(t, price, value, rules, assets, account, orders_out):
     """The order of vectorbt with `call_seq="auto"`: the smallest buy first, each trimmed to what cash is left."""
     while True:
-        best, least = np.int64(-1), np.inf
+        best, least = -1, np.inf
         for j in range(assets.shape[1]):
             if assets[WANTED, j] > 0.0:
                 worth = assets[TARGET, j] * value - assets[HELD, j] * price[t, j]
