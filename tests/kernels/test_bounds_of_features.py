@@ -15,8 +15,10 @@ def run_again(tmp_path, chosen, **environment):
     """Tests whose names hold one of `chosen`, in a process of their own; a cache would hide the setting."""
     made = subprocess.run(
         # As plain Python numpy warns of inf - inf, which compiled code computes in silence, and the kernels expect.
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore::RuntimeWarning"]
-        + ["-k", " or ".join(chosen), *FILES],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore::RuntimeWarning"),
+            *("-k", " or ".join(chosen), *FILES),
+        ],
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
         cwd=HERE.parent.parent,
         capture_output=True,

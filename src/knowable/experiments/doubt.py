@@ -49,8 +49,8 @@ def _decay(spec: RunSpec, folds: pd.DataFrame) -> Doubt:
         value=kept,
         shown=f"{before:.2f} became {after:.2f}",
         sentence=(
-            f"Mean {spec.objective} of the chosen parameters over the folds, where they were chosen and on the bars "
-            f"that followed; {held} of {len(folds)} folds stayed above 0."
+            f"Mean {spec.objective} of the choices, on the past they were made on and on what followed; "
+            f"{held} of {len(folds)} folds stayed above 0."
         ),
         level=level,
     )
@@ -84,9 +84,8 @@ def _deflated(spec: RunSpec, records: Sequence[TrialRecord], equity: pd.Series) 
         value=value,
         shown=f"{value:.1%}",
         sentence=(
-            "Probability that the Sharpe ratio of this equity exceeds what luck alone gives the best of all "
-            f"{n_trials} trials, failed ones counted; below 95% it is not beyond luck. Were only the about "
-            f"{n_effective:.0f} that really differ counted, it would be {lenient:.1%}."
+            f"Chance that this Sharpe ratio beats what luck gives the best of all {n_trials} trials, failed ones "
+            f"counted; below 95% it may be luck. Counting only the about {n_effective:.0f} that differ: {lenient:.1%}."
         ),
         level=level,
     )
@@ -119,8 +118,7 @@ def _length(spec: RunSpec, equity: pd.Series) -> Doubt:
         value=needed,
         shown=shown,
         sentence=(
-            f"What a Sharpe ratio like this one needs to differ from 0 at 95%, were it the only one tried; "
-            f"there are {have:.1f} years."
+            f"What such a Sharpe ratio needs to differ from 0 at 95%, were it the only one tried; there are {have:.1f}."
         ),
         level=level,
     )
@@ -139,14 +137,14 @@ def _overfitting(spec: RunSpec, records: Sequence[TrialRecord]) -> Doubt:
         return _not_known(name, KnowableError("no fold has two trials that vary."))
     value = float(np.mean(found))
     level: Level = "good" if value <= 0.1 else "caution" if value < 0.5 else "bad"
-    where = f", the mean of {len(found)} folds (worst {max(found):.0%})" if len(found) > 1 else ""
+    where = f" (mean of {len(found)} folds, worst {max(found):.0%})" if len(found) > 1 else ""
     return Doubt(
         name=name,
         value=value,
         shown=f"{value:.0%}",
         sentence=(
-            "Share of the ways to halve the past in which the best trial of one half lands in the lower half of the "
-            f"other{where}; pure noise gives 50%."
+            f"How often the best trial on one half of the past lands in the lower half on the other{where}; "
+            "noise gives 50%."
         ),
         level=level,
     )
