@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knowable.cli import main
+import knowable as kn
+from knowable.cli import COSTS, main
 
 STRATEGY = """
 import knowable as kn
@@ -135,6 +137,10 @@ def test_the_installed_command_answers_help_quickly_and_lists_the_words() -> Non
         "check",
     ):
         assert word in shown.stdout
+
+
+def test_every_cost_has_its_flag() -> None:
+    assert tuple(field.name for field in dataclasses.fields(kn.Costs)) == COSTS
 
 
 def test_a_pipe_that_closes_early_is_no_error(here: Path) -> None:

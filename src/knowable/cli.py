@@ -8,14 +8,17 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from knowable.errors import InputError, KnowableError
-from knowable.experiments import commands
 
-__all__ = ["main"]
+__all__ = ["COSTS", "main"]
+
+COSTS = ("fee_bps", "fee_per_share", "fee_min", "half_spread_bps", "slippage_bps", "borrow_bps_year")
+"""Names of the costs, as `Costs` has them; a test compares, since importing them would make ``--help`` slow."""
 
 _BAD_INPUT = 2
 _FAILED = 1
@@ -26,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        outcome = options.do(options)
+        commands = import_module("knowable.experiments.commands")  # pandas, numba and the rest: not for --help
+        outcome = getattr(commands, options.do)(options)
         print(json.dumps(_plain(outcome.data), indent=2) if options.json else outcome.text, flush=True)
     except InputError as error:
         return _say(error, _BAD_INPUT)
@@ -67,20 +71,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="knowable", description="Research on what was knowable at the time.", allow_abbrev=False
     )
     subs = parser.add_subparsers(dest="command", required=True, metavar="command")
-    _ingest(_command(subs, "ingest", commands.ingest, "add files to a dataset of a store"))
-    _read(_command(subs, "read", commands.read, "print rows of a dataset as they were known"))
-    _backtest(_command(subs, "backtest", commands.backtest, "run a strategy once"))
-    _sweep(_command(subs, "sweep", commands.sweep, "run a strategy over a grid of parameters"))
-    _optimize(_command(subs, "optimize", commands.optimize, "search for the best parameters in sample"))
-    _walk_forward(_command(subs, "walk-forward", commands.walk_forward, "choose on the past, trade what follows"))
-    _runs(_command(subs, "runs", commands.runs, "list the runs kept"))
-    _resume(_command(subs, "resume", commands.resume, "go on with an interrupted run"))
-    _report(_command(subs, "report", commands.report, "write a finished run as an HTML page"))
-    _check(_command(subs, "check", commands.check, "look for look-ahead in a strategy"))
+    _ingest(_command(subs, "ingest", "ingest", "add files to a dataset of a store"))
+    _read(_command(subs, "read", "read", "print rows of a dataset as they were known"))
+    _backtest(_command(subs, "backtest", "backtest", "run a strategy once"))
+    _sweep(_command(subs, "sweep", "sweep", "run a strategy over a grid of parameters"))
+    _optimize(_command(subs, "optimize", "optimize", "search for the best parameters in sample"))
+    _walk_forward(_command(subs, "walk-forward", "walk_forward", "choose on the past, trade what follows"))
+    _runs(_command(subs, "runs", "runs", "list the runs kept"))
+    _resume(_command(subs, "resume", "resume", "go on with an interrupted run"))
+    _report(_command(subs, "report", "report", "write a finished run as an HTML page"))
+    _check(_command(subs, "check", "check", "look for look-ahead in a strategy"))
     return parser
 
 
-def _command(subs: Any, name: str, run: Callable[[argparse.Namespace], Any], words: str) -> argparse.ArgumentParser:
+def _command(subs: Any, name: str, run: str, words: str) -> argparse.ArgumentParser:
     sub: argparse.ArgumentParser = subs.add_parser(name, help=words, description=words.capitalize() + ".")
     sub.set_defaults(do=run)
     sub.add_argument("--json", action="store_true", help="print JSON for machines")
@@ -133,7 +137,7 @@ def _account(sub: argparse.ArgumentParser) -> None:
     account.add_argument("--cash", type=float)
     account.add_argument("--fill", choices=["next_open", "next_close", "next_vwap", "close"])
     account.add_argument("--size-at", choices=["decision", "fill"])
-    for cost in commands.COSTS:
+    for cost in COSTS:
         account.add_argument(f"--{cost.replace('_', '-')}", type=float)
     account.add_argument("--lot", type=float)
     account.add_argument("--max-leverage", type=float)
