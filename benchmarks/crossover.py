@@ -171,6 +171,27 @@ def measure(engine: str) -> dict[str, object]:
 
 
 def run() -> list[dict[str, object]]:
+    """Rows for the common table: our seconds and memory beside each other's."""
+    rows = measure_all()
+    ours, others = rows[0], rows[1:]
+    case = f"{N_PAIRS:,} crossovers x {N_BARS:,} bars"
+    table = []
+    for row in others:
+        note = f"extrapolated from {row['trials_run']}" if row["extrapolated"] else ""
+        table.append(
+            {"case": case, "ours": ours["seconds"], "peer_name": row["engine"], "peer": row["seconds"], "unit": "s"}
+            | {"ratio": row["times_knowable"], "note": note}
+        )
+    table += [
+        {"case": f"{case}: peak memory", "ours": ours["peak_mb"], "peer_name": row["engine"], "peer": row["peak_mb"]}
+        | {"ratio": row["peak_mb"] / ours["peak_mb"], "unit": "MB"}
+        for row in others
+        if not row["extrapolated"]
+    ]
+    return table
+
+
+def measure_all() -> list[dict[str, object]]:
     """Each engine in its own process; a row an engine."""
     rows = []
     for engine in ENGINES:
@@ -196,4 +217,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
     else:
-        show(run())
+        show(measure_all())

@@ -1,6 +1,6 @@
 """500 assets, 5,000 daily bars, rebalanced to equal weights each month, with fees: the whole result of one backtest.
 
-Each engine runs in a process of its own, once to compile and warm up and then timed. All get the weights ready made,
+Each engine runs in a process of its own, once to compile and warm up and then timed. All
 fill at a close (ours at the next one), and give back the last equity. bt runs fewer assets and bars and is extrapolated
 in proportion; the table says so.
 
@@ -47,10 +47,19 @@ def setup_knowable():
 
 
 def run_knowable():
-    from knowable.backtest import simulate
+    import knowable as kn
 
-    market, weights, rows, account = setup_knowable()
-    return lambda: simulate(weights, rows, market, account).equity.iloc[-1]
+    class EqualWeights(kn.Strategy):
+        """The same part of everything."""
+
+        rebalance = "month_end"
+
+        def weights(self, m):
+            return np.full(m.shape, 1.0 / m.n_assets)
+
+    market = kn.Market.from_frames(close=prices())
+    costs = kn.Costs(fee_bps=10)
+    return lambda: kn.backtest(EqualWeights(), market, fill="next_close", costs=costs).equity.iloc[-1]
 
 
 def run_knowable_score():
@@ -128,6 +137,22 @@ def measure(engine: str) -> dict[str, object]:
 
 
 def run() -> list[dict[str, object]]:
+    """Rows for the common table: our milliseconds and memory beside each other's."""
+    rows = measure_all()
+    ours, others = rows[0], rows[1:]
+    case = f"{N_ASSETS} assets x {N_BARS:,} bars, monthly"
+    table = []
+    for row in others:
+        note = f"extrapolated from {BT_ASSETS} x {BT_BARS:,}" if row["extrapolated"] else ""
+        figures = {"ours": ours["milliseconds"], "peer_name": row["engine"], "peer": row["milliseconds"]}
+        table.append({"case": case, **figures, "ratio": row["times_knowable"], "unit": "ms", "note": note})
+        if not row["extrapolated"]:
+            memory = {"ours": ours["peak_mb"], "peer_name": row["engine"], "peer": row["peak_mb"], "unit": "MB"}
+            table.append({"case": f"{case}: peak memory", **memory, "ratio": row["peak_mb"] / ours["peak_mb"]})
+    return table
+
+
+def measure_all() -> list[dict[str, object]]:
     """Each engine in its own process; a row an engine."""
     rows = []
     for engine in ENGINES:
@@ -152,4 +177,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
     else:
-        show(run())
+        show(measure_all())

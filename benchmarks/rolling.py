@@ -161,6 +161,18 @@ def compile_seconds() -> dict[str, float]:
     return {"compile all kernels": run[0], "load them from the cache": run[1]}
 
 
+def run(repeat: int = 5) -> list[dict[str, Any]]:
+    """Rows for the common table: our milliseconds beside each other's."""
+    table = []
+    for name, times in panels(repeat).items():
+        ours = times["knowable"]
+        for peer, took in times.items():
+            if peer != "knowable":
+                row = {"case": f"{name} of 20 bars, {N_BARS:,} x 500", "ours": ours, "peer_name": peer, "peer": took}
+                table.append({**row, "ratio": took / ours, "unit": "ms"})
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=7)
