@@ -15,7 +15,7 @@ __all__ = ["Panel", "frames_to_panels"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
-_PRICES = ("open", "high", "low", "close")
+_PRICES = ("open", "high", "low", "close", "vwap")
 
 
 def frames_to_panels(
