@@ -12,7 +12,7 @@ import pytest
 
 from knowable.backtest import Costs, Ending, Reason, Settings, score, simulate
 from knowable.data.market import Market
-from knowable.errors import InputError, ShapeError
+from knowable.errors import DataError, InputError, ShapeError
 from knowable.kernels.ledger import ledger_kernel
 from knowable.kernels.scoring import score_kernel
 
@@ -72,6 +72,18 @@ def test_a_vwap_field_is_used_where_there_is_one():
     weights = np.full(market.shape, NAN)
     weights[3] = 0.1
     assert hold(weights, market, fill="next_vwap").orders["price"].tolist() == market.final["vwap"][4].tolist()
+
+
+def test_a_vwap_is_checked_like_the_prices_it_stands_among():
+    fields = prices(20)
+    vwap = fields["close"].copy()
+    vwap.iloc[4, 1] = 0.0
+    with pytest.raises(DataError, match="`vwap` of 'S1' is not a positive price .*row 4"):
+        Market.from_frames(**fields, vwap=vwap)
+    vwap.iloc[4, 1] = NAN
+    with pytest.raises(DataError, match="`vwap` of 'S1' is NaN .*inside its history"):
+        Market.from_frames(**fields, vwap=vwap)
+    Market.from_frames(**fields, vwap=vwap, missing="allow")
 
 
 @pytest.mark.parametrize(("fill", "field"), [("next_open", "open"), ("next_vwap", "high")])
@@ -237,6 +249,8 @@ def test_an_account_that_comes_to_nothing_is_liquidated_and_says_so():
     assert got.equity.tolist() == [1000.0, 1000.0, -500.0, -600.0, -600.0]
     assert any(sentence.startswith("Liquidated at 2024-01-03") for sentence in got.warnings)
     assert got.metrics["annual_return"] == -1.0
+    assert math.isnan(got.metrics["sharpe"])
+    assert got.returns.tolist() == [0.0, 0.0, -1.5, 0.0, 0.0]
 
 
 def test_warnings_for_what_is_empty_or_too_good(market):

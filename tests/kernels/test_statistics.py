@@ -105,6 +105,35 @@ def test_an_account_that_comes_to_nothing_stands_still():
     np.testing.assert_allclose(returns, [-0.5, -1.2, 0.0], atol=1e-15)
     assert got["annual_return"] == -1.0
     assert got["max_drawdown"] == pytest.approx(-1.1)
+    assert got["total_return"] == pytest.approx(-1.1)
+
+
+RATIOS = ("annual_volatility", "sharpe", "sortino", "calmar", "turnover", "skewness", "kurtosis")
+
+
+@pytest.mark.parametrize("path", [[300.0, 900.0, -10.0, -10.0], [300.0, 900.0, 0.0, 0.0], [300.0, 900.0, -1.0, 400.0]])
+def test_ruin_leaves_no_ratio_that_could_win(path):
+    """Tripled twice, then nothing: the mean of its bar returns is above 0, and so its Sharpe ratio would be."""
+    got, returns, _ = figures_of(path, initial=100.0)
+    assert returns.mean() > 0.0
+    assert all(math.isnan(got[name]) for name in RATIOS)
+    assert got["total_return"] == pytest.approx(path[-1] / 100.0 - 1.0)
+    assert got["max_drawdown"] == pytest.approx(path[2] / 900.0 - 1.0)
+    assert got["annual_return"] == -1.0 if path[-1] <= 0.0 else math.isnan(got["annual_return"])
+
+
+def test_rounding_is_no_fall():
+    step = np.nextafter(1.0, 0.0)  # 1.1e-16 below 1
+    got, returns, _ = figures_of([1.0, step, 1.1, 1.1 * step, 1.3], initial=1.0)
+    assert (returns < 0.0).any()
+    assert got["max_drawdown"] == 0.0
+    assert math.isnan(got["calmar"])
+    assert math.isnan(got["sortino"])
+    assert got["sharpe"] > 0.0
+    got, _, _ = figures_of([1.0, 1.0 - 1e-9, 1.1, 1.3], initial=1.0)
+    assert got["max_drawdown"] == pytest.approx(-1e-9, rel=1e-6)
+    assert math.isfinite(got["calmar"])
+    assert math.isfinite(got["sortino"])
 
 
 @pytest.mark.parametrize("n_bars", [1, 2])

@@ -42,7 +42,7 @@ class Result:
         bars_per_year: what figures were annualised with.
         pins: where the data came from.
         record: the ledger's own arrays.
-        bar_returns: (n_bars,) equity over the one before, less 1; the first against the starting cash.
+        bar_returns: (n_bars,) what the metrics are made of; see `returns`.
     """
 
     name: str
@@ -64,7 +64,12 @@ class Result:
 
     @cached_property
     def returns(self) -> pd.Series:
-        """(n_bars,) bar returns; the first against the starting cash."""
+        """(n_bars,) equity over the one before, less 1; the first against the starting cash. What the metrics use.
+
+        On the bar on which equity comes to nothing it is the true loss, below -1 where a debt is left. While the bar
+        before stands at or below 0 there is nothing to earn on, and it is 0. Returns never compound through such a
+        bar: `metrics` has NaN for what would need that.
+        """
         return pd.Series(self.bar_returns, index=self.index, name="returns")
 
     @cached_property

@@ -22,6 +22,7 @@ __all__ = ["statistics_kernel"]
 N_BLOCKS = 16
 COUNT, SUM, SUM_OF_SQUARES, N_MOMENTS = range(4)
 FLAT = 1e-14  # a standard deviation of returns below this is rounding: the returns are constant
+DUST = 1e-12  # a drawdown below this, or a downside deviation below this share of the whole, is rounding: no fall
 
 
 @njit(**ENTRY)
@@ -34,13 +35,16 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
         bars_per_year: for annualising.
         activity: (4,) traded value, closed trades, of these won, bars with a position; NaN where not known.
         returns_out: (n_bars,) bar returns; the first is NaN if `initial` is.
-        figures_out: (N_FIGURES,), all NaN when handed in; what is not defined stays so.
+        figures_out: (N_FIGURES,), all NaN when handed in; what is not defined stays so. Once equity is 0 or less at any
+            bar, ratios of returns say nothing (a return below -1, then none): all that rest on the spread of returns,
+            on mean equity or on an annual return that cannot be stay NaN. The total return and the drawdown stand.
         moments_out: (N_BLOCKS, N_MOMENTS) count, sum, sum of squares of the returns in even blocks of bars.
     """
     n_bars = equity.shape[0]
     first = 1 if np.isnan(initial) else 0
     start = equity[0] if first == 1 else initial
     worst, total, value_sum = _returns(equity, start, first, returns_out)
+    ruined = worst <= -1.0
     n_returns = n_bars - first
     mean = total / n_returns if n_returns > 0 else np.nan
     squares, cubes, fourths, below = _powers(returns_out, first, mean, moments_out)
@@ -48,15 +52,19 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
     growth = equity[n_bars - 1] / start
     figures_out[TOTAL_RETURN] = growth - 1.0
     figures_out[MAX_DRAWDOWN] = worst
-    if n_returns > 0:
-        figures_out[ANNUAL_RETURN] = growth ** (1.0 / years) - 1.0 if growth > 0.0 else -1.0
-        figures_out[TURNOVER] = activity[0] / (value_sum / n_bars) / years
-        figures_out[EXPOSURE] = activity[3] / n_bars
-        if worst < 0.0:
-            figures_out[CALMAR] = figures_out[ANNUAL_RETURN] / -worst
     figures_out[N_TRADES] = activity[1]
     if activity[1] > 0.0:
         figures_out[WIN_RATE] = activity[2] / activity[1]
+    if n_returns > 0:
+        figures_out[EXPOSURE] = activity[3] / n_bars
+        if growth <= 0.0:
+            figures_out[ANNUAL_RETURN] = -1.0
+    if ruined or n_returns == 0:
+        return
+    figures_out[ANNUAL_RETURN] = growth ** (1.0 / years) - 1.0
+    figures_out[TURNOVER] = activity[0] / (value_sum / n_bars) / years
+    if worst < 0.0:
+        figures_out[CALMAR] = figures_out[ANNUAL_RETURN] / -worst
     if n_returns > 1:
         deviation = np.sqrt(squares / (n_returns - 1))
         figures_out[ANNUAL_VOLATILITY] = deviation * np.sqrt(bars_per_year)
@@ -65,15 +73,17 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
             figures_out[SHARPE] = mean / deviation * np.sqrt(bars_per_year)
             figures_out[SKEWNESS] = cubes / n_returns / (variance * np.sqrt(variance))
             figures_out[KURTOSIS] = fourths / n_returns / (variance * variance)
-            if below > 0.0:
-                figures_out[SORTINO] = mean / np.sqrt(below / n_returns) * np.sqrt(bars_per_year)
+            downside = np.sqrt(below / n_returns)
+            if downside > max(FLAT, DUST * deviation):
+                figures_out[SORTINO] = mean / downside * np.sqrt(bars_per_year)
 
 
 @njit(**HELPER)
 def _returns(equity, start, first, returns_out):
-    """Bar returns; the deepest drawdown (<= 0), the sum of returns, the sum of equity.
+    """Bar returns; the deepest drawdown (<= 0; of rounding alone, 0), the sum of returns, the sum of equity.
 
-    An account that has come to nothing stands still: its later returns are 0.
+    The return of the bar on which an account came to nothing is its true loss, below -1 where a debt is left. From
+    then on, while it holds nothing, there is no base for a return: it is 0.
     """
     before, peak, total, value_sum = start, start, 0.0, 0.0
     deepest, deepest_peak = start, start  # the pair of the least value / peak; compared by products, divided once
@@ -91,7 +101,8 @@ def _returns(equity, start, first, returns_out):
         elif value * deepest_peak < deepest * peak:
             deepest, deepest_peak = value, peak
         before = value
-    return deepest / deepest_peak - 1.0, total, value_sum
+    fall = deepest / deepest_peak - 1.0
+    return (0.0 if fall >= -DUST else fall), total, value_sum
 
 
 @njit(**HELPER)

@@ -11,12 +11,13 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "total_return": "Last equity over starting cash, less 1.",
         "annual_return": (
-            "Growth over a year: (1 + total_return) ** (bars_per_year / n_returns) - 1; -1 if nothing is left. "
-            "Source: the compound annual growth rate."
+            "Growth over a year: (1 + total_return) ** (bars_per_year / n_returns) - 1; -1 if nothing is left, "
+            "NaN if equity was at or below 0 before. Source: the compound annual growth rate."
         ),
         "annual_volatility": (
             "Standard deviation of bar returns (n - 1 in the denominator) times sqrt(bars_per_year). A bar's return is "
-            "its equity over the one before, less 1; the first bar's is against the starting cash."
+            "its equity over the one before, less 1; the first bar's is against the starting cash. NaN, as all "
+            "figures that rest on the returns or on mean equity, once equity was at or below 0: see total_return then."
         ),
         "sharpe": (
             "Arithmetic mean of bar returns over their standard deviation (n - 1), times sqrt(bars_per_year); the "
@@ -24,11 +25,11 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         ),
         "sortino": (
             "Mean of bar returns over the downside deviation, times sqrt(bars_per_year). Downside deviation: root of "
-            "the mean, over all bars, of squared returns below 0. NaN without any. Source: Sortino and Price (1994)."
+            "the mean, over all bars, of squared returns below 0. NaN without any but rounding. Source: Sortino and Price (1994)."
         ),
         "max_drawdown": (
             "Deepest fall of equity below its highest value so far, starting cash included, as a fraction: -0.2 is a "
-            "fall by a fifth. Source: Magdon-Ismail and Atiya (2004), Maximum Drawdown."
+            "fall by a fifth. A fall below 1e-12 is rounding, and 0. Source: Magdon-Ismail and Atiya (2004), Maximum Drawdown."
         ),
         "calmar": "annual_return over the size of max_drawdown, whole span. NaN without one. Source: Young (1991).",
         "turnover": "Value bought plus value sold at reference prices, over mean equity, a year.",
