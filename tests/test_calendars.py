@@ -82,3 +82,12 @@ def test_an_unknown_rule_and_a_wrong_number_are_told() -> None:
         period_ends(times, days("2020-01-01", "2020-01-02", "2020-01-03"), "monthend", None)
     with pytest.raises(InputError, match="rebalance >= 1"):
         period_ends(times, days("2020-01-01", "2020-01-02", "2020-01-03"), 0, None)
+
+
+def test_weekly_and_monthly_bars_of_an_exchange_are_not_annualised_as_daily() -> None:
+    nyse = calendar("XNYS")
+    sessions = nyse.sessions("2010-01-04", "2019-12-31")
+    times = nyse.closes(sessions)
+    for rule, expected in (("week_end", 52), ("month_end", 12)):
+        ends = period_ends(times, sessions, rule, "XNYS")
+        assert nyse.bars_per_year(times[ends]) == expected

@@ -99,7 +99,9 @@ class Calendar:
             return 1.0
         sessions = _table(self.name, _year(days[0]), _year(days[-1])).days
         years = (sessions[-1] - sessions[0]).astype(int) / 365.25
-        _, counts = np.unique(days, return_counts=True)
+        distinct, counts = np.unique(days, return_counts=True)
+        if len(distinct) < 0.5 * np.count_nonzero((sessions >= days[0]) & (sessions <= days[-1])):
+            return index_bars_per_year(times)  # weekly or monthly bars: most sessions have none
         return float(round((len(sessions) - 1) / years) * max(1, round(float(np.median(counts)))))
 
     def _rows(self, dates: Days) -> tuple[_Table, npt.NDArray[np.intp]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import knowable as kn
 from knowable.errors import InputError, ParameterError, UnknownNameError
 from knowable.experiments.engine import TrialEngine
+from knowable.features import where
 from knowable.metrics import METRICS
 
 COSTS = kn.Costs(fee_bps=10, slippage_bps=5)
@@ -36,10 +38,10 @@ def test_each_row_equals_the_backtest_of_its_parameters_to_the_bit(
 
 def test_one_expression_serves_all_sets_only_where_that_is_right(strategies: ModuleType, market: kn.Market) -> None:
     settings = kn.backtest(strategies.Crossover(), market).settings
-    served = {
-        name: TrialEngine(getattr(strategies, name), market, settings)._program(getattr(strategies, name)().params)
-        for name in ("Crossover", "Branches", "SneakyBranch", "WithPandas")
-    }
+    served = {}
+    for name in ("Crossover", "Branches", "SneakyBranch", "WithPandas"):
+        strategy = getattr(strategies, name)
+        served[name] = TrialEngine(strategy, market, settings)._program(strategy().params, market)
     assert {name for name, program in served.items() if program is not None} == {"Crossover"}
 
 
@@ -90,3 +92,99 @@ def test_mistakes_are_told_before_any_work(
 ) -> None:
     with pytest.raises(error, match=text):
         kn.sweep(strategies.Crossover, market, **arguments)
+
+
+def agree(strategy: type[kn.Strategy], market: kn.Market, trials: list[dict], **options: object) -> None:
+    """Every row of a sweep, in any company, is the backtest of its parameters."""
+    table = kn.sweep(strategy, market, trials=trials, **options)
+    for params, (_, row) in zip(trials, table.iterrows(), strict=True):
+        alone = kn.backtest(strategy(**params), market, **options).metrics
+        assert [row[m] for m in METRICS] == pytest.approx(list(alone.values()), abs=0, rel=0, nan_ok=True), params
+
+
+def test_a_market_made_inside_weights_is_the_one_that_is_used(market: kn.Market) -> None:
+    class Smoothed(kn.Strategy):
+        n = kn.Int(2, 20, default=5)
+
+        def weights(self, m):
+            smooth = m.close.frame().ewm(span=30).mean().to_numpy()
+            other = m.with_panels({**m.panels, "close": smooth, "smooth": smooth})
+            return where(other.smooth > other.close.lag(self.n), 1.0, 0.0) / m.n_assets
+
+    agree(Smoothed, market, [{"n": 3}, {"n": 9}], start="2015-06-01", end="2016-06-01")
+
+
+def test_numbers_read_from_prices_come_from_the_bars_shown_only(market: kn.Market) -> None:
+    class Median(kn.Strategy):
+        k = kn.Float(0.5, 1.5, default=1.0)
+
+        def weights(self, m):
+            level = float(np.median(m.close.values()))
+            return where(m.close < level * self.k, 1.0, 0.0) / m.n_assets
+
+    agree(Median, market, [{"k": 0.9}, {"k": 1.1}], end="2016-06-01")
+    cut = kn.sweep(Median, market.until(370), grid={"k": [0.9, 1.0, 1.1]}, end=market.index[369])
+    whole = kn.sweep(Median, market, grid={"k": [0.9, 1.0, 1.1]}, end=market.index[369])
+    pd.testing.assert_frame_equal(cut, whole)
+
+
+def test_what_an_init_computes_is_heeded(market: kn.Market) -> None:
+    class Scaled(kn.Strategy):
+        fast = kn.Int(2, 20, default=5)
+        scale = 1.0
+
+        def __init__(self, **values):
+            super().__init__(**values)
+            if 8 < self.fast < 12:
+                self.scale = 0.1
+
+        def weights(self, m):
+            return where(m.close > m.close.mean(self.fast), 1.0, 0.0) / m.n_assets * self.scale
+
+    agree(Scaled, market, [{"fast": 5}, {"fast": 10}])
+
+
+def test_choices_that_are_equal_but_not_the_same_are_kept_apart(market: kn.Market) -> None:
+    class Typed(kn.Strategy):
+        c = kn.Choice([True, 1, 2])
+
+        def weights(self, m):
+            rule = where(m.close > m.close.mean(5), 1.0, 0.0) / m.n_assets
+            return rule if self.c is True else rule / 2
+
+    agree(Typed, market, [{"c": True}, {"c": 1}, {"c": 2}])
+
+
+def test_an_init_and_a_schedule_that_raise_fail_their_trial_only(market: kn.Market) -> None:
+    class Ordered(kn.Strategy):
+        fast = kn.Int(2, 40, default=5)
+        slow = kn.Int(2, 40, default=30)
+
+        def __init__(self, **values):
+            super().__init__(**values)
+            if self.fast >= self.slow:
+                raise ValueError("fast must be below slow")
+
+        @property
+        def rebalance(self):
+            return {30: "month_end", 10: None}[self.slow]
+
+        def weights(self, m):
+            return where(m.close.mean(self.fast) > m.close.mean(self.slow), 1.0, 0.0) / m.n_assets
+
+    table = kn.sweep(Ordered, market, grid={"fast": [5, 15], "slow": [10, 30, 40]})
+    assert table["error"].notna().tolist() == [False, False, True, True, False, True]
+    assert "Ordered(fast=15, slow=10) raised ValueError: fast must be below slow" in table["error"][3]
+    assert "rebalance raised KeyError: 40" in table["error"][2]
+
+
+def test_end_cuts_what_the_strategy_is_shown(market: kn.Market) -> None:
+    class Peeks(kn.Strategy):
+        k = kn.Float(0.5, 1.5, default=1.0)
+
+        def weights(self, m):
+            close = m.close.frame()
+            return (close > self.k * close.mean()).astype(float) / m.n_assets
+
+    agree(Peeks, market, [{"k": 1.0}, {"k": 1.05}], end=market.index[300])
+    assert kn.backtest(Peeks(), market, end=market.index[300]).equity.index[-1] == market.index[300]

@@ -246,3 +246,86 @@ def test_a_spec_survives_its_journal(strategies: ModuleType, market: kn.Market, 
     assert back.header() == run.spec.header()
     assert back.key("fold-1", {"fast": 3, "slow": 20}) == run.spec.key("fold-1", {"fast": 3, "slow": 20})
     assert back.key("fold-1", {"fast": 3, "slow": 20}) != back.key("fold-2", {"fast": 3, "slow": 20})
+
+
+def test_a_past_of_few_bars_still_ends_with_a_result(strategies: ModuleType, market: kn.Market, tmp_path: Path) -> None:
+    run = kn.walk_forward(strategies.Crossover, market.until(120), train=20, test=20, trials=8, runs_dir=tmp_path)
+    assert {d.name: d.shown for d in run.doubts}["Probability of overfitting"] == "not known"
+
+
+def test_a_bankruptcy_in_an_early_fold_still_ends_with_a_result(tmp_path: Path) -> None:
+    class Short(kn.Strategy):
+        size = kn.Float(1.0, 2.0)
+
+        def weights(self, m):
+            return m.close * 0.0 - self.size
+
+    prices = np.r_[np.linspace(100, 90, 160), np.full(140, 300.0)]
+    frame = pd.DataFrame({"A": prices}, index=pd.bdate_range("2020-01-01", periods=300))
+    made = kn.Market.from_frames(close=frame, open=frame)
+    run = kn.walk_forward(Short, made, train=100, test=50, trials=8, max_leverage=2.0, runs_dir=tmp_path)
+    assert len(run.folds) == 4
+    assert any("iquidat" in warning for warning in run.warnings)
+
+
+def test_a_schedule_that_is_a_property_gives_the_trial_itself(market: kn.Market, tmp_path: Path) -> None:
+    class Varying(kn.Strategy):
+        w = kn.Float(0.1, 0.25, default=0.2)
+
+        @property
+        def rebalance(self):
+            return None if self.w > 0.15 else "month_end"
+
+        def weights(self, m):
+            return m.close * 0 + self.w
+
+    run = kn.optimize(Varying, market, trials=8, runs_dir=tmp_path)
+    assert run.metrics["sharpe"] == run.trials["sharpe"].max()
+    assert run.metrics["sharpe"] == kn.backtest(Varying(**run.best), market).metrics["sharpe"]
+    cut = kn.walk_forward(Varying, market, train=200, test=100, trials=4, runs_dir=tmp_path)
+    assert np.isfinite(cut.metrics["sharpe"])
+
+
+def test_choices_of_mixed_types_come_back_as_they_were(market: kn.Market, tmp_path: Path) -> None:
+    class Mixed(kn.Strategy):
+        window = kn.Choice(["auto", 10, 20, True])
+
+        def weights(self, m):
+            window = self.window if type(self.window) is int else 5
+            return (m.close > m.close.mean(window)) / m.n_assets
+
+    run = kn.walk_forward(Mixed, market, train=200, test=100, trials=4, runs_dir=tmp_path)
+    same(run, kn.load_run(run.folder))
+    assert {repr(value) for value in run.trials["window"]} == {"'auto'", "10", "20", "True"}
+
+
+def test_out_of_sample_scores_each_choice_as_an_account_of_its_own(
+    strategies: ModuleType, market: kn.Market, tmp_path: Path
+) -> None:
+    for objective in ("turnover", "max_drawdown", "sharpe"):
+        run = kn.walk_forward(strategies.Crossover, market, **ASKED, objective=objective, runs_dir=tmp_path)
+        for fold, row in zip(run.spec.folds, run.folds.itertuples(), strict=True):
+            first, stop = fold.test
+            chosen = strategies.Crossover(fast=row.fast, slow=row.slow)
+            alone = kn.backtest(chosen, market.until(stop), start=market.index[first])
+            assert row.out_of_sample == alone.metrics[objective]
+
+
+def test_benchmark_dates_meet_sessions_and_times_meet_times() -> None:
+    from knowable.experiments.benchmark import benchmark_path
+
+    days = pd.date_range("2020-01-01", periods=10)
+    close = pd.DataFrame({"A": np.arange(10.0, 20.0)}, index=days)
+    plain = pd.Series(np.arange(10.0, 20.0), index=days)
+    always = kn.Market.from_frames(close=close, calendar="24/7")
+    expected = (100 * plain / 12).iloc[2:]
+    for series in (plain, plain.set_axis((days + pd.Timedelta("1D")).tz_localize("UTC"))):
+        found = benchmark_path(always, always.index[2:], 100.0, series)
+        np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=1e-14)
+
+
+def test_equal_times_in_other_zones_are_other_markets() -> None:
+    index = pd.date_range("2020-01-01", periods=40, freq="6h", tz="UTC")
+    close = pd.DataFrame({"A": np.arange(1.0, 41)}, index=index)
+    here, there = (kn.Market.from_frames(close=f) for f in (close, close.tz_convert("Asia/Tokyo")))
+    assert here.fingerprint != there.fingerprint

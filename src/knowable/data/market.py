@@ -340,7 +340,8 @@ def _bars_per_year(times: Nanos, name: str | None) -> float:
 def _fingerprint(market: Market) -> str:
     digest = hashlib.sha256()
     head = {"format": _FORMAT, "assets": market.assets, "calendar": market.calendar, "year": market.bars_per_year}
-    digest.update(json.dumps(head).encode())
+    digest.update(json.dumps({**head, "zone": str(market.index.tz)}).encode())
+    digest.update(market.index.as_unit("ns").asi8.tobytes())  # weeks and months end by the labels' own zone
     digest.update(market.times.tobytes())
     digest.update(market.decision_times.tobytes())
     for group in (market.panels, market.final):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Literal, Unpack
+
+import numpy as np
 
 from knowable.backtest.result import Result
 from knowable.backtest.simulate import simulate
@@ -43,10 +45,11 @@ def backtest(
     strategy = check_strategy(strategy)
     market = check_market(market)
     first, stop = rows_between(market, start, end)
+    seen = market.until(stop)  # what the strategy is shown ends where the trading ends, as in a search
     return simulate(
-        target_weights(strategy, market),
-        decision_rows(strategy, market),
-        market,
+        target_weights(strategy, seen),
+        decision_rows(strategy, market)[:stop],
+        seen,
         settings,
         start=first,
         stop=stop,
@@ -67,9 +70,12 @@ def check_market(market: object) -> Market:
 
 
 def rows_between(market: Market, start: object, end: object) -> tuple[int, int]:
-    """Half-open rows of the bars from `start` to `end`, a day named as `end` included. Raises: InputError if empty."""
-    first = 0 if start is None else market.position(start)
-    stop = market.n_bars if end is None else _after(market, end)
+    """Half-open rows of the bars from `start` to `end`, both included; a date means the whole session.
+
+    Raises: InputError if fewer than two bars are left.
+    """
+    first = 0 if start is None else _row(market, start, side="left")
+    stop = market.n_bars if end is None else _row(market, end, side="right")
     if stop - first < 2:
         raise InputError(
             f"At least two bars are needed from start={start!s} to end={end!s}, but there are {max(stop - first, 0)}; "
@@ -78,11 +84,12 @@ def rows_between(market: Market, start: object, end: object) -> tuple[int, int]:
     return first, stop
 
 
-def _after(market: Market, end: object) -> int:
+def _row(market: Market, when: object, *, side: Literal["left", "right"]) -> int:
     import pandas as pd
 
-    at = market.position(end)  # says so if it is no time
-    moment = pd.Timestamp(end)  # type: ignore[arg-type]
-    if moment == moment.normalize():
-        return market.position(moment + pd.Timedelta(days=1))
-    return min(at + 1, market.n_bars) if at < market.n_bars and market.index[at] == moment else at
+    at = market.position(when)  # says so if it is no time
+    moment = pd.Timestamp(when)  # type: ignore[arg-type]
+    if moment.tz is None and moment == moment.normalize():
+        return int(np.searchsorted(market.days, np.datetime64(moment, "D"), side=side))
+    exact = at < market.n_bars and market.position(moment + pd.Timedelta(1, "ns")) > at
+    return at + 1 if side == "right" and exact else at

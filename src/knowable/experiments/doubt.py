@@ -17,18 +17,23 @@ from knowable.validate.trials import effective_trials_from_moments, sharpes_from
 
 __all__ = ["doubts", "study_moments"]
 
+_AROUND_ZERO = frozenset({"total_return", "annual_return", "sharpe", "sortino", "calmar"})
 
-def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, equity: pd.Series) -> tuple[Doubt, ...]:
+
+def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, returns: pd.Series) -> tuple[Doubt, ...]:
     """Gather what a reader must weigh before believing the run.
 
     Args:
-        spec: what was asked. records: every trial, failed ones too. folds: a row a fold. equity: of the judged account.
+        spec: what was asked.
+        records: every trial, failed ones too.
+        folds: a row a fold.
+        returns: a bar, of the judged account.
     """
     return (
         *([_decay(spec, folds)] if spec.kind == "walk_forward" else [_unseen(spec)]),
-        _deflated(spec, records, equity),
+        _deflated(spec, records, returns),
         _overfitting(spec, records),
-        _length(spec, equity),
+        _length(spec, returns),
     )
 
 
@@ -40,17 +45,22 @@ def study_moments(records: Sequence[TrialRecord], study: str) -> np.ndarray:
 
 
 def _decay(spec: RunSpec, folds: pd.DataFrame) -> Doubt:
-    before, after = float(folds["in_sample"].mean()), float(folds["out_of_sample"].mean())
-    kept = after / before if before > 0 else math.nan
-    held = int((folds["out_of_sample"] > 0).sum())
-    level: Level = "good" if kept >= 0.6 else "caution" if kept >= 0.3 else "bad"
+    name = "In sample against out of sample"
+    both = folds[["in_sample", "out_of_sample"]].astype(float).dropna()
+    if both.empty:
+        return _not_known(name, KnowableError(f"no fold has a {spec.objective} both in sample and out of sample."))
+    before, after = float(both["in_sample"].mean()), float(both["out_of_sample"].mean())
+    lost = before - after if spec.direction == "maximize" else after - before
+    level: Level = "good" if lost <= 0.4 * abs(before) else "caution" if lost <= 0.7 * abs(before) else "bad"
+    left_out = f"; {len(folds) - len(both)} of {len(folds)} folds have none" if len(both) < len(folds) else ""
+    held = f"; {int((both['out_of_sample'] > 0).sum())} of {len(both)} folds stayed above 0"
     return Doubt(
-        name="In sample against out of sample",
-        value=kept,
+        name=name,
+        value=after,
         shown=f"{before:.2f} became {after:.2f}",
         sentence=(
-            f"Mean {spec.objective} of the choices, on the past they were made on and on what followed; "
-            f"{held} of {len(folds)} folds stayed above 0."
+            f"Mean {spec.objective} of the choices, on the past they were made on and on what followed"
+            f"{held if spec.objective in _AROUND_ZERO else ''}{left_out}."
         ),
         level=level,
     )
@@ -69,11 +79,11 @@ def _unseen(spec: RunSpec) -> Doubt:
     )
 
 
-def _deflated(spec: RunSpec, records: Sequence[TrialRecord], equity: pd.Series) -> Doubt:
+def _deflated(spec: RunSpec, records: Sequence[TrialRecord], returns: pd.Series) -> Doubt:
     name, n_trials = "Deflated Sharpe ratio", len(records)
-    spreads, n_effective = _spread_of_trials(spec, records)
     try:
-        track = Track.from_returns(equity.pct_change().to_numpy()[1:])
+        spreads, n_effective = _spread_of_trials(spec, records)
+        track = Track.from_returns(returns.to_numpy())
         value = deflated_sharpe(track, n_trials, spreads)
         lenient = deflated_sharpe(track, n_effective, spreads)
     except KnowableError as error:
@@ -104,13 +114,13 @@ def _spread_of_trials(spec: RunSpec, records: Sequence[TrialRecord]) -> tuple[fl
     return float(np.mean(spreads)) if spreads else 0.0, max(n_effective, 1.0)
 
 
-def _length(spec: RunSpec, equity: pd.Series) -> Doubt:
+def _length(spec: RunSpec, returns: pd.Series) -> Doubt:
     name, a_year = "Minimum track record", float(spec.market["bars_per_year"])
     try:
-        needed = min_track_record(Track.from_returns(equity.pct_change().to_numpy()[1:])) / a_year
+        needed = min_track_record(Track.from_returns(returns.to_numpy())) / a_year
     except KnowableError as error:
         return _not_known(name, error)
-    have = (len(equity) - 1) / a_year
+    have = len(returns) / a_year
     shown = f"{needed:.1f} years" if math.isfinite(needed) else "never"
     level: Level = "good" if needed <= have else "caution" if needed <= 2 * have else "bad"
     return Doubt(

@@ -14,7 +14,7 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import score
 from knowable.backtest.weights import call_weights, decision_rows, weights_panel
 from knowable.data.market import Market
-from knowable.errors import KnowableError
+from knowable.errors import KnowableError, StrategyError
 from knowable.features import Feature, Memo, NeedsValue, Program, asked, bind, symbol
 from knowable.metrics import METRICS
 from knowable.params import Choice
@@ -57,10 +57,12 @@ class TrialEngine:
     symbols for numbers, and the expression is evaluated for each set. Any other is asked for each set. Either way equal
     subexpressions are evaluated once, and the result is the same.
 
+    The strategy's own code never sees a row after the scored ones, though an expression it returns is evaluated on the
+    whole market at once, because an expression cannot look ahead.
+
     Args:
         strategy: the class.
-        market: what it runs on. A strategy that returns expressions may be given the whole of it, because an expression
-            cannot look ahead; any other sees the market cut at the end of the scored rows.
+        market: what it runs on.
         settings: the account.
         memo_bytes: bound on remembered subexpressions.
     """
@@ -71,7 +73,8 @@ class TrialEngine:
         self.strategy, self.market, self.settings = strategy, market, settings
         self._memo = Memo(memo_bytes)
         self._programs: dict[tuple[Any, ...], Program | None] = {}
-        self._rows: dict[Any, npt.NDArray[np.bool_]] = {}
+        self._rows: dict[tuple[type, Any], npt.NDArray[np.bool_]] = {}
+        self._seen: dict[int, Market] = {}
 
     @property
     def batch_size(self) -> int:
@@ -86,13 +89,13 @@ class TrialEngine:
             stop: rows that the strategy's own code may see; all when None. Rows from there on are NaN unless it
                 returns an expression, which cannot look ahead and is evaluated on all rows.
         """
-        program = self._program(params)
+        seen = self._until(stop)
+        program = self._program(params, seen)
         if program is not None:
             return program.evaluate(self.market, params, self._memo)
-        strategy = self.strategy(**params)
-        seen = self.market if stop is None else self.market.until(stop)
+        strategy = self.made(params)
         returned = call_weights(strategy, seen)
-        if isinstance(returned, Feature):
+        if isinstance(returned, Feature) and returned.market is seen:
             return Program.of(returned).evaluate(self.market, {}, self._memo)
         panel = weights_panel(returned, strategy, seen)
         if seen is self.market:
@@ -102,9 +105,22 @@ class TrialEngine:
         padded.flags.writeable = False
         return padded
 
+    def made(self, params: Mapping[str, Any]) -> Strategy:
+        """The strategy with these parameters. Raises: StrategyError if its own `__init__` raises."""
+        try:
+            return self.strategy(**params)
+        except KnowableError:
+            raise
+        except Exception as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in params.items())
+            raise StrategyError(
+                f"{self.strategy.__name__}({given}) raised {type(error).__name__}: {error}\n"
+                "Raised when it was made, before any bar was looked at."
+            ) from error
+
     def rows(self, strategy: Strategy) -> npt.NDArray[np.bool_]:
-        """Rows on which its rebalance rule lets it act."""
-        rule = strategy.rebalance
+        """Rows on which its rebalance rule lets it act. Raises: StrategyError if asking for the rule raises."""
+        rule = _rule(strategy)
         if rule not in self._rows:
             self._rows[rule] = decision_rows(strategy, self.market)
         return self._rows[rule]
@@ -119,22 +135,23 @@ class TrialEngine:
     def _score_batch(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
         first, stop = span
         found: list[TrialScore | None] = [None] * len(trials)
-        by_rule: dict[Any, list[tuple[int, Panel]]] = {}
+        by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         for number, params in enumerate(trials):
             try:
-                panel = self.weights(params, stop)
-                by_rule.setdefault(self.strategy(**params).rebalance, []).append((number, panel))
+                strategy = self.made(params)
+                self.rows(strategy)
+                by_rule.setdefault(_rule(strategy), []).append((number, self.weights(params, stop)))
             except KnowableError as error:
                 found[number] = TrialScore(figures=_NOTHING, error=str(error))
         for rule, members in by_rule.items():
             scored = score(
                 [panel for _, panel in members],
-                self.rows(self.strategy(**trials[members[0][0]])),
+                self._rows[rule],
                 self.market,
                 self.settings,
                 start=first,
                 stop=stop,
-                on_change=rule is None,
+                on_change=rule[1] is None,
             )
             for k, (number, _) in enumerate(members):
                 why = scored.errors[k]
@@ -145,35 +162,58 @@ class TrialEngine:
                 )
         return [entry for entry in found if entry is not None]
 
-    def _program(self, params: Mapping[str, Any]) -> Program | None:
-        """The one expression for all sets with these choices, or None where the strategy must be asked each time."""
-        choices = tuple(params[name] for name, p in self.strategy.parameters.items() if isinstance(p, Choice))
-        if choices not in self._programs:
-            self._programs[choices] = self._build(params)
-        return self._programs[choices]
+    def _until(self, stop: int | None) -> Market:
+        if stop is None or stop == self.market.n_bars:
+            return self.market
+        return self._seen.setdefault(stop, self.market.until(stop))
 
-    def _build(self, params: Mapping[str, Any]) -> Program | None:
+    def _program(self, params: Mapping[str, Any], seen: Market) -> Program | None:
+        """The one expression for all sets with these choices, or None where the strategy must be asked each time."""
+        chosen = [params[name] for name, p in self.strategy.parameters.items() if isinstance(p, Choice)]
+        key = (seen.n_bars, *((type(value), value) for value in chosen))  # 1, 1.0 and True are equal, but not the same
+        if key not in self._programs:
+            self._programs[key] = self._build(params, seen)
+        return self._programs[key]
+
+    def _build(self, params: Mapping[str, Any], seen: Market) -> Program | None:
+        if self.strategy.__init__ is not Strategy.__init__:
+            return None  # it may have computed something from the values
         numeric = [name for name, param in self.strategy.parameters.items() if not isinstance(param, Choice)]
         symbols = {name: symbol(name, self.strategy.parameters[name]) for name in numeric}
         try:
-            returned = self.strategy.holding({**params, **symbols}).weights(self.market)
+            returned = self.strategy.holding({**params, **symbols}).weights(seen)
         except (NeedsValue, Exception):  # noqa: BLE001 - asked with values, it will say what is wrong
             return None
-        if not isinstance(returned, Feature) or any(asked(each) for each in symbols.values()):
+        if not isinstance(returned, Feature) or returned.market is not seen:
+            return None
+        if any(asked(each) for each in symbols.values()):
             return None
         program = Program.of(returned)
-        return program if all(self._agrees(program, point) for point in self._corners(params)) else None
+        return program if all(self._agrees(program, point, seen) for point in self._corners(params)) else None
 
-    def _agrees(self, program: Program, params: Mapping[str, Any]) -> bool:
+    def _agrees(self, program: Program, params: Mapping[str, Any], seen: Market) -> bool:
         """Whether asking with values gives the same expression: code may branch on a type where no symbol notices."""
         try:
-            returned = self.strategy(**params).weights(self.market)
+            returned = self.strategy(**params).weights(seen)
         except Exception:  # noqa: BLE001 - the trial itself will tell it
             return False
-        return isinstance(returned, Feature) and bind(program.node, params) is returned.node
+        same_market = isinstance(returned, Feature) and returned.market is seen
+        return same_market and bind(program.node, params) is returned.node
 
     def _corners(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         numeric = {name: p for name, p in self.strategy.parameters.items() if not isinstance(p, Choice)}
         low = {name: param.low for name, param in numeric.items()}
         high = {name: param.high for name, param in numeric.items()}
         return [dict(params), {**params, **low}, {**params, **high}]
+
+
+def _rule(strategy: Strategy) -> tuple[type, Any]:
+    """Its rebalance rule, which may be a property, as a key."""
+    try:
+        rule = strategy.rebalance
+        hash(rule)
+    except KnowableError:
+        raise
+    except Exception as error:
+        raise StrategyError(f"{strategy!r}.rebalance raised {type(error).__name__}: {error}") from error
+    return type(rule), rule

@@ -30,10 +30,11 @@ def save_outcome(run: Run) -> Path:
     part.mkdir()
     try:
         for name in _TABLES:
-            getattr(run, name).to_parquet(part / f"{name}.parquet")
+            _spelt(getattr(run, name), run.parameters).to_parquet(part / f"{name}.parquet")
         pd.DataFrame({"equity": run.equity, "benchmark": run.benchmark}).to_parquet(part / "equity.parquet")
         page = {
             "best": run.best,
+            "parameters": list(run.parameters),
             "metrics": _plain(run.metrics),
             "benchmark_metrics": _plain(run.benchmark_metrics),
             "doubts": [_plain(asdict(doubt)) for doubt in run.doubts],
@@ -53,7 +54,8 @@ def load_outcome(folder: Path, spec: RunSpec) -> Run:
     source = folder / "outcome"
     try:
         page = json.loads((source / "outcome.json").read_text(encoding="utf-8"))
-        tables: dict[str, Any] = {name: pd.read_parquet(source / f"{name}.parquet") for name in _TABLES}
+        names = tuple(page["parameters"])
+        tables: dict[str, Any] = {name: _read(source / f"{name}.parquet", names) for name in _TABLES}
         paths = pd.read_parquet(source / "equity.parquet")
     except (OSError, ValueError) as error:
         raise RunError(
@@ -65,6 +67,7 @@ def load_outcome(folder: Path, spec: RunSpec) -> Run:
         folder=folder,
         spec=spec,
         best=page["best"],
+        parameters=names,
         equity=paths["equity"],
         benchmark=paths["benchmark"],
         metrics=_floats(page["metrics"]),
@@ -74,6 +77,22 @@ def load_outcome(folder: Path, spec: RunSpec) -> Run:
         reason=page["reason"],
         **tables,
     )
+
+
+def _spelt(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """Parameters as JSON text: a choice may hold text beside numbers, which no column of a file does."""
+    held = [name for name in names if name in table.columns]
+    return table.assign(**{name: [json.dumps(_item(value)) for value in table[name]] for name in held})
+
+
+def _item(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _read(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    held = [name for name in names if name in table.columns]
+    return table.assign(**{name: pd.Series([json.loads(text) for text in table[name]]) for name in held})
 
 
 def _plain(values: Any) -> dict[str, Any]:

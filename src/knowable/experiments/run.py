@@ -25,6 +25,7 @@ class Run:
         folder: where it is kept.
         spec: what was asked, with the pins of code, data and versions.
         best: parameters to trade next: the best of all, or those of the last fold.
+        parameters: names of the strategy's parameters.
         trials: a row a trial: study, number, the parameters, the metrics, source, error.
         folds: a row a fold: its dates, its best parameters, the objective in_sample and out_of_sample.
         equity: account value after each bar; out of sample and stitched for a walk-forward, else in sample.
@@ -42,6 +43,7 @@ class Run:
     folder: Path
     spec: RunSpec
     best: dict[str, Any]
+    parameters: tuple[str, ...]
     trials: pd.DataFrame
     folds: pd.DataFrame
     equity: pd.Series
@@ -62,7 +64,6 @@ class Run:
     @property
     def page(self) -> Page:
         """The run as a report's page."""
-        names = [name for name in self.best if name in self.trials.columns]
         first, last = self.equity.index[0], self.equity.index[-1]
         kind = "In sample" if self.in_sample else "Out of sample, stitched from every fold"
         return Page(
@@ -76,7 +77,7 @@ class Run:
             facts=self._facts(),
             folds=None if self.in_sample else self.folds,
             trials=self.trials,
-            parameters=tuple(names),
+            parameters=self.parameters,
             objective=self.spec.objective,
             maximize=self.spec.direction == "maximize",
             doubts=self.doubts,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.result import Result
 from knowable.backtest.simulate import simulate
 from knowable.data.market import Market
+from knowable.experiments.benchmark import benchmark_path
 from knowable.experiments.doubt import doubts
 from knowable.experiments.engine import TrialEngine
 from knowable.experiments.run import Run
@@ -21,6 +23,8 @@ from knowable.runs.records import TrialRecord
 from knowable.strategy import Strategy
 
 __all__ = ["best_record", "settle", "trials_table"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
 
 
 def settle(
@@ -48,23 +52,25 @@ def settle(
     engine = TrialEngine(strategy, market, spec.account())
     chosen = [best_record(spec, [r for r in records if r.study == spec.study_name(fold)]) for fold in spec.folds]
     result = _trade(spec, engine, chosen)
-    against = _benchmark(market, result.equity, benchmark)
-    folds = _folds_table(spec, market, result, chosen)
+    names = tuple(strategy.parameters)
+    against = benchmark_path(market, result.index, engine.settings.cash, benchmark)
+    folds = _folds_table(spec, engine, chosen, names)
     last = next((record for record in reversed(chosen) if record is not None), None)
     return Run(
         name=folder.name,
         folder=folder,
         spec=spec,
         best={} if last is None else dict(last.params),
+        parameters=names,
         trials=trials_table(spec, strategy, records),
         folds=folds,
         equity=result.equity,
         benchmark=against,
         metrics=result.metrics,
-        benchmark_metrics=describe(against.to_numpy(), market.bars_per_year),
+        benchmark_metrics=describe(against.to_numpy(), market.bars_per_year, initial=engine.settings.cash),
         orders=result.orders,
         trades=result.trades,
-        doubts=doubts(spec, records, folds, result.equity),
+        doubts=doubts(spec, records, folds, result.returns),
         warnings=(*result.warnings, *_warnings(spec, chosen)),
         reason=reason,
     )
@@ -104,13 +110,16 @@ def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | No
     judged = [fold.test if spec.kind == "walk_forward" else fold.train for fold in spec.folds]
     weights = np.zeros(engine.market.shape)
     decide = np.zeros(engine.market.n_bars, dtype=bool)
-    on_change = engine.strategy.rebalance is None
-    for (first, stop), record in zip(judged, chosen, strict=True):
-        if record is None:
-            decide[first] = True
-            continue
-        weights[first:stop] = engine.weights(record.params, stop)[first:stop]
-        decide[first:stop] = engine.rows(engine.strategy(**record.params))[first:stop]
+    last = np.full(engine.market.n_assets, np.nan)
+    for number, ((first, stop), record) in enumerate(zip(judged, chosen, strict=True)):
+        scheduled = None
+        if record is not None:
+            strategy = engine.made(record.params)
+            weights[first:stop] = engine.weights(record.params, stop)[first:stop]
+            scheduled = None if strategy.rebalance is None else engine.rows(strategy)[first:stop]
+        part = weights[first:stop]
+        decide[first:stop] = _changes(part, last, began=number > 0) if scheduled is None else scheduled
+        last = part[-1].copy()
     weights.flags.writeable = False
     return simulate(
         weights,
@@ -119,59 +128,37 @@ def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | No
         engine.settings,
         start=judged[0][0],
         stop=judged[-1][1],
-        on_change=on_change,
         name=spec.strategy,
         params={} if chosen[-1] is None else dict(chosen[-1].params),
     )
 
 
-def _folds_table(spec: RunSpec, market: Market, result: Result, chosen: Sequence[TrialRecord | None]) -> pd.DataFrame:
-    offset = spec.folds[0].test[0]
-    equity = result.equity.to_numpy()
+def _changes(weights: Panel, before: Panel, *, began: bool) -> npt.NDArray[np.bool_]:
+    """Rows that differ from the row before, as a strategy without a schedule acts on; folds may differ in schedule."""
+    shifted = np.vstack([before[None], weights[:-1]])
+    differs: npt.NDArray[np.bool_] = (~((weights == shifted) | (np.isnan(weights) & np.isnan(shifted)))).any(axis=1)
+    if not began:
+        differs[0] = True
+    return differs
+
+
+def _folds_table(
+    spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | None], names: Sequence[str]
+) -> pd.DataFrame:
+    """A row a fold. Out of sample each choice is scored as in sample: by an account of its own, from its first bar."""
+    index = engine.market.index
     rows = []
     for fold, record in zip(spec.folds, chosen, strict=True):
-        row: dict[str, Any] = {"fold": fold.number, "train_start": market.index[fold.train[0]]}
+        row: dict[str, Any] = {"fold": fold.number, "train_start": index[fold.train[0]]}
         if spec.kind == "walk_forward":
-            row |= {"test_start": market.index[fold.test[0]], "test_end": market.index[fold.test[1] - 1]}
-        row |= {} if record is None else dict(record.params)
+            row |= {"test_start": index[fold.test[0]], "test_end": index[fold.test[1] - 1]}
+        row |= {name: None if record is None else record.params[name] for name in names}
         row["in_sample"] = np.nan if record is None else record.outcome.metrics[spec.objective]
         if spec.kind == "walk_forward":
-            first, stop = fold.test[0] - offset, fold.test[1] - offset
-            part = equity[max(first - 1, 0) : stop]
-            row["out_of_sample"] = describe(part, market.bars_per_year).get(spec.objective, np.nan)
+            found = None if record is None else engine.score([record.params], fold.test)[0]
+            row["out_of_sample"] = np.nan if found is None else found.metrics[spec.objective]
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _benchmark(market: Market, equity: pd.Series, given: pd.Series | None) -> pd.Series:
-    start = float(equity.iloc[0])
-    if given is not None:
-        aligned = _align(given, equity)
-        return pd.Series(aligned / aligned.iloc[0] * start, name="benchmark")
-    first = market.position(equity.index[0])
-    prices = pd.DataFrame(market.final_panel("close")[first : first + len(equity)]).ffill()
-    held = prices.loc[:, prices.iloc[0].notna()]
-    path = (held / held.iloc[0]).mean(axis=1).to_numpy() * start if held.shape[1] else np.full(len(equity), start)
-    return pd.Series(path, index=equity.index, name="benchmark")
-
-
-def _align(given: pd.Series, equity: pd.Series) -> pd.Series:
-    """The last value known by each bar's label."""
-    from knowable.errors import DataError
-
-    series = given.dropna().sort_index()
-    zones = [getattr(each.index, "tz", None) for each in (series, equity)]
-    if zones[0] is None and zones[1] is not None:
-        series = series.tz_localize("UTC")
-    elif zones[0] is not None and zones[1] is None:
-        series = series.tz_convert("UTC").tz_localize(None)
-    aligned = series.reindex(series.index.union(equity.index)).ffill().reindex(equity.index)
-    if aligned.isna().iloc[0]:
-        raise DataError(
-            f"`benchmark` has no value by {equity.index[0]}, the first bar judged; the series begins {series.index[0]}."
-        )
-    found: pd.Series = aligned
-    return found
 
 
 def _warnings(spec: RunSpec, chosen: Sequence[TrialRecord | None]) -> list[str]:
