@@ -188,3 +188,12 @@ def test_end_cuts_what_the_strategy_is_shown(market: kn.Market) -> None:
 
     agree(Peeks, market, [{"k": 1.0}, {"k": 1.05}], end=market.index[300])
     assert kn.backtest(Peeks(), market, end=market.index[300]).equity.index[-1] == market.index[300]
+
+
+@pytest.mark.parametrize("name", ["sharpe", "error", "study", "out_of_sample"])
+def test_a_parameter_may_not_bear_the_name_of_a_column(market: kn.Market, name: str) -> None:
+    strategy = type("Named", (kn.Strategy,), {name: kn.Int(1, 5)})
+    with pytest.raises(ParameterError, match=f"cannot be called '{name}'"):
+        kn.sweep(strategy, market, grid={name: [1, 2]})
+    with pytest.raises(ParameterError, match=f"cannot be called '{name}'"):
+        kn.optimize(strategy, market)

@@ -14,19 +14,33 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import score
 from knowable.backtest.weights import call_weights, decision_rows, weights_panel
 from knowable.data.market import Market
-from knowable.errors import KnowableError, StrategyError
+from knowable.errors import KnowableError, ParameterError, StrategyError
 from knowable.features import Feature, Memo, NeedsValue, Program, asked, bind, symbol
 from knowable.metrics import METRICS
 from knowable.params import Choice
 from knowable.strategy import Strategy
 
-__all__ = ["TrialEngine", "TrialScore"]
+__all__ = ["TrialEngine", "TrialScore", "check_columns"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
 _MEMO_BYTES = 96 << 20
 _BATCH_BYTES = 32 << 20
 _BATCH_TRIALS = 64
+_COLUMNS = frozenset(
+    (
+        "study",
+        "number",
+        "source",
+        "error",
+        "fold",
+        "train_start",
+        "test_start",
+        "test_end",
+        "in_sample",
+        "out_of_sample",
+    )
+)
 _NOTHING = tuple(math.nan for _ in METRICS)
 
 
@@ -217,3 +231,14 @@ def _rule(strategy: Strategy) -> tuple[type, Any]:
     except Exception as error:
         raise StrategyError(f"{strategy!r}.rebalance raised {type(error).__name__}: {error}") from error
     return type(rule), rule
+
+
+def check_columns(strategy: type[Strategy]) -> type[Strategy]:
+    """Return `strategy`; raise ParameterError if a parameter bears the name of a column of the tables of trials."""
+    taken = [name for name in strategy.parameters if name in _COLUMNS or name in METRICS]
+    if taken:
+        raise ParameterError(
+            f"A parameter that is searched cannot be called {taken[0]!r}, because tables of trials have such a "
+            f"column, in {strategy.__name__}.\nChoose another name, such as {taken[0]}_limit."
+        )
+    return strategy

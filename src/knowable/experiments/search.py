@@ -14,6 +14,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
+from knowable.experiments.engine import check_columns
 from knowable.experiments.evaluator import Evaluator
 from knowable.experiments.outcome import save_outcome
 from knowable.experiments.run import Run
@@ -72,7 +73,7 @@ def optimize(
     Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
     """
     settings = account_settings("kn.optimize", account)
-    strategy, market = check_strategy_class(strategy), check_market(market)
+    strategy, market = check_columns(check_strategy_class(strategy)), check_market(market)
     first, stop = rows_between(market, start, end)
     fold = Fold(number=0, train=(first, stop), test=(stop, stop))
     spec = RunSpec.of(
@@ -142,7 +143,7 @@ def walk_forward(
     Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
     """
     settings = account_settings("kn.walk_forward", account)
-    strategy, market = check_strategy_class(strategy), check_market(market)
+    strategy, market = check_columns(check_strategy_class(strategy)), check_market(market)
     first, stop = rows_between(market, start, end)
     cut = walk_forward_folds(market.index[first:stop], train, test, purge, embargo, anchored=anchored)
     folds = tuple(Fold(number=f.number, train=_shift(f.train, first), test=_shift(f.test, first)) for f in cut)

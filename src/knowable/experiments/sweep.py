@@ -15,7 +15,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError, ParameterError, shown, unknown_name
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
-from knowable.experiments.engine import TrialEngine, TrialScore
+from knowable.experiments.engine import TrialEngine, TrialScore, check_columns
 from knowable.metrics import METRICS
 from knowable.strategy import Strategy, check_strategy_class
 
@@ -57,7 +57,7 @@ def sweep(
     Raises: InputError, ParameterError, UnknownNameError before any work is done.
     """
     settings = account_settings("kn.sweep", account)
-    strategy = check_strategy_class(strategy)
+    strategy = check_columns(check_strategy_class(strategy))
     market = check_market(market)
     span = rows_between(market, start, end)
     wanted = _parameter_sets(strategy, grid, trials, max_trials)
