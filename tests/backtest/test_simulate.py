@@ -324,3 +324,146 @@ def test_report_is_one_file(market, tmp_path):
     got = hold(np.full(market.shape, 0.2), market)
     path = got.report(tmp_path / "r.html", benchmark=pd.Series(market.final["close"][:, 0], index=market.index))
     assert "<html" in path.read_text(encoding="utf-8")[:2000].lower()
+
+
+def every_bar(weights, market, **account):
+    panel = np.asarray(weights, float).reshape(market.shape)
+    return simulate(panel, np.ones(market.n_bars, bool), market, Settings(**account), on_change=False)
+
+
+def frames(**fields):
+    """Panels of a few assets, a list of columns each."""
+    n_bars = len(next(iter(fields.values()))[0])
+    days = pd.bdate_range("2024-01-01", periods=n_bars)
+    made = {name: pd.DataFrame(np.transpose(columns), index=days, dtype=float) for name, columns in fields.items()}
+    return {name: frame.set_axis([f"S{k}" for k in range(frame.shape[1])], axis=1) for name, frame in made.items()}
+
+
+def restated(market, **known):
+    """The market whose panels were first known as given, and whose final values are its own."""
+    seen = {name: np.asarray(known[name], float) if name in known else values for name, values in market.final.items()}
+    return market.with_panels(seen, final=dict(market.final))
+
+
+def test_size_at_decision_uses_the_close_known_then_not_its_restatement():
+    market = restated(one_asset([100.0, 50.0, 50.0, 50.0]), close=[[100.0], [100.0], [50.0], [50.0]])
+    got = hold([NAN, 0.5, NAN, NAN], market, cash=1000)
+    assert got.orders["size"].tolist() == [5.0]
+    assert got.equity.tolist() == [1000.0, 1000.0, 1000.0, 1000.0]
+    assert hold([NAN, 0.5, NAN, NAN], market, cash=1000, size_at="fill").orders["size"].tolist() == [10.0]
+
+
+def test_a_close_not_known_by_the_decision_leaves_the_one_before_it():
+    market = restated(one_asset([80.0, 50.0, 50.0, 50.0]), close=[[80.0], [NAN], [50.0], [50.0]])
+    assert hold([NAN, 0.5, NAN, NAN], market, cash=1000).orders["size"].tolist() == [6.25]
+    # also where the run starts on the bar that was not known
+    weights = np.array([[NAN], [0.5], [NAN], [NAN]])
+    got = simulate(weights, np.ones(4, bool), market, Settings(cash=1000.0), start=1)
+    assert got.orders["size"].tolist() == [6.25]
+
+
+def test_equity_at_the_decision_counts_positions_at_the_closes_known_then():
+    """10 shares bought at 50; at bar 2 their close is known as 100, so equity as 1,500, though it ends as 50."""
+    market = restated(one_asset([50.0] * 5), close=[[50.0], [50.0], [100.0], [50.0], [50.0]])
+    got = hold([0.5, NAN, 0.4, NAN, NAN], market, cash=1000)
+    assert got.positions["A"].tolist() == [0.0, 10.0, 10.0, 6.0, 6.0]  # 0.4 x 1,500 / 100
+    assert got.equity.tolist() == [1000.0] * 5
+
+
+def test_what_was_never_revised_is_sized_to_the_same_bits(market):
+    weights = np.random.default_rng(2).uniform(0.0, 0.25, market.shape)
+    copied = market.with_panels({name: values.copy() for name, values in market.panels.items()}, market.final)
+    one, other = (every_bar(weights, one) for one in (market, copied))
+    assert one.equity.to_numpy().tobytes() == other.equity.to_numpy().tobytes()
+    decide = np.ones(market.n_bars, bool)
+    late = market.panels["close"].copy()
+    late[50:60] = NAN
+    revised = restated(market, close=late)
+    full = simulate(weights, decide, revised, Settings())
+    assert full.metrics["total_return"] != one.metrics["total_return"]
+    scores = score([weights], decide, revised, Settings())
+    assert np.array(list(full.metrics.values())).tobytes() == scores.metrics[0].tobytes()
+
+
+@pytest.mark.parametrize(("preset", "shares"), [(None, 100.0), ("backtesting", 99.0)])
+def test_a_fill_before_the_first_close_is_marked_at_its_own_price(preset, shares):
+    fields = frames(open=[[NAN, 10.0, 10.0, 11.0, 12.0, 12.0]], close=[[NAN, NAN, NAN, NAN, 12.0, 12.0]])
+    market = Market.from_frames(**fields, missing="allow")
+    got = hold(np.ones(6), market, cash=1000, size_at="fill", preset=preset)
+    assert got.ending is Ending.COMPLETED
+    assert got.positions["S0"].tolist() == [0.0] + [shares] * 5
+    assert got.equity.tolist() == [1000.0] * 4 + [1000.0 + 2.0 * shares] * 2
+
+
+@pytest.mark.parametrize("size_at", ["decision", "fill"])
+def test_a_run_that_starts_in_a_gap_marks_at_the_last_close_before_it(size_at):
+    close = [[10.0, 10.0, NAN, NAN, 12.0], [NAN, NAN, NAN, 5.0, 5.0], [3.0, NAN, NAN, 4.0, 4.0]]
+    fields = frames(open=[[10.0] * 5, [5.0] * 5, [3.0] * 5], close=close)
+    market = Market.from_frames(**fields, missing="allow")
+    weights = np.tile([1.0, 0.0, 0.0], (5, 1))
+    for start, want in ((2, [1000.0, 1000.0, 1200.0]), (3, [1000.0, 1200.0])):
+        got = simulate(
+            weights,
+            np.ones(5, bool),
+            market,
+            Settings(cash=1000.0, size_at=size_at),
+            start=start,
+            on_change=True,
+        )
+        assert got.ending is Ending.COMPLETED
+        assert got.equity.tolist() == want
+        scores = score([weights], np.ones(5, bool), market, Settings(cash=1000.0, size_at=size_at), start=start)
+        assert scores.metrics[0, 0] == pytest.approx(0.2)
+
+
+def test_a_sale_that_costs_more_than_cash_is_not_made():
+    market = one_asset([100.0] * 8)
+    got = hold([1.0, 0.999, 1.0, 0.999, 0.9, 0.0, NAN, NAN], market, cash=1000, costs=Costs(fee_min=5.0))
+    assert (got.cash >= 0.0).all()
+    first, *_ = reasons = got.orders["reason"].tolist()
+    assert first == Reason.CUT
+    assert reasons.count(Reason.TOO_DEAR) == 2
+    refused = got.orders[got.orders["reason"] == Reason.TOO_DEAR]
+    assert refused["side"].tolist() == ["sell", "sell"]
+    np.testing.assert_allclose(refused["wanted"], 9.95 - 0.999 * 9.95, rtol=1e-6)
+    assert got.positions["A"].iloc[-1] == 0.0
+
+
+def test_closing_for_more_than_it_brings_takes_cash_but_none_that_is_not_there():
+    """Two shares of a stock at 1 bring 2, the fee is 5: cash of 3 pays for it, cash of 0 does not."""
+    fields = frames(open=[[500.0, 500.0, 1.0, 1.0]], close=[[500.0, 500.0, 1.0, 1.0]])
+    market = Market.from_frames(**fields)
+    costs = Costs(fee_min=5.0)
+    rich = hold([0.99, 0.0, NAN, NAN], market, cash=1013.0, lot=1.0, costs=costs)
+    assert rich.cash.tolist() == [1013.0, 8.0, 5.0, 5.0]
+    poor = hold([1.0, 0.0, NAN, NAN], market, cash=1005.0, lot=1.0, costs=costs)
+    assert poor.cash.tolist() == [1005.0, 0.0, 0.0, 0.0]
+    assert poor.orders["reason"].tolist() == [Reason.FILLED, Reason.TOO_DEAR]
+    borrowed = hold([1.0, 0.0, NAN, NAN], market, cash=1005.0, lot=1.0, costs=costs, max_leverage=9.0)
+    assert borrowed.cash.tolist() == [1005.0, 0.0, -3.0, -3.0]
+
+
+def test_weights_kept_by_no_opinion_count_toward_the_limit():
+    market = Market.from_frames(**frames(open=[[10.0] * 6] * 5, close=[[10.0] * 6] * 5))
+    weights = np.full(market.shape, NAN)
+    weights[np.arange(5), np.arange(5)] = -1.0
+    with pytest.raises(InputError, match=r"row 1 .*the sum is 2 \(NaN keeps") as error:
+        every_bar(weights, market, cash=1000)
+    assert str(error.value).count("\n") < 12
+    decide = np.ones(market.n_bars, bool)
+    assert "the sum is 2" in score([weights], decide, market, Settings()).errors[0]
+    got = every_bar(weights, market, cash=1000, leverage_check="scale")
+    gross = got.positions.abs().sum(axis=1) * 10.0 / got.equity
+    assert gross.max() <= 1.0 + 1e-9
+    decide[1:] = False  # rows that are not acted on state nothing
+    assert len(simulate(weights, decide, market, Settings()).orders) == 1
+    weights[1] = [0.0, -1.0, NAN, NAN, NAN]  # 0 gives the room back
+    weights[2:] = NAN
+    assert every_bar(weights, market, cash=1000).positions.iloc[-1].tolist() == [0.0, -100.0, 0.0, 0.0, 0.0]
+
+
+def test_scaling_leaves_what_is_kept_and_shares_the_rest():
+    market = Market.from_frames(**frames(open=[[10.0] * 3] * 3, close=[[10.0] * 3] * 3))
+    weights = np.array([[0.6, NAN, NAN], [NAN, 0.6, -0.2], [NAN, NAN, NAN]])
+    got = every_bar(weights, market, cash=1000, leverage_check="scale")
+    np.testing.assert_allclose(got.positions.iloc[-1], [60.0, 30.0, -10.0], rtol=1e-12)

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ROUNDED = "rounded to zero", "No order: the target is less than one lot."
     LIQUIDATED = "liquidated", "Forced: equity had come to nothing, so every position was closed."
     CANCELLED = "cancelled", "Not filled: equity came to nothing while it was pending."
+    TOO_DEAR = "fee too high", "Not filled: the fee is more than the sale brings, and cash does not cover the rest."
     NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
 
     def __new__(cls, word: str, sentence: str) -> Self:

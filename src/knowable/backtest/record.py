@@ -55,7 +55,7 @@ def run_ledger(
             decided on, up to a bound (pages that stay unused cost nothing).
     """
     n_bars, n_assets = weights.shape
-    state = new_state(n_assets, cash)
+    state = new_state(tape.marks, cash)
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     if room is None:
         room = min(int(decide.sum()) * n_assets, _MOST_ROOM)
@@ -67,6 +67,7 @@ def run_ledger(
             decide[done:],
             tape.price[done:],
             tape.close[done:],
+            tape.known[done:],
             tape.days[done:],
             rules,
             state,

@@ -64,7 +64,7 @@ def simulate(
         weights: (n_bars, n_assets) target weights, fractions of equity; NaN: no opinion. Row t is decided at
             market.decision_times[t] and fills as `settings.fill` says.
         decide: (n_bars,) rows on which targets are taken.
-        market: prices; fills and marks use its final values.
+        market: prices; fills and marks use its final values, shares counted at the decision those known then.
         settings: the account.
         start: first row to run; the account starts there with nothing but cash.
         stop: row after the last; all when None.
@@ -79,9 +79,9 @@ def simulate(
     """
     tape = read_tape(market, settings, start, stop)
     panel, rows = _cut(weights, market, tape), _cut_rows(decide, market, tape)
-    fault = check_kernel(panel, rows, _limit(settings))
+    fault = check_kernel(panel, rows, _limit(settings), np.zeros(market.n_assets))
     if fault[0] >= 0:
-        raise InputError(_explain(fault, market, tape, settings))
+        raise InputError(_explain(fault, panel, market, tape, settings))
     record = run_ledger(panel, rows, tape, rules_of(settings, on_change=on_change), cash=settings.cash)
     figures, returns, _ = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
     metrics = dict(zip(METRICS, figures.tolist(), strict=True))
@@ -142,7 +142,9 @@ def score(
             rows,
             tape.price,
             tape.close,
+            tape.known,
             tape.days,
+            tape.marks,
             rules,
             settings.cash,
             float(market.bars_per_year),
@@ -151,7 +153,8 @@ def score(
             faults[part],
         )
     errors = tuple(
-        None if row < 0 else _explain((int(row), float(gross)), market, tape, settings) for row, gross in faults
+        None if row < 0 else _explain((int(row), float(gross)), panel[tape.start : tape.stop], market, tape, settings)
+        for (row, gross), panel in zip(faults, weights, strict=True)
     )
     return Scores(metrics=metrics, moments=moments, errors=errors)
 
@@ -178,14 +181,15 @@ def _limit(settings: Settings) -> float:
     return NO_LIMIT if settings.leverage_check == "scale" else settings.max_leverage
 
 
-def _explain(fault: tuple[int, float], market: Market, tape: Tape, settings: Settings) -> str:
+def _explain(fault: tuple[int, float], weights: Panel, market: Market, tape: Tape, settings: Settings) -> str:
     """The sentence for a row of weights that breaks the leverage rule."""
     row, gross = fault
     where = f"row {tape.start + row} ({market.index[tape.start + row]})"
     if not np.isfinite(gross):
         return f"Weights must be finite or NaN, but {where} holds an infinite one."
+    kept = " (NaN keeps a position, so the last weight stated for it counts)" if np.isnan(weights[row]).any() else ""
     return (
-        f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g} "
+        f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g}{kept} "
         f"and max_leverage={settings.max_leverage:g}.\n"
         "Make the weights smaller, raise max_leverage, or scale such rows down with leverage_check='scale'."
     )

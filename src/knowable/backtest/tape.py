@@ -13,7 +13,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels.account import AS_BACKTESTING, AS_VECTORBT, AT_DECISION, AT_FILL, Rules
 
-__all__ = ["Tape", "read_only", "read_tape", "rules_of"]
+__all__ = ["Tape", "carry_forward", "read_only", "read_tape", "rules_of"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -21,6 +21,7 @@ _BPS = 1e-4
 _PRICE_FIELD = {"next_open": "open", "next_close": "close", "close": "close"}
 _TYPICAL = ("high", "low", "close")
 _typical_cache: dict[str, Panel] = {}
+_known_cache: dict[str, tuple[Panel | None]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,14 +33,19 @@ class Tape:
         stop: row after the last.
         price: (n_rows, n_assets) reference prices of fills; NaN: no fill.
         close: (n_rows, n_assets) marks.
+        known: (n_rows, n_assets) last close known at each row's decision, carried forward; NaN: none so far.
+            (0, n_assets) where the marks tell it: no close was revised or late, or sizes wait for the fill.
         days: (n_rows,) calendar days since the row before; 0 on the first.
+        marks: (n_assets,) last close before the first row; 0 where none.
     """
 
     start: int
     stop: int
     price: Panel
     close: Panel
+    known: Panel
     days: Panel
+    marks: Panel
 
 
 def read_tape(market: Market, settings: Settings, start: int = 0, stop: int | None = None) -> Tape:
@@ -55,12 +61,16 @@ def read_tape(market: Market, settings: Settings, start: int = 0, stop: int | No
     days = np.zeros(stop - start)
     if settings.costs.borrow_bps_year > 0.0:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
+    close = _field(market, "close", settings)
+    known = _known_closes(market) if settings.size_at == "decision" else None
     return Tape(
         start=start,
         stop=stop,
         price=_prices(market, settings)[start:stop],
-        close=_field(market, "close", settings)[start:stop],
+        close=close[start:stop],
+        known=read_only(np.empty((0, market.n_assets))) if known is None else known[start:stop],
         days=read_only(days),
+        marks=read_only(_marks_before(close, start)),
     )
 
 
@@ -91,6 +101,40 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def carry_forward(panel: Panel) -> Panel:
+    """(n_bars, n_assets) with each NaN replaced by the last value above it, if there is one."""
+    rows = np.where(np.isnan(panel), 0, np.arange(len(panel))[:, None])
+    return np.take_along_axis(panel, np.maximum.accumulate(rows, axis=0), axis=0)
+
+
+def _known_closes(market: Market) -> Panel | None:
+    """Closes as known at each decision, carried forward; None where they are the final ones."""
+    final = market.final["close"]
+    known = market.panels.get("close", final)
+    if known is final or (known.ctypes.data == final.ctypes.data and known.strides == final.strides):
+        return None
+    key = market.fingerprint
+    found = _known_cache.get(key)
+    if found is None:
+        same = np.array_equal(known, final, equal_nan=True)
+        found = (None if same else read_only(carry_forward(known)),)
+        _known_cache.clear()  # the last market's only: a sweep asks for it once a batch
+        _known_cache[key] = found
+    return found[0]
+
+
+def _marks_before(close: Panel, start: int) -> Panel:
+    """(n_assets,) last close before a row, for assets that have none on it; 0 where there is none or no need."""
+    marks = np.zeros(close.shape[1])
+    gaps = np.flatnonzero(np.isnan(close[start]))
+    if start == 0 or len(gaps) == 0:
+        return marks
+    seen = ~np.isnan(close[:start, gaps])
+    last = start - 1 - np.argmax(seen[::-1], axis=0)
+    marks[gaps] = np.where(seen.any(axis=0), close[last, gaps], 0.0)
+    return marks
 
 
 def _prices(market: Market, settings: Settings) -> Panel:

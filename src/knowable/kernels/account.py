@@ -29,18 +29,18 @@ NOTHING, SHARE_COUNT, FRACTION, UNPRICED = 0.0, 1.0, 2.0, 3.0
 # Why an order is in the list. `knowable.backtest.reasons` gives each its sentence.
 # Floats, as other codes handed to helpers are: numba compiles a helper again for every literal whole number.
 FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
-LIQUIDATED, CANCELLED, NEVER_PRICED = 8.0, 9.0, 10.0
+LIQUIDATED, CANCELLED, NEVER_PRICED, TOO_DEAR = 8.0, 9.0, 10.0, 11.0
 NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
 HELD = 0  # signed shares
-MARK = 1  # last known close; 0 before the first one
+MARK = 1  # last close; before the first one the price of the first fill, and 0 before that
 ENTRY_PRICE = 2  # average price of the open position, fees left out
 ENTRY_FEES = 3  # fees paid for what is still open
 ACTED = 4  # the weight last acted on
 KIND = 5  # what is pending: NOTHING ... UNPRICED
 TARGET = 6  # pending shares or weight, as KIND says
-WEIGHT = 7  # the weight the pending target came from
+WEIGHT = 7  # the last stated weight, scaled if its row was; the pending target came from it
 DECIDED = 8  # the bar it was decided on
 FRESH = 9  # 1 if that decision changed the asset's weight
 WANTED = 10  # scratch within a row: signed size of the order at hand
@@ -92,13 +92,15 @@ class LedgerState(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def new_state(n_assets, cash):
-    """An account with `cash` and no positions."""
+def new_state(marks, cash):
+    """An account with `cash` and no positions; `marks` (n_assets,): closes before the first row, 0 where none."""
     account = np.zeros(N_ENTRIES)
     account[CASH] = cash
     account[EQUITY] = cash
     account[LIQUIDATION] = -1.0
-    return LedgerState(np.zeros((N_SLOTS, n_assets)), account)
+    assets = np.zeros((N_SLOTS, marks.shape[0]))
+    assets[MARK] = marks
+    return LedgerState(assets, account)
 
 
 @njit(**HELPER)
@@ -139,6 +141,8 @@ def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
     account[SLIPPAGE] += adverse - spread
     account[TRADED] += size * ref
     _account_trade(j, delta, price, fee, assets, account)
+    if assets[MARK, j] == 0.0:
+        assets[MARK, j] = ref  # no close so far: what was just paid is the best that is known of its worth
     assets[HELD, j] = held + delta
     if held == 0.0:
         account[N_HELD] += 1
@@ -192,8 +196,9 @@ def record_unfilled(j, reason, assets, account, orders_out):
     """An order that came to nothing. Its wanted size is NaN where it was never sized."""
     if orders_out.shape[0] == 0:
         return
-    wanted = assets[WANTED, j] if reason == NO_CASH else np.nan
-    if reason != NO_CASH and assets[KIND, j] == SHARE_COUNT:
+    at_hand = reason == NO_CASH or reason == TOO_DEAR
+    wanted = assets[WANTED, j] if at_hand else np.nan
+    if not at_hand and assets[KIND, j] == SHARE_COUNT:
         wanted = assets[TARGET, j] - assets[HELD, j]
     if reason == ROUNDED:
         wanted = 0.0

@@ -26,6 +26,7 @@ from knowable.kernels.account import (
     ROUNDED,
     SHARE_COUNT,
     TARGET,
+    TOO_DEAR,
     UNPRICED,
     WANTED,
     WEIGHT,
@@ -47,7 +48,7 @@ def fill_row(t, price, rules, assets, account, orders_out):
         value = value_at(t, price, assets, account)
     if rules.sizing == AS_BACKTESTING:
         value = _close_opposite(t, price, rules, assets, account, orders_out)
-    n_buys = 0
+    n_buys, n_dear = 0, 0
     for j in range(assets.shape[1]):
         assets[WANTED, j] = 0.0
         ref = price[t, j]
@@ -64,14 +65,55 @@ def fill_row(t, price, rules, assets, account, orders_out):
         elif delta > 0.0:
             assets[WANTED, j] = delta
             n_buys += 1
+        elif account[LIQUIDATION] < 0 and _cost_of_sale(delta, ref, rules) > 0.0:
+            assets[WANTED, j] = delta
+            n_dear += 1
         else:
             trade(j, delta, delta, ref, FILLED, rules, assets, account, orders_out)
             clear(j, assets, account)
+    if n_dear > 0:
+        _sell_dear(t, price, rules, assets, account, orders_out)
     if n_buys > 0:
         if rules.sizing == AS_VECTORBT:
             _buy_smallest_first(t, price, value, rules, assets, account, orders_out)
         else:
             _buy_pro_rata(t, price, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def _cost_of_sale(delta, ref, rules):
+    """How much more the fee of a sale is than what the sale brings; a minimum fee can be."""
+    size, price = -delta, ref * (1.0 - (rules.spread_rate + rules.slippage_rate))
+    return max(size * price * rules.fee_rate + size * rules.fee_per_share, rules.fee_min) - size * price
+
+
+@njit(**HELPER)
+def _sell_dear(t, price, rules, assets, account, orders_out):
+    """The sales that take cash instead of bringing it: the cheapest first, each only if cash pays for it."""
+    while True:
+        best, least = -1, np.inf
+        for j in range(assets.shape[1]):
+            if assets[WANTED, j] < 0.0:
+                cost = _cost_of_sale(assets[WANTED, j], price[t, j], rules)
+                if cost < least:
+                    best, least = j, cost
+        if best < 0:
+            return
+        delta = assets[WANTED, best]
+        if account[CASH] + _credit(t, price, rules, assets, account) >= least:
+            trade(best, delta, delta, price[t, best], FILLED, rules, assets, account, orders_out)
+        else:
+            record_unfilled(best, TOO_DEAR, assets, account, orders_out)
+        assets[WANTED, best] = 0.0
+        clear(best, assets, account)
+
+
+@njit(**HELPER)
+def _credit(t, price, rules, assets, account):
+    """How far below 0 cash may go."""
+    if rules.max_leverage > 1.0:
+        return (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
+    return 0.0
 
 
 @njit(**HELPER)
@@ -112,9 +154,7 @@ def _close_opposite(t, price, rules, assets, account, orders_out):
 @njit(**HELPER)
 def _buy_pro_rata(t, price, rules, assets, account, orders_out):
     """Buy all that is wanted, or the same share of each that the cash allows."""
-    credit = 0.0
-    if rules.max_leverage > 1.0:
-        credit = (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
+    credit = _credit(t, price, rules, assets, account)
     share = 1.0
     forced = account[LIQUIDATION] >= 0 or rules.sizing == AS_BACKTESTING
     if not forced and not _can_pay(t, price, credit, rules, assets, account):

@@ -28,6 +28,7 @@ from knowable.kernels.account import (
     DECIDED,
     DUST,
     ENTRY,
+    ENTRY_PRICE,
     EQUITY,
     FEES,
     FRACTION,
@@ -65,14 +66,16 @@ NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
 
 
 @njit(**ENTRY)
-def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out, bars_out, orders_out):
+def ledger_kernel(weights, decide, price, close, known, days, rules, state, equity_out, bars_out, orders_out):
     """Run the rows; return how many were done.
 
     Args:
         weights: (n_bars, n_assets) target weights; NaN: no opinion.
         decide: (n_bars,) bool, rows on which targets are taken.
         price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
-        close: (n_bars, n_assets) marks; NaN: the last known one stands.
+        close: (n_bars, n_assets) marks; NaN: the last one stands.
+        known: (n_bars, n_assets) last close known when each row was decided, carried forward; NaN: none so far. Counts
+            fixed at the decision come from these. (0, n_assets): the marks are what was known.
         days: (n_bars,) calendar days since the row before, for borrow.
         rules: `Rules`.
         state: `LedgerState`, changed in place.
@@ -99,9 +102,9 @@ def ledger_kernel(weights, decide, price, close, days, rules, state, equity_out,
         account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
         if account[LIQUIDATION] < 0:
             if account[N_UNPRICED] > 0:
-                _size_unpriced(rules, assets, account, orders_out)
+                _size_unpriced(t, known, rules, assets, account, orders_out)
             if decide[t] and (not rules.on_change or _differs(t, weights, assets, account)):
-                _decide_row(t, weights, rules, assets, account, orders_out)
+                _decide_row(t, weights, known, rules, assets, account, orders_out)
         if account[N_PENDING] > 0 and same_bar:
             fill_row(t, price, rules, assets, account, orders_out)
             account[EQUITY] = account[CASH] + _mark_row(t, close, assets)
@@ -174,8 +177,17 @@ def _end_row(t, account, equity_out, bars_out):
 
 
 @njit(**ENTRY)
-def check_kernel(weights, decide, max_leverage):
-    """First decided row whose sum of |w| is above the limit (an infinite weight is), and that sum. Row -1: none."""
+def check_kernel(weights, decide, max_leverage, stated):
+    """First decided row whose sum of |w| is above the limit (an infinite weight is), and that sum. Row -1: none.
+
+    No opinion keeps a position, so the weight an asset was last given on a decided row counts in its place.
+
+    Args:
+        weights: (n_bars, n_assets).
+        decide: (n_bars,).
+        max_leverage: the limit.
+        stated: (n_assets,) zeros when handed in; scratch, the last stated weight of each asset.
+    """
     n_bars, n_assets = weights.shape
     limit = max_leverage * (1.0 + 1e-9)
     for t in range(n_bars):
@@ -184,7 +196,8 @@ def check_kernel(weights, decide, max_leverage):
             for j in range(n_assets):
                 w = weights[t, j]
                 if w == w:
-                    gross += abs(w)
+                    stated[j] = w
+                gross += abs(stated[j])
             if gross > limit:
                 return t, gross
     return -1, 0.0
@@ -237,17 +250,11 @@ def _differs(t, weights, assets, account):
 
 
 @njit(**HELPER)
-def _decide_row(t, weights, rules, assets, account, orders_out):
+def _decide_row(t, weights, known, rules, assets, account, orders_out):
     """Turn a row of weights into pending targets. A standing order of the same weight stays as it is."""
     first = account[N_DECISIONS] == 0
-    scale = 1.0
-    if rules.scale:
-        gross = 0.0
-        for j in range(assets.shape[1]):
-            if weights[t, j] == weights[t, j]:
-                gross += abs(weights[t, j])
-        if gross > rules.max_leverage:
-            scale = rules.max_leverage / gross
+    scale = _scale_of_row(t, weights, rules, assets) if rules.scale else 1.0
+    value = _value_to_size(t, known, assets, account)
     for j in range(assets.shape[1]):
         raw = weights[t, j]
         fresh = first or not raw == assets[ACTED, j]
@@ -269,20 +276,56 @@ def _decide_row(t, weights, rules, assets, account, orders_out):
             assets[TARGET, j] = w
             assets[KIND, j] = FRACTION
             account[N_PENDING] += 1
-        elif w != 0.0 and assets[MARK, j] == 0.0:
+        elif w != 0.0 and not _price_to_size(t, j, known, assets) > 0.0:
             assets[KIND, j] = UNPRICED
             account[N_UNPRICED] += 1
         else:
-            _size(j, w, rules, assets, account, orders_out)
+            _size(j, w, _price_to_size(t, j, known, assets), value, rules, assets, account, orders_out)
     account[N_DECISIONS] += 1
 
 
 @njit(**HELPER)
-def _size(j, w, rules, assets, account, orders_out):
-    """Shares for weight `w` at the last close and the account's value now; pending unless nothing is to be done."""
+def _scale_of_row(t, weights, rules, assets):
+    """What the row's stated weights are multiplied by, so that they and those kept by no opinion reach the limit."""
+    stated, kept = 0.0, 0.0
+    for j in range(assets.shape[1]):
+        if weights[t, j] == weights[t, j]:
+            stated += abs(weights[t, j])
+        else:
+            kept += abs(assets[WEIGHT, j])
+    if stated == 0.0 or stated + kept <= rules.max_leverage:
+        return 1.0
+    return max(rules.max_leverage - kept, 0.0) / stated
+
+
+@njit(**HELPER)
+def _price_to_size(t, j, known, assets):
+    """The last close of an asset that was known at this row's decision; 0 or NaN if none was."""
+    return known[t, j] if known.shape[0] > 0 else assets[MARK, j]
+
+
+@njit(**HELPER)
+def _value_to_size(t, known, assets, account):
+    """The account's value as it was known at this row's decision: its positions at the closes known then.
+
+    A position without any known close counts at what it was bought for; a value below 0 is nothing to invest.
+    """
+    if known.shape[0] == 0:
+        return account[EQUITY]
+    value = account[CASH]
+    for j in range(assets.shape[1]):
+        if assets[HELD, j] != 0.0:
+            price = known[t, j]
+            value += assets[HELD, j] * (price if price == price else assets[ENTRY_PRICE, j])
+    return max(value, 0.0)
+
+
+@njit(**HELPER)
+def _size(j, w, price, value, rules, assets, account, orders_out):
+    """Shares for weight `w` of `value` at `price`, as known at the decision; pending unless nothing is to be done."""
     goal = 0.0
     if w != 0.0:
-        goal = whole_lots(w * account[EQUITY] / assets[MARK, j], rules.lot)
+        goal = whole_lots(w * value / price, rules.lot)
     held = assets[HELD, j]
     if goal == 0.0 and held == 0.0:
         assets[TARGET, j] = goal
@@ -295,12 +338,14 @@ def _size(j, w, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def _size_unpriced(rules, assets, account, orders_out):
+def _size_unpriced(t, known, rules, assets, account, orders_out):
     """Size the targets that waited for a first close and have one now."""
+    value = _value_to_size(t, known, assets, account)
     for j in range(assets.shape[1]):
-        if assets[KIND, j] == UNPRICED and assets[MARK, j] > 0.0:
+        price = _price_to_size(t, j, known, assets)
+        if assets[KIND, j] == UNPRICED and price > 0.0:
             clear(j, assets, account)
-            _size(j, assets[WEIGHT, j], rules, assets, account, orders_out)
+            _size(j, assets[WEIGHT, j], price, value, rules, assets, account, orders_out)
 
 
 @njit(**HELPER)

@@ -13,7 +13,21 @@ __all__ = ["score_kernel"]
 
 
 @njit(cache=True, nogil=True)
-def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year, figures_out, moments_out, faults_out):
+def score_kernel(
+    weights,
+    decide,
+    price,
+    close,
+    known,
+    days,
+    marks,
+    rules,
+    cash,
+    bars_per_year,
+    figures_out,
+    moments_out,
+    faults_out,
+):
     """Run and measure k trials that differ in their weights only; no equity is kept.
 
     Args:
@@ -21,7 +35,9 @@ def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year
         decide: (n_bars,).
         price: (n_bars, n_assets).
         close: (n_bars, n_assets).
+        known: (n_bars, n_assets) or (0, n_assets).
         days: (n_bars,).
+        marks: (n_assets,) last closes before the first row; 0 where none.
         rules: `Rules`.
         cash: what each trial starts with.
         bars_per_year: for annualising.
@@ -33,16 +49,18 @@ def score_kernel(weights, decide, price, close, days, rules, cash, bars_per_year
     n_trials, n_bars, n_assets = weights.shape
     equity = np.empty(n_bars)
     returns = np.empty(n_bars)
+    stated = np.empty(n_assets)
     no_bars = np.empty((0, N_BAR_COLUMNS))
     no_orders = np.empty((0, N_ORDER_COLUMNS))
     for i in range(n_trials):
-        row, gross = check_kernel(weights[i], decide, NO_LIMIT if rules.scale else rules.max_leverage)
+        stated[:] = 0.0
+        row, gross = check_kernel(weights[i], decide, NO_LIMIT if rules.scale else rules.max_leverage, stated)
         faults_out[i, 0] = row
         faults_out[i, 1] = gross
         if row >= 0:
             continue
-        state = new_state(n_assets, cash)
-        ledger_kernel(weights[i], decide, price, close, days, rules, state, equity, no_bars, no_orders)
+        state = new_state(marks, cash)
+        ledger_kernel(weights[i], decide, price, close, known, days, rules, state, equity, no_bars, no_orders)
         statistics_kernel(
             equity, cash, bars_per_year, state.account[TRADED : N_EXPOSED + 1], returns, figures_out[i], moments_out[i]
         )

@@ -25,11 +25,13 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         ),
         "sortino": (
             "Mean of bar returns over the downside deviation, times sqrt(bars_per_year). Downside deviation: root of "
-            "the mean, over all bars, of squared returns below 0. NaN without any but rounding. Source: Sortino and Price (1994)."
+            "the mean, over all bars, of squared returns below 0. NaN without any but rounding. "
+            "Source: Sortino and Price (1994)."
         ),
         "max_drawdown": (
             "Deepest fall of equity below its highest value so far, starting cash included, as a fraction: -0.2 is a "
-            "fall by a fifth. A fall below 1e-12 is rounding, and 0. Source: Magdon-Ismail and Atiya (2004), Maximum Drawdown."
+            "fall by a fifth. A fall below 1e-12 is rounding, and 0. "
+            "Source: Magdon-Ismail and Atiya (2004), Maximum Drawdown."
         ),
         "calmar": "annual_return over the size of max_drawdown, whole span. NaN without one. Source: Young (1991).",
         "turnover": "Value bought plus value sold at reference prices, over mean equity, a year.",

@@ -64,12 +64,32 @@ class SlowLedger:
         self.mark: list[float | None] = [None] * self.n_assets
         self.wishes: dict[int, _Wish] = {}
         self.last_weights: list[float] | None = None
+        self.stated = [0.0] * self.n_assets
+        self.known: list[float | None] | None = None  # closes as known, where these are not the marks
+        self.paid_for = [0.0] * self.n_assets  # average price of what is held
         costs = self.settings.costs
         self.adverse = (costs.half_spread_bps + costs.slippage_bps) * 1e-4
 
-    def run(self, weights: Rows, decide: Sequence[bool], price: Rows, close: Rows, days: Sequence[float]) -> None:
-        """Walk the bars; `price` holds the reference prices of fills, NaN where there is none."""
+    def run(
+        self,
+        weights: Rows,
+        decide: Sequence[bool],
+        price: Rows,
+        close: Rows,
+        days: Sequence[float],
+        *,
+        known: Rows | None = None,
+        marks: Sequence[float] | None = None,
+    ) -> None:
+        """Walk the bars.
+
+        `price` holds the reference prices of fills, NaN where there is none; `known` the closes as they were known at
+        each decision (the closes themselves if None); `marks` the closes before the first bar, 0 where none.
+        """
         same_bar = self.settings.fill == "close"
+        self.mark = [m or None for m in marks or [0.0] * self.n_assets]
+        if known is not None:
+            self.known = [None] * self.n_assets
         for t in range(len(weights)):
             self.paid.append({"fees": 0.0, "spread": 0.0, "slippage": 0.0, "borrow": 0.0})
             self._pay_borrow(days[t])
@@ -78,6 +98,8 @@ class SlowLedger:
             for j, value in enumerate(close[t]):
                 if not math.isnan(value):
                     self.mark[j] = value
+            if self.known is not None and known is not None:
+                self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
                 if decide[t] and self._is_news(weights[t]):
@@ -108,14 +130,15 @@ class SlowLedger:
         )
 
     def _decide(self, t: int, row: Sequence[float]) -> None:
-        gross = sum(abs(w) for w in row if not math.isnan(w))
+        wanted = sum(abs(w) for w in row if not math.isnan(w))
+        kept = sum(abs(w) for w, new in zip(self.stated, row, strict=True) if math.isnan(new))
         scale = 1.0
-        if self.settings.leverage_check == "scale" and gross > self.settings.max_leverage:
-            scale = self.settings.max_leverage / gross
+        if self.settings.leverage_check == "scale" and wanted and wanted + kept > self.settings.max_leverage:
+            scale = max(self.settings.max_leverage - kept, 0.0) / wanted
         for j, raw in enumerate(row):
             if math.isnan(raw):
                 continue
-            weight = raw * scale
+            weight = self.stated[j] = raw * scale
             if j in self.wishes and self.wishes[j].weight == weight:
                 continue
             if j in self.wishes:
@@ -132,21 +155,31 @@ class SlowLedger:
         if self.settings.size_at == "fill":
             self.wishes[j] = wish
             return
-        mark = self.mark[j]
+        mark = self._price_to_size(j)
         if wish.weight != 0.0 and mark is None:
             wish.needs_close = True
             self.wishes[j] = wish
             return
         wish.needs_close = False
-        wish.shares = 0.0 if wish.weight == 0.0 else self._lots(wish.weight * self._value() / (mark or 0.0))
+        wish.shares = 0.0 if wish.weight == 0.0 else self._lots(wish.weight * self._value_to_size() / (mark or 0.0))
         if wish.shares == 0.0 and self.held[j] == 0.0:
             if wish.fresh:
                 self._unfilled(j, wish, Reason.ROUNDED)
         elif not self._is_dust(wish.shares, self.held[j]):
             self.wishes[j] = wish
 
+    def _price_to_size(self, j: int) -> float | None:
+        return self.mark[j] if self.known is None else self.known[j]
+
+    def _value_to_size(self) -> float:
+        """What the account was known to be worth."""
+        if self.known is None:
+            return self._value()
+        prices = [paid if now is None else now for now, paid in zip(self.known, self.paid_for, strict=True)]
+        return max(self.cash + math.fsum(h * p for h, p in zip(self.held, prices, strict=True)), 0.0)
+
     def _size_those_that_waited_for_a_close(self) -> None:
-        for j in [j for j, wish in self.wishes.items() if wish.needs_close and self.mark[j] is not None]:
+        for j in [j for j, wish in self.wishes.items() if wish.needs_close and self._price_to_size(j) is not None]:
             self._size_and_keep(j, self.wishes.pop(j))
 
     def _lots(self, shares: float) -> float:
@@ -174,9 +207,7 @@ class SlowLedger:
                 del self.wishes[j]
             else:
                 deltas[j] = goal - self.held[j]
-        for j, delta in deltas.items():
-            if delta < 0.0:
-                self._exchange(t, j, delta, price[j], Reason.FILLED)
+        self._sell(t, {j: delta for j, delta in deltas.items() if delta < 0.0}, price)
         buys = {j: delta for j, delta in deltas.items() if delta > 0.0}
         share = self._affordable(buys, price)
         for j, wanted in buys.items():
@@ -189,6 +220,27 @@ class SlowLedger:
                 reason = Reason.CUT if size < wanted * (1.0 - _DUST) else Reason.FILLED
                 self._exchange(t, j, size, price[j], reason)
 
+    def _sell(self, t: int, sales: dict[int, float], price: Sequence[float]) -> None:
+        """Sales that bring cash, then those that take some, the cheapest first and only as long as cash lasts."""
+        dear = []
+        for j, delta in sales.items():
+            adverse = price[j] * (1.0 - self.adverse)
+            cost = self._fee(-delta, adverse) + delta * adverse
+            if cost > 0.0 and self.liquidated_at is None:
+                dear.append((cost, j))
+            else:
+                self._exchange(t, j, delta, price[j], Reason.FILLED)
+        for cost, j in sorted(dear):
+            if cost <= self._cash_to_spend(price):
+                self._exchange(t, j, sales[j], price[j], Reason.FILLED)
+            else:
+                self._unfilled(j, self.wishes.pop(j), Reason.TOO_DEAR)
+
+    def _cash_to_spend(self, price: Sequence[float]) -> float:
+        if self.settings.max_leverage > 1.0:
+            return self.cash + (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
+        return self.cash
+
     def _value_at(self, price: Sequence[float]) -> float:
         worth = [
             h * (p if not math.isnan(p) else m or 0.0) for h, p, m in zip(self.held, price, self.mark, strict=True) if h
@@ -197,9 +249,7 @@ class SlowLedger:
 
     def _affordable(self, buys: dict[int, float], price: Sequence[float]) -> float:
         """The share of all buys that the cash allows, found by bisection."""
-        cash = self.cash
-        if self.settings.max_leverage > 1.0:
-            cash += (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
+        cash = self._cash_to_spend(price)
 
         def cost(share: float) -> float:
             return math.fsum(
@@ -227,7 +277,13 @@ class SlowLedger:
         price = reference * (1.0 + math.copysign(self.adverse, delta))
         fee = self._fee(abs(delta), price)
         self.cash -= delta * price + fee
-        self.held[j] += delta
+        before, self.held[j] = self.held[j], self.held[j] + delta
+        if before * delta >= 0.0:
+            self.paid_for[j] = (self.paid_for[j] * abs(before) + price * abs(delta)) / abs(self.held[j])
+        elif before * self.held[j] < 0.0:
+            self.paid_for[j] = price
+        if self.mark[j] is None:
+            self.mark[j] = reference
         adverse = abs(delta) * abs(price - reference)
         spread = adverse * self.settings.costs.half_spread_bps * 1e-4 / self.adverse if self.adverse else 0.0
         self.paid[-1]["fees"] += fee
