@@ -78,8 +78,10 @@ class Settings:
         size_at: share counts from prices and equity at the ``"decision"``, or from those at the ``"fill"``.
         costs: see `Costs`.
         lot: shares are multiples of this, rounded toward zero; None for fractions.
-        max_leverage: largest sum of absolute weights. Above 1, cash may be borrowed up to (max_leverage - 1) x equity.
-        leverage_check: ``"strict"``: a larger sum is an error; ``"scale"``: the row is scaled down to it.
+        max_leverage: largest sum of absolute weights. A weight of NaN keeps a position, so the last weight stated for
+            that asset counts in its place. Above 1, cash may be borrowed up to (max_leverage - 1) x equity.
+        leverage_check: ``"strict"``: a larger sum is an error; ``"scale"``: the weights the row states are scaled down
+            so that they fit beside those that NaN keeps.
         preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
             arithmetic (docs/decisions/parity.md).
 

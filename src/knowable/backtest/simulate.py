@@ -74,8 +74,8 @@ def simulate(
 
     Raises:
         ShapeError: weights or decide do not fit the market.
-        InputError: sum of |w| above `max_leverage` (strict), an infinite weight, rows outside the market, or a market
-            without the prices that `fill` needs.
+        InputError: sum of |w|, with those that NaN keeps, above `max_leverage` (strict), an infinite weight, rows
+            outside the market, or a market without the prices that `fill` needs.
     """
     tape = read_tape(market, settings, start, stop)
     panel, rows = _cut(weights, market, tape), _cut_rows(decide, market, tape)
