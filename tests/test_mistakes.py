@@ -119,7 +119,7 @@ def test_a_strategy_that_raises() -> None:
     assert lines[0] == "Raises(lookback=20, top=2).weights raised KeyError: 'open'"
     assert lines[1].startswith("Raised at test_mistakes.py, line ")
     assert lines[1].endswith('`return prices["open"]`.')
-    assert lines[2] == "To look closer, call strategy.weights(market) yourself; the full traceback is above."
+    assert lines[2] == "To look closer, call strategy.weights(market) yourself."
 
 
 def test_look_ahead_by_a_negative_shift_in_pandas() -> None:

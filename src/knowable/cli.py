@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"\n{stop}" if str(stop) else "\nStopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(
+                f"knowable: {error.filename or 'A file'} cannot be written or read: {error.strerror}.", file=sys.stderr
+            )
+            return _FAILED
+        # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return int(outcome.code)
@@ -55,7 +61,7 @@ def _plain(value: Any) -> Any:
     """Values as JSON has them: NaN and infinities as null, times as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
@@ -102,9 +108,7 @@ def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--column", action="append", default=[], metavar="THEIRS=OURS", help="rename a column of the file")
     sub.add_argument("--tz", help="time zone of times that name none")
     sub.add_argument("--known-lag", help="declared lag where the file has no known_time, such as 0s or 1d")
-    sub.add_argument(
-        "--partial", action="store_true", help="rows of a new dataset of bars may lack open, high, low, volume"
-    )
+    sub.add_argument("--partial", action="store_true", help="rows of new bars may lack open, high, low, volume")
 
 
 def _read(sub: argparse.ArgumentParser) -> None:
@@ -171,6 +175,7 @@ def _search(sub: argparse.ArgumentParser, trials: int) -> None:
     search.add_argument("--direction", choices=["maximize", "minimize"])
     search.add_argument("--trials", type=int, default=trials, help=f"parameter sets to try (default: {trials})")
     search.add_argument("--workers", type=int, default=0, help="Dask worker processes; 0 for this process")
+    search.add_argument("--time-limit", type=float, metavar="SECONDS", help="a longer trial counts as failed")
     search.add_argument("--seed", type=int, default=0)
     search.add_argument("--sampler", default="auto", help="auto, gp, parzen, random or grid")
     search.add_argument("--benchmark", metavar="DATASET:ENTITY", help="compare with the close of this")
@@ -204,6 +209,7 @@ def _run(sub: argparse.ArgumentParser) -> None:
 def _resume(sub: argparse.ArgumentParser) -> None:
     _run(sub)
     sub.add_argument("--workers", type=int, default=0, help="Dask worker processes; 0 for this process")
+    sub.add_argument("--time-limit", type=float, metavar="SECONDS", help="a longer trial counts as failed")
     sub.add_argument("--report", type=Path, help="write an HTML page here")
 
 

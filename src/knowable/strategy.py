@@ -13,7 +13,7 @@ from knowable.params import Choice, Float, Int, Param
 
 __all__ = ["Strategy"]
 
-_TAKEN = frozenset({"params", "parameters", "rebalance", "weights"})
+_TAKEN = frozenset({"holding", "params", "parameters", "rebalance", "self", "weights"})
 
 
 class Strategy:
@@ -36,7 +36,7 @@ class Strategy:
         found = dict(cls.parameters)
         for name, value in vars(cls).items():
             if isinstance(value, Float | Int | Choice):
-                if name in _TAKEN or name.startswith("_"):
+                if name in _TAKEN or name.startswith("_") or not name.isidentifier():
                     raise ParameterError(
                         f"A parameter cannot be called {name!r}, in {cls.__name__}; choose another name."
                     )

@@ -46,17 +46,17 @@ def call_weights(strategy: Strategy, market: Market) -> Any:
     except KnowableError as error:
         error.add_note(f"In {strategy!r}.weights{_place(error)}.")
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:  # a strategy ends its trial, never the program
         raise explain_failure(strategy, error) from error
 
 
-def explain_failure(strategy: Strategy, error: Exception) -> StrategyError:
+def explain_failure(strategy: Strategy, error: BaseException) -> StrategyError:
     """The StrategyError for an exception in the user's code: what, where, with which parameters, and what to do."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:300].encode("utf-8", "replace").decode()
     return StrategyError(
         f"{strategy!r}.weights raised {text}\n"
         f"Raised{_place(error)}.\n"
-        "To look closer, call strategy.weights(market) yourself; the full traceback is above."
+        "To look closer, call strategy.weights(market) yourself."
     )
 
 

@@ -147,6 +147,9 @@ def create_dataset(root: Path, name: str, schema: Schema) -> Dataset:
         found = open_dataset(root, name)
         if found.schema == schema:
             return found
+        if found.open().version() == 0:  # nothing was ever stored under the other schema
+            shutil.rmtree(folder)
+            return create_dataset(root, name, schema)
         raise StoreError(
             f"Dataset {name!r} exists in {root} with another schema: {found.schema}.\n"
             "Append to it, or choose another name; a schema does not change under stored data."

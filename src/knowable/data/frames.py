@@ -15,6 +15,7 @@ __all__ = ["Panel", "frames_to_panels"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
+_FIELD_WORDS = frozenset({"open", "high", "low", "close", "adj close", "volume"})
 _PRICES = ("open", "high", "low", "close", "vwap")
 
 
@@ -31,6 +32,8 @@ def frames_to_panels(
 
     Raises: DataError, ShapeError; each names the field, the asset and the first row.
     """
+    if "close" not in frames:
+        raise ShapeError("`close` is needed: Market.from_frames(close=frame), a row a bar and a column an asset.")
     tables = {name: _table(name, frame) for name, frame in frames.items()}
     ruling = tables["close"]
     index = _index("close", ruling.index)
@@ -50,8 +53,10 @@ def _table(name: str, frame: pd.DataFrame | pd.Series) -> pd.DataFrame:
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(name=frame.name if frame.name is not None and frame.name != name else "asset")
     if not isinstance(frame, pd.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__qualname__}"
+        remedy = " Turn it into one: frame.to_pandas()." if hasattr(frame, "to_pandas") else ""
         raise ShapeError(
-            f"`{name}` must be a DataFrame with a row a bar and a column an asset, but it is a {type(frame).__name__}."
+            f"`{name}` must be a pandas DataFrame, a row a bar and a column an asset, but it is a {kind}.{remedy}"
         )
     if frame.shape[0] == 0 or frame.shape[1] == 0:
         raise ShapeError(f"`{name}` is empty: shape {frame.shape}; at least one bar and one asset are needed.")
@@ -60,8 +65,16 @@ def _table(name: str, frame: pd.DataFrame | pd.Series) -> pd.DataFrame:
             f"`{name}` has columns of {frame.columns.nlevels} levels; one level of asset names is needed.\n"
             "Pick one field first, such as data['Close']."
         )
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
+    words = sorted({str(c).lower() for c in frame.columns} & _FIELD_WORDS)
+    if len(words) > 1:
+        raise ShapeError(
+            f"`{name}` has the fields {', '.join(words)} as columns, which would become assets.\n"
+            "Pass each field by itself: Market.from_frames(close=frame[['Close']], open=frame[['Open']], ...),\n"
+            "all with the same column name, such as .set_axis(['SPY'], axis=1)."
+        )
+    named = pd.Index([str(column) for column in frame.columns])
+    if named.has_duplicates:
+        twice = named[named.duplicated()][0]
         raise ShapeError(f"`{name}` has the asset {twice!r} in more than one column.")
     return frame
 
@@ -99,6 +112,10 @@ def _explain_index(name: str, index: pd.Index) -> DataError:
         return DataError(
             f"`{name}` mixes time zones in its index: row 0 is {index[0]}, row {first} is {index[first]}.\n"
             "One time zone is needed: frame.index = pd.to_datetime(frame.index, utc=True)."
+        )
+    if isinstance(index, pd.PeriodIndex):
+        return DataError(
+            f"`{name}` has a PeriodIndex; times are needed: frame.index = frame.index.to_timestamp(how='end')."
         )
     return DataError(
         f"`{name}` needs a DatetimeIndex, but its index is a {type(index).__name__} of {index.dtype} "

@@ -91,6 +91,9 @@ class Market:
                 [low, high]; negative volume; a column of only NaN.
             ShapeError: frames whose index or columns differ.
         """
+        for name in fields:
+            if hasattr(cls, name) or not name.isidentifier():
+                raise InputError(f"A field cannot be called {name!r}, because a market has that attribute; rename it.")
         given = {"close": close, "open": open, "high": high, "low": low, "volume": volume, **fields}
         index, assets, panels = frames_to_panels(
             {name: frame for name, frame in given.items() if frame is not None}, allow_missing=_allows(missing)
@@ -231,7 +234,7 @@ class Market:
         Raises: InputError if `when` is not a time.
         """
         try:
-            moment = pd.Timestamp(when)  # type: ignore[arg-type]
+            moment = pd.Timestamp(str(when) if isinstance(when, int | float) else when)  # type: ignore[arg-type]
         except (ValueError, TypeError) as error:
             raise InputError(f"{shown(when)} is not a date or time, such as '2016-03-01'.") from error
         zone = self.index.tz

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,8 +26,11 @@ _PAGE = "market.json"
 
 def save_market(market: Any, folder: Path) -> Path:
     """Write into a folder beside `folder` and rename it there, so that a reader sees all of it or nothing."""
-    if (folder / _PAGE).exists():
-        return folder
+    if folder.exists():
+        with contextlib.suppress(StoreError, KeyError):
+            load_market(folder)
+            return folder
+        shutil.rmtree(folder)  # damaged: written again
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     part.mkdir()

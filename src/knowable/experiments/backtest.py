@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Unpack
 
 import numpy as np
@@ -70,7 +71,8 @@ def check_market(market: object) -> Market:
 
 
 def rows_between(market: Market, start: object, end: object) -> tuple[int, int]:
-    """Half-open rows of the bars from `start` to `end`, both included; a date means the whole session.
+    """Half-open rows of the bars from `start` to `end`, both included; a date means the whole session,
+    ``"2016"`` the whole year and ``"2016-03"`` the whole month.
 
     Raises: InputError if fewer than two bars are left.
     """
@@ -87,6 +89,9 @@ def rows_between(market: Market, start: object, end: object) -> tuple[int, int]:
 def _row(market: Market, when: object, *, side: Literal["left", "right"]) -> int:
     import pandas as pd
 
+    if isinstance(when, str) and re.fullmatch(r"\d{4}(-\d{2})?", when.strip()):
+        part = pd.Period(when.strip())
+        when = part.start_time if side == "left" else part.end_time.normalize()
     at = market.position(when)  # says so if it is no time
     moment = pd.Timestamp(when)  # type: ignore[arg-type]
     if moment.tz is None and moment == moment.normalize():

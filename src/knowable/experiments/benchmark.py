@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.errors import DataError, InputError
+from knowable.errors import DataError, InputError, shown
+from knowable.experiments.spec import RunSpec
 
-__all__ = ["benchmark_path"]
+__all__ = ["benchmark_path", "check_benchmark"]
 
 _DAY_NS = 86_400_000_000_000
 
@@ -34,6 +35,28 @@ def benchmark_path(market: Market, index: pd.DatetimeIndex, cash: float, given: 
     held = prices.loc[:, prices.iloc[0].notna()]
     path = cash * (held / held.iloc[0]).mean(axis=1).to_numpy() if held.shape[1] else np.full(len(index), cash)
     return pd.Series(path, index=index, name="benchmark")
+
+
+def check_benchmark(given: object, market: Market, spec: RunSpec) -> None:
+    """Refuse, before any work, what cannot be compared with. Raises: InputError, DataError."""
+    if not isinstance(given, pd.Series) or not isinstance(given.index, pd.DatetimeIndex):
+        raise InputError(
+            f"`benchmark` must be a Series of prices with a DatetimeIndex, but it is a {type(given).__name__}"
+            f"{' without one' if isinstance(given, pd.Series) else ''}."
+        )
+    if not pd.api.types.is_numeric_dtype(given.dtype) or given.dropna().empty or (given.dropna() <= 0).any():
+        raise InputError(
+            f"`benchmark` must hold prices above 0, but its dtype is {given.dtype}: {shown(given.iloc[:3])}."
+        )
+    if given.index.has_duplicates:
+        raise InputError(f"`benchmark` has two values for {given.index[given.index.duplicated()][0]}; one is needed.")
+    judged = [fold.test if spec.kind == "walk_forward" else fold.train for fold in spec.folds]
+    rows = slice(judged[0][0], judged[-1][1])
+    _last_known(given, market, rows, market.index[rows])
+    end = given.dropna().index.max().tz_localize(None)
+    last = market.index[rows][-1].tz_localize(None)
+    if end < last - pd.Timedelta(14, "D"):
+        raise DataError(f"`benchmark` ends {end:%Y-%m-%d}, but the last bar judged is {last:%Y-%m-%d}; give all of it.")
 
 
 def _last_known(given: pd.Series, market: Market, rows: slice, index: pd.DatetimeIndex) -> np.ndarray:

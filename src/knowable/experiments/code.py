@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
-import importlib.util
+import importlib
 import inspect
 import sys
 import types
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from knowable.errors import RunError, StrategyError
+from knowable.params import Choice, Float, Int
 from knowable.strategy import Strategy, check_strategy_class
 
-__all__ = ["StrategyCode", "check_same_code", "import_file", "load_strategy", "pin_strategy"]
+__all__ = ["StrategyCode", "check_same_code", "import_file", "load_strategy", "pin_strategy", "reachable_module"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class StrategyCode:
     Attributes:
         name: class name.
         qualname: name within its module, such as ``"Momentum"``.
+        module: the module's name when it ran.
         file: the file it was defined in, or None for a notebook or an interactive session.
         fingerprint: hash of the code; equal code gives equal hashes on every machine.
         source: the text that was hashed, for people to read.
@@ -33,6 +36,7 @@ class StrategyCode:
 
     name: str
     qualname: str
+    module: str
     file: str | None
     fingerprint: str
     source: str
@@ -48,10 +52,16 @@ def pin_strategy(strategy: type[Strategy]) -> StrategyCode:
     A change elsewhere in the file does not change the hash. Modules it imports are pinned by name only.
     """
     file = _file_of(strategy)
-    source = _reachable_source(Path(file), strategy.__qualname__) if file else _bytecode_text(strategy)
+    source = _reachable_source(Path(file), strategy.__qualname__) if file else ""
+    source = source or _bytecode_text(strategy)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
     return StrategyCode(
-        name=strategy.__name__, qualname=strategy.__qualname__, file=file, fingerprint=digest, source=source
+        name=strategy.__name__,
+        qualname=strategy.__qualname__,
+        module=strategy.__module__,
+        file=file,
+        fingerprint=digest,
+        source=source,
     )
 
 
@@ -75,25 +85,38 @@ def load_strategy(pin: Mapping[str, Any], *, where: str) -> type[Strategy]:
             f"{where} needs {name} from {file}, which is not there any more.\n"
             f"Put the file back, or pass the class: kn.resume({where!r}, strategy={name})."
         )
-    strategy = _import_class(Path(file), name)
+    strategy = _import_class(pin)
     check_same_code(pin, strategy, where=where)
     return strategy
 
 
 def import_file(file: Path) -> types.ModuleType:
-    """Import a Python file under a name of its own, anew each time. Raises: StrategyError if its code raises."""
-    path = file.resolve()
+    """Run a whole Python file under a name of its own. Raises: StrategyError if its code raises."""
+    return _executed(file.resolve(), ast.parse(file.read_text(encoding="utf-8"), str(file)).body)
+
+
+def reachable_module(file: Path, qualname: str) -> types.ModuleType:
+    """Run only what a class needs of its file: a script's own calls, such as a backtest below the class, are not."""
+    return _executed(file.resolve(), _reachable(file, qualname))
+
+
+def _executed(path: Path, body: list[ast.stmt]) -> types.ModuleType:
     name = f"knowable_strategy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RunError(f"{file} is not a Python file that can be imported.")
-    module = importlib.util.module_from_spec(spec)
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    before = sys.modules.get(name)
     sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))  # as `python file.py` does, so that its neighbours can be imported
     try:
-        spec.loader.exec_module(module)
+        exec(compile(ast.Module(body=body, type_ignores=[]), str(path), "exec"), module.__dict__)  # noqa: S102
     except Exception as error:
-        del sys.modules[name]
-        raise StrategyError(f"Importing {file} raised {type(error).__name__}: {error}") from error
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise StrategyError(f"Importing {path.name} raised {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
@@ -125,52 +148,142 @@ def _file_of(strategy: type[Strategy]) -> str | None:
 
 def _reachable_source(file: Path, qualname: str) -> str:
     """The class and whatever of its module it names, directly or through others, in the file's own order."""
-    text = file.read_text(encoding="utf-8")
-    body = ast.parse(text).body
-    binds = {name: number for number, node in enumerate(body) for name in _bound(node)}
-    wanted, queue = set(), [qualname.split(".", maxsplit=1)[0]]
+    return "\n".join(ast.unparse(node) for node in _reachable(file, qualname))
+
+
+def _reachable(file: Path, qualname: str) -> list[ast.stmt]:
+    body = ast.parse(file.read_text(encoding="utf-8"), str(file)).body
+    binds: dict[str, list[int]] = {}
+    for number, node in enumerate(body):
+        for name in _bound(node):
+            binds.setdefault(name, []).append(number)
+    wanted: set[int] = set()
+    queue = [qualname.split(".", maxsplit=1)[0]]
     while queue:
-        number = binds.get(queue.pop())
-        if number is not None and number not in wanted:
-            wanted.add(number)
-            queue += [node.id for node in ast.walk(body[number]) if isinstance(node, ast.Name)]
-    return "\n".join(ast.unparse(body[number]) for number in sorted(wanted))
+        for number in binds.get(queue.pop(), []):
+            if number not in wanted:
+                wanted.add(number)
+                queue += [node.id for node in ast.walk(body[number]) if isinstance(node, ast.Name)]
+    future = [k for k, node in enumerate(body) if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    return [body[number] for number in sorted(wanted.union(future) if wanted else wanted)]
 
 
 def _bound(node: ast.stmt) -> list[str]:
-    """Names that a statement at module level gives a value."""
+    """Names that a statement at module level gives a value, also within its branches."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        return [(alias.asname or alias.name).split(".", maxsplit=1)[0] for alias in node.names]
+    names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    for _, inner in ast.iter_fields(node):
+        for statement in inner if isinstance(inner, list) else []:
+            if isinstance(statement, ast.ExceptHandler):
+                names += [name for each in statement.body for name in _bound(each)]
+            elif isinstance(statement, ast.stmt):
+                names += _bound(statement)
+    return names
 
 
 def _bytecode_text(strategy: type[Strategy]) -> str:
-    """What a class without a file does: its parameters, constants and the instructions of its methods, as text."""
-    lines = [f"class {strategy.__qualname__}"]
-    for name, value in sorted(vars(strategy).items()):
-        if inspect.isfunction(value):
-            lines += _code_lines(name, value.__code__)
-        elif not name.startswith("__"):
-            lines.append(f"{name} = {value!r}")
+    """What a class without a file does: its parameters and constants, the instructions of its methods and of every
+    function and class of the same session that they name, as text without addresses.
+    """
+    lines: list[str] = []
+    seen: set[int] = set()
+    for each in strategy.__mro__:
+        if each is Strategy:
+            break
+        _describe(each.__name__, each, strategy.__module__, lines, seen)
     return "\n".join(lines)
 
 
+def _describe(name: str, value: Any, home: str, lines: list[str], seen: set[int]) -> None:
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    if isinstance(value, property):
+        for part in (value.fget, value.fset):
+            _describe(f"{name}.property", part, home, lines, seen)
+        return
+    if inspect.isfunction(value) or inspect.isclass(value):
+        if id(value) in seen or value.__module__ != home:
+            return
+        seen.add(id(value))
+        if inspect.isclass(value):
+            lines.append(f"class {name}({', '.join(base.__name__ for base in value.__bases__)})")
+            members = [item for item in sorted(vars(value).items()) if item[0] not in _NOT_CODE]
+            for key, item in members:
+                _describe(f"{name}.{key}", item, home, lines, seen)
+            return
+        lines += _code_lines(name, value.__code__)
+        _describe(f"{name}.defaults", (value.__defaults__, value.__kwdefaults__), home, lines, seen)
+        named = {key for code in _codes(value.__code__) for key in code.co_names}
+        for key in sorted(named & set(value.__globals__)):
+            _describe(key, value.__globals__[key], home, lines, seen)
+        for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            if key != "__class__":
+                _describe(f"{name}.{key}", cell.cell_contents, home, lines, seen)
+    elif isinstance(value, types.ModuleType):
+        lines.append(f"import {value.__name__}")
+    else:
+        lines.append(f"{name} = {_plain_text(value)}")
+
+
+_NOT_CODE = frozenset(
+    {"__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__firstlineno__", "parameters"}
+)
+
+
+def _plain_text(value: Any) -> str:
+    """A constant as text that is the same in every process; anything else by its type only."""
+    if isinstance(value, frozenset | set):
+        return f"{{{', '.join(sorted(_plain_text(item) for item in value))}}}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(_plain_text(item) for item in value)})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_plain_text(k)}: {_plain_text(v)}' for k, v in value.items())}}}"
+    if value is None or isinstance(value, str | bytes | int | float | complex | Float | Int | Choice):
+        return repr(value)
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+def _codes(code: types.CodeType) -> list[types.CodeType]:
+    inner = [found for item in code.co_consts if isinstance(item, types.CodeType) for found in _codes(item)]
+    return [code, *inner]
+
+
 def _code_lines(name: str, code: types.CodeType) -> list[str]:
-    constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
-    lines = [f"{name}: {code.co_code.hex()} {code.co_names} {code.co_varnames} {constants!r}"]
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            lines += _code_lines(f"{name}.{constant.co_name}", constant)
+    lines = []
+    for each in _codes(code):
+        constants = [_plain_text(c) for c in each.co_consts if not isinstance(c, types.CodeType)]
+        lines.append(f"{name}.{each.co_name}: {each.co_code.hex()} {each.co_names} {each.co_varnames} {constants}")
     return lines
 
 
-def _import_class(file: Path, qualname: str) -> type[Strategy]:
-    module = import_file(file)
+def _import_class(pin: Mapping[str, Any]) -> type[Strategy]:
+    """The class from where Python has it already, from its package, or from what it needs of its file and no more."""
+    file, found = Path(pin["file"]), None
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if (
+            path is not None
+            and path.endswith(".py")
+            and Path(path).resolve() == file
+            and _named(module, pin["qualname"])
+        ):
+            found = module
+    if found is None and "." in pin.get("module", ""):
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(pin["module"])
+    if found is None:
+        found = reachable_module(file, pin["qualname"])
+    strategy = _named(found, pin["qualname"])
+    if strategy is None:
+        raise RunError(f"{file} has no {pin['qualname']} any more.")
+    return check_strategy_class(strategy)
+
+
+def _named(module: types.ModuleType, qualname: str) -> Any:
     found: Any = module
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if found is None:
-        raise RunError(f"{file} has no {qualname} any more.")
-    return check_strategy_class(found)
+    return found

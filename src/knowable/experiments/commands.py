@@ -62,12 +62,12 @@ def ingest(options: argparse.Namespace) -> Outcome:
         if not file.is_file():
             raise InputError(f"There is no file {file}.")
     store = Store(options.store)
-    if options.dataset not in store.datasets():
-        if options.kind is None:
-            raise InputError(
-                f"{options.store} has no dataset {options.dataset!r} yet; say what it is: --kind bars or --kind facts."
-            )
+    if options.kind is not None:
         store.create(options.dataset, _schema(options))
+    elif options.dataset not in store.datasets():
+        raise InputError(
+            f"{options.store} has no dataset {options.dataset!r} yet; say what it is: --kind bars or --kind facts."
+        )
     made = store.append(
         options.dataset,
         options.files,
@@ -90,6 +90,8 @@ def read(options: argparse.Namespace) -> Outcome:
         end=options.end,
     )
     frame = table.to_pandas()
+    if options.last is not None and options.last < 1:
+        raise InputError(f"`--last >= 1` must hold, but it is {options.last}.")
     if options.last:
         frame = frame.groupby("entity", sort=False).tail(options.last)
     moment = f" as known at {options.as_of}" if options.as_of else ""
@@ -123,7 +125,7 @@ def sweep(options: argparse.Namespace) -> Outcome:
         **_account(options),
     ).sort_values(options.sort, ascending=False, kind="stable")
     if options.out:
-        table.to_csv(options.out, index=False)
+        _inert(table).to_csv(options.out, index=False)
     shown = [*strategy.parameters, "total_return", "sharpe", "max_drawdown", "n_trades"]
     failed = int(table["error"].notna().sum())
     text = f"{len(table)} trials, {failed} failed; the best by {options.sort}, in sample:\n"
@@ -155,7 +157,7 @@ def resume(options: argparse.Namespace) -> Outcome:
     """Go on with a run; a finished one has nothing left to do."""
     folder = _run_folder(options)
     state = next(row.state for row in list_runs(folder.parent) if row.name == folder.name)
-    run = back.resume(folder, workers=options.workers)
+    run = back.resume(folder, workers=options.workers, time_limit=options.time_limit)
     outcome = _searched(run, options.report)
     if state != "finished":
         return outcome
@@ -172,6 +174,17 @@ def check(options: argparse.Namespace) -> Outcome:
     """Look for look-ahead."""
     found = look(_strategy(options), _market(options), seed=options.seed)
     return Outcome(text=repr(found), data={"ok": found.ok, "findings": list(found.findings)}, code=0 if found.ok else 1)
+
+
+def _inert(table: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would take for a formula, with a quote before it."""
+    texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    quoted = {name: [_quoted(value) for value in table[name]] for name in texts}
+    return table.assign(**quoted)
+
+
+def _quoted(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _schema(options: argparse.Namespace) -> Schema:
@@ -213,7 +226,7 @@ def _value(strategy: type[Strategy], text: str) -> tuple[str, Any]:
     return name, _read(_param(strategy, name), value)
 
 
-def _axis(strategy: type[Strategy], text: str) -> tuple[str, list[Any]]:
+def _axis(strategy: type[Strategy], text: str) -> tuple[str, Sequence[Any]]:
     """``n=5:20:5`` or ``kind=a,b`` as a list of values."""
     name, values = _pair(text, "--grid")
     param = _param(strategy, name)
@@ -222,7 +235,10 @@ def _axis(strategy: type[Strategy], text: str) -> tuple[str, list[Any]]:
     ends = [_read(param, value) for value in values.split(":")]
     if not isinstance(param, Int) or not 2 <= len(ends) <= 3 or not all(isinstance(end, int) for end in ends):
         raise InputError(f"--grid {text!r}: first:last[:step] is for whole numbers; give a,b,c for others.")
-    return name, list(range(ends[0], ends[1] + 1, ends[2] if len(ends) == 3 else 1))
+    step = ends[2] if len(ends) == 3 else 1
+    if step < 1:
+        raise InputError(f"--grid {text!r}: the step must be at least 1, but it is {step}.")
+    return name, range(ends[0], ends[1] + 1, step)
 
 
 def _param(strategy: type[Strategy], name: str) -> Param:
@@ -256,7 +272,7 @@ def _account(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _search(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("objective", "direction", "trials", "workers", "seed", "sampler", "runs_dir", "start", "end")
+    names = ("objective", "direction", "trials", "workers", "seed", "sampler", "runs_dir", "start", "end", "time_limit")
     return {
         "strategy": find_strategy(options.strategy),
         "market": _market(options),

@@ -57,26 +57,26 @@ def load_outcome(folder: Path, spec: RunSpec) -> Run:
         names = tuple(page["parameters"])
         tables: dict[str, Any] = {name: _read(source / f"{name}.parquet", names) for name in _TABLES}
         paths = pd.read_parquet(source / "equity.parquet")
-    except (OSError, ValueError) as error:
+        return Run(
+            name=folder.name,
+            folder=folder,
+            spec=spec,
+            best=page["best"],
+            parameters=names,
+            equity=paths["equity"],
+            benchmark=paths["benchmark"],
+            metrics=_floats(page["metrics"]),
+            benchmark_metrics=_floats(page["benchmark_metrics"]),
+            doubts=tuple(Doubt(**{**d, "value": _float(d["value"])}) for d in page["doubts"]),
+            warnings=tuple(page["warnings"]),
+            reason=page["reason"],
+            **tables,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"The result of {folder.name} cannot be read: {error}\n"
             f"Its trials are safe in the journal; kn.resume({str(folder)!r}) makes the result again."
         ) from error
-    return Run(
-        name=folder.name,
-        folder=folder,
-        spec=spec,
-        best=page["best"],
-        parameters=names,
-        equity=paths["equity"],
-        benchmark=paths["benchmark"],
-        metrics=_floats(page["metrics"]),
-        benchmark_metrics=_floats(page["benchmark_metrics"]),
-        doubts=tuple(Doubt(**{**d, "value": _float(d["value"])}) for d in page["doubts"]),
-        warnings=tuple(page["warnings"]),
-        reason=page["reason"],
-        **tables,
-    )
 
 
 def _spelt(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

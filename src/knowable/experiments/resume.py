@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from knowable.errors import RunError
 from knowable.experiments.code import check_same_code, load_strategy
 from knowable.experiments.outcome import load_outcome
 from knowable.experiments.run import Run
-from knowable.experiments.search import carry_out, market_folder
+from knowable.experiments.search import Execution, carry_out, market_folder
 from knowable.experiments.spec import RunSpec, engine_versions
 from knowable.runs import JOURNAL_NAME, Journal
 from knowable.runs.names import check_run_name
@@ -45,6 +46,7 @@ def resume(
     strategy: type[Strategy] | None = None,
     workers: int = 0,
     cluster: Mapping[str, Any] | str | None = None,
+    time_limit: float | None = None,
     progress: bool | None = None,
 ) -> Run:
     """Go on with an interrupted run; the result equals that of a run never interrupted.
@@ -57,6 +59,7 @@ def resume(
         strategy: the class, for a strategy from a notebook; its code must be the same.
         workers: as for `optimize`; it need not be what the run began with.
         cluster: as for `optimize`.
+        time_limit: as for `optimize`.
         progress: as for `optimize`.
 
     Raises: RunError if code, engine or data have changed or are gone; ConflictError if another process drives it.
@@ -64,7 +67,8 @@ def resume(
     folder = _folder(path)
     spec, finished = _read(folder)
     if finished is not None:
-        return load_outcome(folder, spec)
+        with contextlib.suppress(RunError):  # damaged: it is made again from the trials
+            return load_outcome(folder, spec)
     _same_engine(spec, folder)
     if strategy is None:
         strategy = load_strategy(spec.code, where=str(folder))
@@ -73,7 +77,8 @@ def resume(
     market = Market.load(market_folder(folder, spec))
     kept = folder / "benchmark.parquet"
     benchmark = pd.read_parquet(kept)["benchmark"] if kept.exists() else None
-    return carry_out(spec, strategy, market, folder, benchmark, workers=workers, cluster=cluster, progress=progress)
+    how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
+    return carry_out(spec, strategy, market, folder, benchmark, how=how)
 
 
 def _folder(path: str | Path) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,9 +13,10 @@ import pandas as pd
 
 from knowable.cluster import ProgressBar, drive
 from knowable.data.market import Market
-from knowable.errors import InputError
+from knowable.errors import InputError, RunError
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
+from knowable.experiments.benchmark import check_benchmark
 from knowable.experiments.engine import check_columns
 from knowable.experiments.evaluator import Evaluator
 from knowable.experiments.outcome import save_outcome
@@ -26,7 +29,7 @@ from knowable.strategy import Strategy, check_strategy_class
 from knowable.validate.splits import Fold
 from knowable.validate.splits import walk_forward as walk_forward_folds
 
-__all__ = ["carry_out", "market_folder", "optimize", "walk_forward"]
+__all__ = ["Execution", "carry_out", "market_folder", "optimize", "walk_forward"]
 
 
 def optimize(
@@ -44,6 +47,7 @@ def optimize(
     benchmark: pd.Series | None = None,
     runs_dir: str | Path = "runs",
     cluster: Mapping[str, Any] | str | None = None,
+    time_limit: float | None = None,
     progress: bool | None = None,
     **account: Unpack[Account],
 ) -> Run:
@@ -65,6 +69,7 @@ def optimize(
         benchmark: prices to compare with, by time; None for the assets in equal parts, held.
         runs_dir: where runs are kept; each in a folder of its own.
         cluster: another Dask cluster: an address, or ``{"class": ..., "kwargs": ...}``.
+        time_limit: seconds one trial may take before it counts as failed; None for no limit.
         progress: show a progress bar with an ETA; None for when a person watches.
         account: as for `backtest`.
 
@@ -88,7 +93,8 @@ def optimize(
         sampler=sampler,
         folds=(fold,),
     )
-    return _begin(spec, strategy, market, runs_dir, benchmark, workers=workers, cluster=cluster, progress=progress)
+    how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
+    return _begin(spec, strategy, market, runs_dir, benchmark, how=how)
 
 
 def walk_forward(
@@ -111,6 +117,7 @@ def walk_forward(
     benchmark: pd.Series | None = None,
     runs_dir: str | Path = "runs",
     cluster: Mapping[str, Any] | str | None = None,
+    time_limit: float | None = None,
     progress: bool | None = None,
     **account: Unpack[Account],
 ) -> Run:
@@ -135,6 +142,7 @@ def walk_forward(
         benchmark: as for `optimize`.
         runs_dir: as for `optimize`.
         cluster: as for `optimize`.
+        time_limit: as for `optimize`.
         progress: as for `optimize`.
         account: as for `backtest`.
 
@@ -159,7 +167,32 @@ def walk_forward(
         sampler=sampler,
         folds=folds,
     )
-    return _begin(spec, strategy, market, runs_dir, benchmark, workers=workers, cluster=cluster, progress=progress)
+    how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
+    return _begin(spec, strategy, market, runs_dir, benchmark, how=how)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How a run is carried out; its result does not depend on it.
+
+    Attributes:
+        workers: Dask worker processes, 0 for this process.
+        cluster: another Dask cluster.
+        progress: show a progress bar; None for when a person watches.
+        time_limit: seconds a trial may take.
+    """
+
+    workers: int = 0
+    cluster: Mapping[str, Any] | str | None = None
+    progress: bool | None = None
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
+            raise InputError(f"`workers` must be a whole number >= 0, but workers={self.workers!r}; 0 is this process.")
+        limit = self.time_limit
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise InputError(f"`time_limit > 0` seconds must hold, but time_limit={limit!r}.")
 
 
 def carry_out(
@@ -169,30 +202,44 @@ def carry_out(
     folder: Path,
     benchmark: pd.Series | None,
     *,
-    workers: int,
-    cluster: Mapping[str, Any] | str | None,
-    progress: bool | None,
+    how: Execution,
 ) -> Run:
-    """Run what is missing of a run whose folder and journal exist, and settle it."""
+    """Run what is missing of a run whose folder and journal exist, and settle it.
+
+    Raises: RunError if every trial raised.
+    """
     evaluator = Evaluator(strategy, market_folder(folder, spec), spec.account(), spec.spans(), market=market)
     studies = {name: _study(spec, strategy, name) for name in spec.spans()}
-    with Journal.open(folder / JOURNAL_NAME) as journal, ProgressBar(spec.strategy, shown=progress) as show:
+    with Journal.open(folder / JOURNAL_NAME) as journal, ProgressBar(spec.strategy, shown=how.progress) as show:
         drive(
             studies,
             evaluate=evaluator,
             key=spec.key,
             value=_value(spec.objective),
             journal=journal,
-            workers=workers,
+            workers=how.workers,
             progress=show,
-            cluster=cluster,
+            cluster=how.cluster,
+            time_limit=how.time_limit,
         )
         reasons = {study.reason for study in studies.values() if study.reason is not None}
         reason = " ".join(sorted(r.value for r in reasons))
-        run = settle(spec, strategy, market, journal.trials(), folder=folder, reason=reason, benchmark=benchmark)
+        records = journal.trials()
+        failed = [record.outcome.error for record in records if record.outcome.kind == "failed"]
+        if len(failed) == len(records):
+            raise RunError(f"All {len(records)} trials failed, so there is no result. The first error:\n{failed[0]}")
+        remarks = [f"{len(failed)} of {len(records)} trials failed. The first: {_first(failed)}"] if failed else []
+        remarks += [str(conflict) for conflict in journal.conflicts()[:1]]
+        run = settle(
+            spec, strategy, market, records, folder=folder, reason=reason, remarks=remarks, benchmark=benchmark
+        )
         save_outcome(run)
         journal.finish(reason)
     return run
+
+
+def _first(errors: Sequence[str | None]) -> str:
+    return str(errors[0]).splitlines()[0]
 
 
 def market_folder(folder: Path, spec: RunSpec) -> Path:
@@ -207,20 +254,19 @@ def _begin(
     runs_dir: str | Path,
     benchmark: pd.Series | None,
     *,
-    workers: int,
-    cluster: Mapping[str, Any] | str | None,
-    progress: bool | None,
+    how: Execution,
 ) -> Run:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise InputError(f"`workers` must be a whole number >= 0, but workers={workers!r}; 0 is this process.")
     for study in spec.spans():
         _study(spec, strategy, study)  # a wrong sampler or space is said before a folder is made
-    folder = new_run(runs_dir, f"{spec.strategy}-{spec.kind.replace('_', '-')}")
+    if benchmark is not None:
+        check_benchmark(benchmark, market, spec)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", spec.strategy).strip("-") or "strategy"
+    folder = new_run(runs_dir, f"{name[:60]}-{spec.kind.replace('_', '-')}")
     market.save(market_folder(folder, spec))
     if benchmark is not None:
         benchmark.rename("benchmark").to_frame().to_parquet(folder / "benchmark.parquet")
     Journal.create(folder / JOURNAL_NAME, spec.header()).close()
-    return carry_out(spec, strategy, market, folder, benchmark, workers=workers, cluster=cluster, progress=progress)
+    return carry_out(spec, strategy, market, folder, benchmark, how=how)
 
 
 def _study(spec: RunSpec, strategy: type[Strategy], name: str) -> Study:

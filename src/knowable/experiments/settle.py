@@ -35,6 +35,7 @@ def settle(
     *,
     folder: Path,
     reason: str,
+    remarks: Sequence[str] = (),
     benchmark: pd.Series | None = None,
 ) -> Run:
     """Trade the best parameters of each fold over its test, as one account, and gather what a reader must know.
@@ -46,6 +47,7 @@ def settle(
         records: every trial of the run.
         folder: the run's folder.
         reason: why the search ended.
+        remarks: sentences about the trials that the result must carry.
         benchmark: prices or account values to compare with, by time; None for the market's assets bought in equal
             parts and held.
     """
@@ -71,7 +73,7 @@ def settle(
         orders=result.orders,
         trades=result.trades,
         doubts=doubts(spec, records, folds, result.returns),
-        warnings=(*result.warnings, *_warnings(spec, chosen)),
+        warnings=(*result.warnings, *remarks, *_warnings(spec, chosen)),
         reason=reason,
     )
 

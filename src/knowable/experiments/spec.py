@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -78,7 +79,7 @@ class RunSpec:
         if direction not in ("maximize", "minimize"):
             raise unknown_name("direction", direction, ["maximize", "minimize"])
         for name, value, least in (("trials", trials, 1), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
                 raise InputError(f"`{name}` must be a whole number >= {least}, but {name}={value!r}.")
         if not strategy.parameters:
             raise InputError(
@@ -93,8 +94,8 @@ class RunSpec:
             settings=asdict(settings),
             objective=objective,
             direction=direction,
-            n_trials=trials,
-            seed=seed,
+            n_trials=int(trials),
+            seed=int(seed),
             sampler=sampler,
             folds=folds,
             versions=engine_versions(),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from knowable.errors import InputError, StrategyError, unknown_name
-from knowable.experiments.code import import_file
+from knowable.experiments.code import import_file, reachable_module
 from knowable.strategy import Strategy
 
 __all__ = ["find_strategy"]
@@ -28,7 +28,7 @@ def find_strategy(text: str) -> type[Strategy]:
     place, _, name = text.partition(":")
     if not place:
         raise InputError(f"A strategy is named like strategies/momentum.py:Momentum, but {text!r} came.")
-    module = _file(place) if place.endswith(".py") else _module(place)
+    module = _file(place, name) if place.endswith(".py") else _module(place)
     found = {
         key: value
         for key, value in vars(module).items()
@@ -46,13 +46,14 @@ def find_strategy(text: str) -> type[Strategy]:
     return next(iter(found.values()))
 
 
-def _file(place: str) -> types.ModuleType:
+def _file(place: str, name: str) -> types.ModuleType:
     path = Path(place)
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         listed = f" {path.parent}/ has {', '.join(beside[:8])}." if beside else ""
         raise InputError(f"There is no file {place}.{listed}")
-    return import_file(path)
+    module = reachable_module(path, name) if name else import_file(path)
+    return module if hasattr(module, name or "__name__") else import_file(path)
 
 
 def _module(place: str) -> types.ModuleType:

@@ -56,7 +56,7 @@ class Page:
         warnings: sentences shown in plain sight.
         facts: what is needed to make this result again: data pins, settings, code fingerprint, versions.
         folds: a row a fold, in time order. Columns `in_sample` and `out_of_sample` (the objective in each) are drawn,
-            and so is each column named in `parameters`; `fold` names it, `test_start` (a time) marks it in the equity chart.
+            and so is each column named in `parameters`; `fold` names it, `test_start` (a time) marks it in the chart.
         trials: a row a trial. A trial whose `objective` is NaN counts as failed.
         parameters: columns of `trials` (and of `folds`, where there) that are parameters.
         objective: column of `trials` that was optimized.

@@ -68,6 +68,11 @@ def new_run(runs_dir: str | Path, name: str, *, now: datetime | None = None, tok
     folder = Path(runs_dir) / full
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"`runs_dir` must be a folder, but '{folder.parent}' cannot be one: {error.strerror}."
+        ) from error
+    try:
         folder.mkdir()
     except FileExistsError as error:
         if token is None:  # one in 65,536 within the same second
