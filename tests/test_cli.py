@@ -147,3 +147,19 @@ def test_a_pipe_that_closes_early_is_no_error(here: Path) -> None:
     command = f"{sys.executable} -m knowable.cli --help | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_a_corrected_ingest_replaces_an_empty_dataset(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["ingest", "bars", "prices.csv", "--store", "s", "--kind", "bars", "--currency", "USD"]
+    assert run(*wrong) == 2
+    assert run(*INGEST) == 0
+    assert run(*INGEST[:6], "bars", "--calendar", "XNYS", "--known-lag", "0s") == 1  # another schema under stored data
+    assert "exists in s with another schema" in capsys.readouterr().err
+
+
+def test_an_exported_table_holds_no_formula(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = STRATEGY.replace("kn.Int(2, 40, default=10)", "kn.Choice(['=1+1', '@x'])").replace("self.window", "5")
+    (here / "trend.py").write_text(text)
+    assert run(*INGEST) == 0
+    assert run("sweep", "trend.py:Trend", *DATA, "--grid", "window==1+1,@x", "--out", "all.csv") == 0
+    assert pd.read_csv(here / "all.csv")["window"].tolist() == ["'=1+1", "'@x"]

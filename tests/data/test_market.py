@@ -217,3 +217,38 @@ def test_intraday_labels_of_an_exchange_need_a_time_zone() -> None:
     close = pd.DataFrame({"A": [1.0, 2]}, index=pd.DatetimeIndex(["2019-03-01 10:00", "2019-03-01 11:00"]))
     with pytest.raises(InputError, match="needs a time zone"):
         kn.Market.from_frames(close=close, calendar="XNYS")
+
+
+def test_a_vendors_table_of_one_asset_is_no_market_of_five() -> None:
+    bars = pd.DataFrame({name: np.arange(1.0, 7) for name in ("Open", "High", "Low", "Close", "Volume")}, index=INDEX)
+    assert "has the fields close, high, low, open, volume as columns" in wrong(bars)
+
+
+def test_names_that_become_equal_as_text_are_refused() -> None:
+    assert "has the asset '1' in more than one column" in wrong(frame().set_axis([1, "1"], axis=1))
+
+
+def test_a_field_may_not_hide_what_a_market_has() -> None:
+    assert "A field cannot be called 'panels'" in wrong(frame(), panels=frame())
+
+
+def test_other_kinds_of_frames_and_indexes_get_their_remedy() -> None:
+    polars = pytest.importorskip("polars")
+    assert "it is a polars.DataFrame. Turn it into one: frame.to_pandas()" in wrong(polars.DataFrame({"A": [1.0]}))
+    assert "frame.index = frame.index.to_timestamp(how='end')" in wrong(frame().to_period("D"))
+    assert "`close` is needed" in wrong(None)  # type: ignore[arg-type]
+
+
+def test_years_and_months_name_whole_spans() -> None:
+    index = pd.bdate_range("2015-12-01", "2017-01-31")
+    close = pd.DataFrame({"A": np.arange(1.0, len(index) + 1)}, index=index)
+
+    class Hold(kn.Strategy):
+        def weights(self, m):
+            return m.close * 0 + 1.0
+
+    market = kn.Market.from_frames(close=close, open=close)
+    year = kn.backtest(Hold(), market, start="2016", end="2016").equity.index
+    assert (year[0], year[-1]) == (pd.Timestamp("2016-01-01"), pd.Timestamp("2016-12-30"))
+    month = kn.backtest(Hold(), market, start="2016-03", end="2016-03").equity.index
+    assert (month[0], month[-1]) == (pd.Timestamp("2016-03-01"), pd.Timestamp("2016-03-31"))

@@ -329,3 +329,84 @@ def test_equal_times_in_other_zones_are_other_markets() -> None:
     close = pd.DataFrame({"A": np.arange(1.0, 41)}, index=index)
     here, there = (kn.Market.from_frames(close=f) for f in (close, close.tz_convert("Asia/Tokyo")))
     assert here.fingerprint != there.fingerprint
+
+
+def test_a_damaged_result_is_made_again_from_the_trials(
+    strategies: ModuleType, market: kn.Market, tmp_path: Path
+) -> None:
+    run = kn.walk_forward(strategies.Crossover, market, **ASKED, runs_dir=tmp_path)
+    (run.folder / "outcome" / "outcome.json").write_text("{}")
+    with pytest.raises(RunError, match="cannot be read"):
+        kn.load_run(run.folder)
+    same(run, kn.resume(run.folder))
+    same(run, kn.load_run(run.folder))
+
+
+def test_a_damaged_saved_market_is_written_again(strategies: ModuleType, market: kn.Market, tmp_path: Path) -> None:
+    run = kn.optimize(strategies.Crossover, market, trials=9, runs_dir=tmp_path)
+    (file,) = (tmp_path / "markets").glob("*/panels-0.npy")
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(bytes(raw))
+    same(run, kn.optimize(strategies.Crossover, market, trials=9, workers=1, runs_dir=tmp_path))
+
+
+def test_a_few_failed_trials_are_told_and_all_failed_is_an_error(market: kn.Market, tmp_path: Path) -> None:
+    class Fragile(kn.Strategy):
+        n = kn.Int(2, 50)
+        limit = 25
+
+        def weights(self, m):
+            if self.n > self.limit:
+                raise ValueError("too long")
+            return (m.close > m.close.mean(self.n)) / m.n_assets
+
+    run = kn.optimize(Fragile, market, trials=9, runs_dir=tmp_path)
+    assert any("trials failed. The first: Fragile(n=" in warning for warning in run.warnings)
+
+    class Hopeless(Fragile):
+        limit = 0
+
+    with pytest.raises(RunError, match="All 9 trials failed.*\\n.*too long"):
+        kn.optimize(Hopeless, market, trials=9, runs_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "text"),
+    [
+        ("SPY", "must be a Series of prices with a DatetimeIndex, but it is a str"),
+        (pd.Series([1.0, 2.0]), "but it is a Series without one"),
+        (pd.Series(["a", "b"], index=pd.date_range("2014-01-01", periods=2)), "must hold prices above 0"),
+        (pd.Series([1.0, 2.0], index=pd.to_datetime(["2014-01-01"] * 2)), "has two values for 2014-01-01"),
+        (pd.Series([1.0, 2.0], index=pd.date_range("2014-01-01", periods=2)), "`benchmark` ends 2014-01-02"),
+        (pd.Series([1.0, 2.0], index=pd.date_range("2017-01-01", periods=2)), "has no value by"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_compared_is_refused_before_any_work(
+    strategies: ModuleType, market: kn.Market, tmp_path: Path, benchmark: object, text: str
+) -> None:
+    with pytest.raises(InputError, match=text):
+        kn.walk_forward(strategies.Crossover, market, **ASKED, benchmark=benchmark, runs_dir=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_any_python_name_makes_a_run_and_a_file_is_no_runs_folder(
+    strategies: ModuleType, market: kn.Market, tmp_path: Path
+) -> None:
+    named = type("Стратегия", (strategies.Crossover,), {"__module__": strategies.__name__})
+    assert "strategy-optimize" in kn.optimize(named, market, trials=9, runs_dir=tmp_path / "r").name
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="`runs_dir` must be a folder"):
+        kn.optimize(strategies.Crossover, market, trials=9, runs_dir=tmp_path / "file")
+
+
+def test_a_strategy_of_chance_carries_a_warning(market: kn.Market, tmp_path: Path) -> None:
+    class Chance(kn.Strategy):
+        n = kn.Int(2, 500)
+
+        def weights(self, m):
+            return np.random.rand(*m.shape) / m.n_assets  # noqa: NPY002 - the global state is the point
+
+    with pytest.warns(UserWarning, match="not deterministic"):
+        run = kn.optimize(Chance, market, trials=30, runs_dir=tmp_path)
+    assert any("not deterministic" in warning for warning in run.warnings)
