@@ -181,10 +181,13 @@ def test_a_schema_may_declare_the_lag_once(tmp_path: Path) -> None:
     assert store.read("bars", entities=["BBB"])["known_basis"][0].as_py() == "observed"
 
 
-def test_creating_again_is_fine_with_the_same_schema_only(store: Store) -> None:
+def test_creating_again_is_fine_with_the_same_schema_or_while_nothing_is_stored(store: Store) -> None:
     store.create("bars", Schema.bars(calendar="XNYS", currency="USD"))
+    store.create("bars", Schema.bars(calendar="XNYS", currency="EUR"))  # a corrected first try
+    assert store.schema("bars").currency == "EUR"
+    store.append("bars", pd.DataFrame({"entity": ["A"], "event_time": ["2016-03-01"], "close": [1.0]}), known_lag="0s")
     with pytest.raises(StoreError, match="another schema"):
-        store.create("bars", Schema.bars(calendar="XNYS", currency="EUR"))
+        store.create("bars", Schema.bars(calendar="XNYS", currency="USD"))
     assert store.datasets() == ("bars", "facts")
 
 

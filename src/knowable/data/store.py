@@ -62,7 +62,8 @@ class Store:
         self._lock = threading.Lock()
 
     def create(self, name: str, schema: Schema) -> None:
-        """Create an empty dataset; creating it again with the same schema changes nothing.
+        """Create an empty dataset; creating it again with the same schema changes nothing, and
+        while nothing was appended it may be created with another.
 
         Args:
             name: letters, digits, '_' and '-'.

@@ -38,8 +38,9 @@ def doubts(spec: RunSpec, records: Sequence[TrialRecord], folds: pd.DataFrame, r
 
 
 def study_moments(records: Sequence[TrialRecord], study: str) -> np.ndarray:
-    """Block moments of a study's finished trials, (n_trials, n_blocks, 3)."""
-    done = [r.outcome.moments for r in records if r.study == study and r.outcome.kind == "done"]
+    """Block moments of a study's trials that have a Sharpe ratio, (n_trials, n_blocks, 3)."""
+    own = [r.outcome for r in records if r.study == study and r.outcome.kind == "done"]
+    done = [o.moments for o in own if math.isfinite(o.metrics.get("sharpe", math.nan))]  # not the ruined and the idle
     rows = [np.frombuffer(raw, "<f8").reshape(-1, 3) for raw in done if raw is not None]
     return np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows else 0, 3)
 
