@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ Panel: TypeAlias = npt.NDArray[np.float64]
 
 _MEMO_BYTES = 96 << 20
 _BATCH_BYTES = 32 << 20
-_BATCH_TRIALS = 64
+_BATCH_TRIALS = 128
 _COLUMNS = frozenset(
     (
         "study",
@@ -89,6 +90,8 @@ class TrialEngine:
         self._programs: dict[tuple[Any, ...], Program | None] = {}
         self._rows: dict[tuple[type, Any], npt.NDArray[np.bool_]] = {}
         self._seen: dict[int, Market] = {}
+        self._same_rule: tuple[type, Any] | None = None
+        self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
 
     @property
     def batch_size(self) -> int:
@@ -152,9 +155,8 @@ class TrialEngine:
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         for number, params in enumerate(trials):
             try:
-                strategy = self.made(params)
-                self.rows(strategy)
-                by_rule.setdefault(_rule(strategy), []).append((number, self.weights(params, stop)))
+                rule = self._rule_of(params)
+                by_rule.setdefault(rule, []).append((number, self.weights(params, stop)))
             except KnowableError as error:
                 found[number] = TrialScore(figures=_NOTHING, error=str(error))
         for rule, members in by_rule.items():
@@ -176,6 +178,17 @@ class TrialEngine:
                 )
         return [entry for entry in found if entry is not None]
 
+    def _rule_of(self, params: Mapping[str, Any]) -> tuple[type, Any]:
+        """The rebalance rule of one set, with its rows at hand; asked once where it hangs on no parameter."""
+        if self._same_rule is None:
+            strategy = self.made(params)
+            self.rows(strategy)
+            fixed = not hasattr(inspect.getattr_static(self.strategy, "rebalance"), "__get__")
+            if not fixed or self.strategy.__init__ is not Strategy.__init__:
+                return _rule(strategy)
+            self._same_rule = _rule(strategy)
+        return self._same_rule
+
     def _until(self, stop: int | None) -> Market:
         if stop is None or stop == self.market.n_bars:
             return self.market
@@ -183,8 +196,8 @@ class TrialEngine:
 
     def _program(self, params: Mapping[str, Any], seen: Market) -> Program | None:
         """The one expression for all sets with these choices, or None where the strategy must be asked each time."""
-        chosen = [params[name] for name, p in self.strategy.parameters.items() if isinstance(p, Choice)]
-        key = (seen.n_bars, *((type(value), value) for value in chosen))  # 1, 1.0 and True are equal, but not the same
+        # 1, 1.0 and True are equal, but not the same
+        key = (seen.n_bars, *((type(params[name]), params[name]) for name in self._choices))
         if key not in self._programs:
             self._programs[key] = self._build(params, seen)
         return self._programs[key]
