@@ -109,7 +109,7 @@ class TrialEngine:
         seen = self._until(stop)
         program = self._program(params, seen)
         if program is not None:
-            return program.evaluate(self.market, params, self._memo)
+            return program.evaluate(self.market, params, self._memo, keep_result=False)
         strategy = self.made(params)
         returned = call_weights(strategy, seen)
         if isinstance(returned, Feature) and returned.market is seen:

@@ -92,13 +92,22 @@ class Program:
             return cls(expression)
         raise InputError(f"A program is made of a feature, but got {shown(expression)}.")
 
-    def evaluate(self, market: Market, params: Mapping[str, Any] = _NO_PARAMS, memo: Memo | None = None) -> _Panel:
+    def evaluate(
+        self,
+        market: Market,
+        params: Mapping[str, Any] = _NO_PARAMS,
+        memo: Memo | None = None,
+        *,
+        keep_result: bool = True,
+    ) -> _Panel:
         """The values on every bar.
 
         Args:
             market: where the fields come from.
             params: a number for each of `symbols`; others are ignored.
             memo: results kept between calls, of this market.
+            keep_result: whether the memo keeps the result itself too, beside what it is made of. Trials differ in it,
+                so keeping it drives out what they share, and fills cold memory where warm would do.
 
         Returns: (n_bars, n_assets) float64, read-only; never a copy of a field.
         Raises: InputError if a symbol has no value or a window comes out of range; UnknownNameError on an absent field.
@@ -107,7 +116,9 @@ class Program:
             return self._evaluate_alone(market, self._numbers(params))
         memo.bind(market)
         found = self._find_whole(memo, params)
-        return self._evaluate_with(memo, market, params) if found is None else found
+        if found is not None:
+            return found
+        return self._evaluate_with(memo, market, params, keep_result=keep_result or not self.symbols)
 
     def _numbers(self, params: Mapping[str, Any]) -> list[Any]:
         """The value of each scalar node, at its place."""
@@ -136,7 +147,7 @@ class Program:
         known = memo.ids.get((last.node.serial, _chosen(self._subsets[last.subset], params)))
         return None if known is None else memo.find(known)
 
-    def _evaluate_with(self, memo: Memo, market: Market, params: Mapping[str, Any]) -> _Panel:
+    def _evaluate_with(self, memo: Memo, market: Market, params: Mapping[str, Any], *, keep_result: bool) -> _Panel:
         """Go down from the root as far as results are missing, then compute those."""
         numbers = self._numbers(params)
         ids = self._ids(memo, params, numbers)
@@ -164,6 +175,8 @@ class Program:
                 step = self._steps[place]
                 if step.op is None:
                     values[place] = _value(step, values, numbers, market, shape)
+                elif place == root and not keep_result:
+                    values[place] = _compute(step, values, numbers, shape)
                 else:
                     values[place] = memo.obtain(ids[place], partial(_compute, step, values, numbers, shape))
         result: _Panel = values[root]
