@@ -42,7 +42,10 @@ def frames_to_panels(
             _same_rows(name, _index(name, table.index), index)
             _same_columns(name, table.columns, ruling.columns)
     assets = tuple(str(column) for column in ruling.columns)
-    panels = {name: _values(name, table[ruling.columns], index) for name, table in tables.items()}
+    panels = {
+        name: _values(name, table if table.columns.equals(ruling.columns) else table[ruling.columns], index)
+        for name, table in tables.items()
+    }
     _check_values(panels, index, assets)
     if not allow_missing:
         _refuse_gaps(panels, index, assets)
@@ -143,7 +146,7 @@ def _same_rows(name: str, index: pd.DatetimeIndex, ruling: pd.DatetimeIndex) -> 
 
 
 def _same_columns(name: str, columns: pd.Index, ruling: pd.Index) -> None:
-    odd = columns.symmetric_difference(ruling)
+    odd = columns[:0] if columns.equals(ruling) else columns.symmetric_difference(ruling)
     if len(odd):
         where = "`close`" if odd[0] in ruling else f"`{name}`"
         raise ShapeError(
