@@ -239,10 +239,6 @@ def test_an_invented_future_keeps_the_past_to_the_bit_and_bars_plausible(cut, ma
 
 
 def test_expressions_of_the_platform_pass_by_construction(markets) -> None:
-    features = pytest.importorskip("knowable.features", reason="the features room is needed for expressions")
-    if not hasattr(features, "Program"):
-        pytest.skip("the features room is not complete")
-
     class Momentum(Strategy):
         lookback = Int(2, 100, default=20)
 

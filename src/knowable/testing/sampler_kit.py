@@ -53,7 +53,7 @@ class SamplerKit:
 
     def sampler(self) -> Sampler | str:
         """The sampler under test: an instance or a registered name."""
-        raise NotImplementedError
+        raise NotImplementedError("Override `sampler` to return the sampler under test.")
 
     def optimizer(self, params: dict[str, Param] = MIXED, seed: int = 3) -> Optimizer:
         """A fresh optimizer over `params`."""
