@@ -97,5 +97,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, where: str = 
 
 def shown(value: object, limit: int = 60) -> str:
     """A value's repr, cut to `limit` characters so that a message stays readable."""
-    text = repr(value).replace("\n", " ")
+    text = repr(value)
+    if "\n" in text:  # tables and arrays: one line of words
+        text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
