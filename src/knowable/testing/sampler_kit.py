@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -46,14 +47,14 @@ def _term(value: Scalar) -> float:
     return float(len(str(value)))
 
 
-class SamplerKit:
+class SamplerKit(ABC):
     """Contract tests; override `sampler`."""
 
     n_trials = 40
 
+    @abstractmethod
     def sampler(self) -> Sampler | str:
         """The sampler under test: an instance or a registered name."""
-        raise NotImplementedError("Override `sampler` to return the sampler under test.")
 
     def optimizer(self, params: dict[str, Param] = MIXED, seed: int = 3) -> Optimizer:
         """A fresh optimizer over `params`."""
