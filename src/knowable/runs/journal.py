@@ -127,7 +127,7 @@ class Journal:
         read_only: bool,
     ) -> Self:
         if not path.is_file():
-            raise RunError(f"There is no journal at '{path}'. Name the folder of a run, as `list_runs` shows it.")
+            raise RunError(f"There is no journal at '{path}'. Name the folder of a run, as `knowable runs` shows it.")
         with in_our_words(path, "opened"):
             connection = connector(path)
             try:
