@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from knowable.data.facts import make_facts
+from knowable.data.asof.facts import make_facts
 
 DAY_US = 86_400_000_000
 N_DAYS, N_NAMES, N_QUARTERS = 2_500, 500, 43

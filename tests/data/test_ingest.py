@@ -262,7 +262,7 @@ def test_a_damaged_parquet_file_is_refused_by_name(store: Store, tmp_path: Path)
 
 
 def test_a_gzip_bomb_is_refused(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("knowable.data.source._MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("knowable.data.ingest.source._MAX_BYTES", 1 << 20)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(b"0" * (40 << 20)))
     with pytest.raises(DataError, match="unpacks to more than"):
@@ -272,7 +272,7 @@ def test_a_gzip_bomb_is_refused(store: Store, tmp_path: Path, monkeypatch: pytes
 def test_a_parquet_file_that_claims_too_much_is_refused_before_it_is_read(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("knowable.data.source._MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("knowable.data.ingest.source._MAX_BYTES", 1 << 20)
     path = tmp_path / "wide.parquet"
     pd.DataFrame({"close": np.zeros(200_000)}).to_parquet(path)
     with pytest.raises(DataError, match="claims 200,000 rows"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knowable.data.facts import Facts, make_facts
+from knowable.data.asof.facts import Facts, make_facts
 from knowable.kernels import asof
 from knowable.testing.asof_oracle import Fact, current_value, standing
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.calendars import calendar as calendar_of
-from knowable.data import delta
-from knowable.data.assemble import Loaded, assemble
-from knowable.data.cache import cache_key, cached_panel
-from knowable.data.dataset import Dataset, create_dataset, dataset_names, open_dataset
-from knowable.data.facts import Facts, Panel, make_facts
-from knowable.data.ingest import IngestReport
+from knowable.data.table import delta
+from knowable.data.asof.assemble import Loaded, assemble
+from knowable.data.asof.cache import cache_key, cached_panel
+from knowable.data.table.dataset import Dataset, create_dataset, dataset_names, open_dataset
+from knowable.data.asof.facts import Facts, Panel, make_facts
+from knowable.data.ingest.judge import IngestReport
 from knowable.data.market import Market
 from knowable.data.schema import Schema
 from knowable.data.times import instant, instants, span_bound

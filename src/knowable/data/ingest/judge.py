@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable.data.batch import Batch
-from knowable.data.checks import RULES, breaches, outside_sessions
+from knowable.data.ingest.batch import Batch
+from knowable.data.ingest.checks import RULES, breaches, outside_sessions
 from knowable.data.schema import Schema
-from knowable.data.source import BrokenLine
+from knowable.data.ingest.source import BrokenLine
 from knowable.data.times import NO_TIME
 
 __all__ = ["QUARANTINE", "IngestReport", "Judged", "broken_rows", "judge", "settle", "table_schema"]

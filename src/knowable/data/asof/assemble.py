@@ -11,7 +11,7 @@ import pandas as pd
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
-from knowable.data.facts import Facts, Panel
+from knowable.data.asof.facts import Facts, Panel
 from knowable.data.market import Market
 from knowable.data.schema import Schema, lag_ns
 from knowable.errors import DataError, InputError, shown, unknown_name

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.calendars import calendar as calendar_of
-from knowable.data.batch import Batch
+from knowable.data.ingest.batch import Batch
 from knowable.data.names import is_entity_name
 from knowable.data.schema import PRICES, Schema
 from knowable.data.times import DAY_NS, NO_TIME

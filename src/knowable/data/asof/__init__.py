@@ -1,0 +1,1 @@
+"""What was known when: facts in memory, panels, windows, joins."""

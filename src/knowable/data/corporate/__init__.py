@@ -1,0 +1,1 @@
+"""Corporate actions, identity and universes, as known at the time."""

@@ -1,0 +1,1 @@
+"""Cleaning rules and the report on data quality."""

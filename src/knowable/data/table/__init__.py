@@ -1,0 +1,1 @@
+"""Delta tables: verified files, atomic commits, versions."""
