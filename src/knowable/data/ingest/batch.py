@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
-from knowable.data.schema import Schema
 from knowable.data.ingest.source import Source
+from knowable.data.schema import Schema
 from knowable.data.times import NO_TIME, TimeColumn, parse_times
 from knowable.errors import DataError, InputError, shown, unknown_name
 

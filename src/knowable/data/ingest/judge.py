@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from knowable.data.ingest.batch import Batch
 from knowable.data.ingest.checks import RULES, breaches, outside_sessions
-from knowable.data.schema import Schema
 from knowable.data.ingest.source import BrokenLine
+from knowable.data.schema import Schema
 from knowable.data.times import NO_TIME
 
 __all__ = ["QUARANTINE", "IngestReport", "Judged", "broken_rows", "judge", "settle", "table_schema"]

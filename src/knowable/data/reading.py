@@ -1,0 +1,180 @@
+"""`Reading`: the part of a store that answers what was known when."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from knowable.data.asof.assemble import assemble
+from knowable.data.asof.cache import cache_key, cached_panel
+from knowable.data.asof.facts import Panel
+from knowable.data.base import StoreBase, check_fields, check_names, check_span
+from knowable.data.market import Market
+from knowable.data.table import delta
+from knowable.data.times import instant, instants
+from knowable.errors import KnowableError, unknown_name
+
+__all__ = ["Reading"]
+
+_FOREVER = np.iinfo(np.int64).max
+_CACHE_FORMAT = 1
+
+
+class Reading(StoreBase):
+    """Tables, panels and markets, as of a moment and at a pinned version."""
+
+    def read(
+        self,
+        name: str,
+        *,
+        as_of: object = None,
+        version: int | None = None,
+        entities: Sequence[str] | None = None,
+        fields: Sequence[str] | None = None,
+        start: object = None,
+        end: object = None,
+    ) -> pa.Table:
+        """The latest known state as of a moment: for each entity and event time the assertion that stood then.
+
+        Args:
+            name: of the dataset.
+            as_of: rows known after this moment are not seen; None sees all.
+            version: of the dataset; the newest when None.
+            entities: to read; all when None.
+            fields: to read; all when None.
+            start: first event time (a date means that whole session or UTC day).
+            end: last event time, included.
+
+        Returns: entity, event_time, known_time, revision, known_basis and the fields, sorted by entity and event_time.
+
+        Raises: UnknownNameError, InputError (a moment without a zone), StoreError (no such version, damaged file).
+        """
+        dataset = self._dataset(name)
+        wanted = check_fields(dataset, fields)
+        moment = _FOREVER if as_of is None else instant(as_of, "as_of")
+        facts = self._load(dataset, version).facts
+        rows = facts.table.take(pa.array(facts.standing_rows(moment)))
+        if entities is not None:
+            names = check_names(entities)
+            for entity in names:
+                if entity not in facts.entities:
+                    raise unknown_name("entity", entity, facts.entities, where=f"dataset {name!r}")
+            rows = rows.filter(pc.is_in(rows["entity"], pa.array(names, pa.string())))
+        first, last = check_span(dataset, start, end)
+        event = pc.multiply(rows["event_time"].cast(pa.int64()), 1000)
+        if first is not None:
+            rows, event = rows.filter(pc.greater_equal(event, first)), event.filter(pc.greater_equal(event, first))
+        if last is not None:
+            rows = rows.filter(pc.less_equal(event, last))
+        return rows.select(["entity", "event_time", "known_time", "revision", "known_basis", *wanted])
+
+    def panel(
+        self,
+        name: str,
+        field: str,
+        *,
+        clock: Iterable[Any],
+        entities: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> Panel:
+        """A field as it was known at each time.
+
+        Args:
+            name: of the dataset.
+            field: of its schema.
+            clock: (n_times,) ascending moments: int64 ns UTC, datetime64 (taken as UTC) or zoned times.
+            entities: columns; all of the dataset, sorted, when None. A name without facts gives a column of NaN.
+            version: of the dataset; the newest when None.
+
+        Returns: (n_times, n_entities) float64, read-only, in the field's unit. Row t holds, of the rows with
+            known_time <= clock[t], the one of the highest event_time, then known_time, then revision, retractions
+            honoured. NaN: nothing known, or the field is null in that row.
+
+        Raises: UnknownNameError (dataset, field, or no entity known at all), InputError, StoreError.
+        """
+        dataset = self._dataset(name)
+        (field,) = check_fields(dataset, [field])
+        times = instants(clock, "clock")
+        table = dataset.open(version)
+        facts = self._load(dataset, version, table).facts if entities is None else None
+        names = check_names(entities) if entities is not None else facts.entities  # type: ignore[union-attr]
+
+        def build() -> Panel:
+            loaded = self._load(dataset, version, table).facts
+            if names and not set(names) & set(loaded.entities):
+                raise unknown_name("entity", names[0], loaded.entities, where=f"dataset {name!r}")
+            return loaded.panel(field, times, names)
+
+        parts = {
+            "format": _CACHE_FORMAT,
+            "table": delta.table_id(table),
+            "version": table.version(),
+            "dataset": name,
+            "field": field,
+            "clock": times,
+            "entities": list(names),
+        }
+        return cached_panel(self._cache / "panels", cache_key(parts), (len(times), len(names)), build)
+
+    def market(
+        self,
+        name: str,
+        *,
+        start: object = None,
+        end: object = None,
+        also: Sequence[str] = (),
+        decide: str = "bar_end",
+        version: int | Mapping[str, int] | None = None,
+        entities: Sequence[str] | None = None,
+    ) -> Market:
+        """The panels a backtest runs on: bar u as it was known at its own decision time, and its final value.
+
+        Args:
+            name: dataset of bars.
+            start: first session or moment, included.
+            end: last session or moment, included.
+            also: datasets of facts about the same entities; each field becomes a panel under its name, with the
+                dataset's name before it (``facts_close``) where that is taken.
+            decide: ``"bar_end"``; ``"before_next_open"`` for data that arrive overnight; or a lag such as ``"16h"``.
+            version: of the bars, or a mapping dataset -> version; the newest when None.
+            entities: assets, in this order; all with a bar in the span, sorted, when None.
+
+        Returns: a Market. A bar not known by its decision time is NaN in that row; `market.notes` counts them.
+
+        Raises: DataError if most bars were not known by their decision time, naming the lag; UnknownNameError.
+        """
+        datasets = [self._dataset(item) for item in (name, *check_names(also, "also"))]
+        versions = version if isinstance(version, Mapping) else {name: version}
+        for item in versions:
+            if item not in {dataset.name for dataset in datasets}:
+                raise unknown_name("dataset", item, [dataset.name for dataset in datasets], where="version")
+        tables = [dataset.open(versions.get(dataset.name)) for dataset in datasets]
+        wanted = None if entities is None else check_names(entities)
+        first, last = check_span(datasets[0], start, end)
+        parts = {
+            "format": _CACHE_FORMAT,
+            "tables": [
+                [item.name, delta.table_id(table), table.version()]
+                for item, table in zip(datasets, tables, strict=True)
+            ],
+            "span": [first, last],
+            "decide": decide,
+            "entities": wanted,
+        }
+        folder = self._cache / "markets" / cache_key(parts)
+        if folder.is_dir():
+            try:
+                return Market.load(folder)
+            except (KnowableError, OSError, KeyError, TypeError, ValueError):
+                shutil.rmtree(folder, ignore_errors=True)  # damaged: it is built again from the data
+        loaded = [self._load(item, table.version(), table) for item, table in zip(datasets, tables, strict=True)]
+        market = assemble(loaded[0], loaded[1:], first=first, last=last, decide=decide, entities=wanted)
+        with contextlib.suppress(OSError):
+            market.save(folder)
+        return market

@@ -1,0 +1,74 @@
+"""`Writing`: the part of a store that changes datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from knowable.data.base import StoreBase
+from knowable.data.ingest.judge import IngestReport
+from knowable.data.schema import Schema
+from knowable.data.table import delta
+from knowable.data.table.dataset import create_dataset
+
+__all__ = ["Writing"]
+
+
+class Writing(StoreBase):
+    """Create datasets, append to them, look at what was refused."""
+
+    def create(self, name: str, schema: Schema) -> None:
+        """Create an empty dataset; creating it again with the same schema changes nothing, and
+        while nothing was appended it may be created with another.
+
+        Args:
+            name: letters, digits, '_' and '-'.
+            schema: see `Schema.bars` and `Schema.facts`.
+
+        Raises: InputError for other names; StoreError if it exists with another schema.
+        """
+        create_dataset(self.folder, name, schema)
+
+    def append(
+        self,
+        name: str,
+        data: object,
+        *,
+        columns: Mapping[str, str] | None = None,
+        tz: str | None = None,
+        known_lag: str | None = None,
+        known_time: object = None,
+        known_basis: str | None = None,
+    ) -> IngestReport:
+        """Add observations: the good rows are stored in one transaction, the others quarantined with their rule.
+
+        Appending the same batch again changes nothing, and says so. Rows need no order.
+
+        Args:
+            name: of the dataset.
+            data: DataFrame, pyarrow Table, or path(s) to CSV (also gzipped) or Parquet. Columns entity, event_time,
+                known_time, the schema's fields, optional revision and op ("assert" or "retract").
+            columns: the vendor's column -> ours, such as ``{"symbol": "entity", "date": "event_time"}``.
+            tz: zone of times that name none. Dates of a dataset with a calendar need none: they are labelled by the
+                close of their session. A known_time of dates alone counts from the end of its day.
+            known_lag: where no known_time exists: the lag after event_time at which a row counts as known.
+            known_time: where no known_time exists: the moment at which all rows count as known.
+            known_basis: how the known times came about, see `knowable.data.schema.BASES`.
+
+        Raises:
+            UnknownNameError: no such dataset.
+            DataError: columns missing, naive and aware times mixed, naive times without tz, an unreadable file.
+            StoreError: the disk refused; the last version stays.
+        """
+        return self._dataset(name).append(
+            data, columns=columns, tz=tz, known_lag=known_lag, known_time=known_time, known_basis=known_basis
+        )
+
+    def quarantine(self, name: str) -> pa.Table:
+        """Rows that were refused: batch, rule, detail, entity, times, file, line, row (from 0), and the raw cells."""
+        dataset = self._dataset(name)
+        table = delta.open_table(dataset.quarantine, None, f"{name}/quarantine")
+        return delta.load(dataset.quarantine, table).sort_by(
+            [("batch", "ascending"), ("file", "ascending"), ("row", "ascending")]
+        )
