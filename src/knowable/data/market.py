@@ -264,9 +264,18 @@ class Market:
         return cls(**load_market(Path(folder)))
 
     @classmethod
-    def bind_fields(cls, factory: Callable[[Any, str], Any]) -> None:
-        """Say what attribute access gives: ``factory(market, name)``. The features room plugs in here, once."""
-        cls._field_factory[:] = [factory]
+    def bind_features(cls, field: Callable[[Any, str], Any], expression: Callable[[Any, str], Any]) -> None:
+        """Say what ``market.close`` and ``market.expression(text)`` give. The features room plugs in here, once."""
+        cls._field_factory[:] = [field, expression]
+
+    def expression(self, definition: str) -> Any:
+        """The feature of a stored definition, as `Feature.definition` wrote it, on this market.
+
+        Raises: StoreError if the text is damaged; UnknownNameError if it needs a field this market lacks.
+        """
+        if not self._field_factory:
+            raise StoreError("Definitions read as features only after `import knowable`.")
+        return self._field_factory[1](self, definition)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

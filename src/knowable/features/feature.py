@@ -12,7 +12,7 @@ import pandas as pd
 
 from knowable.data.market import Market
 from knowable.errors import InputError, UnknownAttributeError, shown, unknown_name
-from knowable.features.node import Node, field, node, number
+from knowable.features.node import Node, field, node, number, topological
 from knowable.features.operators import SETTINGS
 from knowable.features.symbols import Expression, Symbol
 
@@ -175,6 +175,17 @@ class Feature(Expression):
 
         return Stepper(self.node, self.market if market is None else market)
 
+    def definition(self) -> str:
+        """The expression as text for storage; ``market.expression(text)`` reads it back. Raises: InputError."""
+        from knowable.features.definition import dump
+
+        return dump(self.node)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the market's fields it uses, sorted."""
+        return tuple(sorted({str(each.settings[0]) for each in topological(self.node) if each.op == "field"}))
+
     @property
     def n_assets(self) -> int:
         """Number of columns."""
@@ -237,6 +248,16 @@ def apply(op: str, *operands: Any, **settings: Any) -> Feature:
 def field_feature(market: Market, name: str) -> Feature:
     """What ``market.close`` gives."""
     return Feature(field(name), market)
+
+
+def defined_feature(market: Market, definition: str) -> Feature:
+    """What ``market.expression(text)`` gives."""
+    from knowable.features.definition import load
+
+    feature = Feature(load(definition), market)
+    for name in feature.fields:
+        market.panel(name)  # raises on an unknown one
+    return feature
 
 
 def _lag(x: Feature, n: Any) -> Feature:
@@ -305,4 +326,4 @@ def _name(operand: Any) -> str:
     return shown(operand)
 
 
-Market.bind_fields(field_feature)
+Market.bind_features(field_feature, defined_feature)
