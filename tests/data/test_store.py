@@ -237,7 +237,7 @@ def test_moments_need_a_zone(store: Store) -> None:
 
 def test_a_store_page_of_a_newer_release_is_refused(store: Store) -> None:
     page = store.folder / "bars" / "schema.json"
-    page.write_text(page.read_text().replace('"format": 1', '"format": 2'))
+    page.write_text(page.read_text().replace('"format": 2', '"format": 3'))
     with pytest.raises(StoreError, match="Update knowable"):
         store.read("bars")
 

@@ -1,24 +1,30 @@
-"""`Schema`: what a dataset holds, in which units, and how its rows came to be known."""
+"""`Schema`: what a dataset holds, in which units and types, and how its rows came to be known."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import pandas as pd
+import pyarrow as pa
 
 from knowable.calendars import calendar as calendar_of
 from knowable.data.names import check_field_name
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
-__all__ = ["BASES", "PRICES", "Schema", "lag_ns"]
+__all__ = ["ACTIONS", "BASES", "KINDS", "PRICES", "Field", "Schema", "lag_ns", "table_schema"]
 
-FORMAT = 1
+FORMAT = 2  # 1: fields were units alone, all float64; still read
+DType = Literal["float64", "int64", "bool", "string", "timestamp"]
+Kind = Literal["bars", "facts", "events", "intervals", "actions"]
+KINDS: tuple[str, ...] = get_args(Kind)
 PRICES = ("open", "high", "low", "close")
+ACTIONS = ("split", "dividend", "delisting", "ticker_change", "merger", "spinoff")
 BASES: Mapping[str, str] = MappingProxyType(
     {
         "observed": "the moment was recorded when the value was captured",
@@ -26,45 +32,109 @@ BASES: Mapping[str, str] = MappingProxyType(
         "assumed_lag": "nobody recorded the moment; a declared lag stands in for it",
     }
 )
+_TIME = pa.timestamp("us", "UTC")
+# int64 values are whole and at most 2**53, which a double holds exactly; so int64 widens to float64 without a rewrite.
+_PHYSICAL: Mapping[str, pa.DataType] = MappingProxyType(
+    {"float64": pa.float64(), "int64": pa.float64(), "bool": pa.bool_(), "string": pa.string(), "timestamp": _TIME}
+)
+_NUMERIC = ("float64", "int64", "bool")
+_BOUNDED = ("float64", "int64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """What one column of values means. Make one with `Schema.field`; a plain text stands for its unit alone.
+
+    Attributes:
+        unit: such as ``"USD/share"``, ``"shares"``, ``"text"``.
+        dtype: ``"float64"``, ``"int64"`` (whole, at most 2**53), ``"bool"``, ``"string"`` or ``"timestamp"``.
+        low: least value allowed, included; None: no bound.
+        high: greatest value allowed, included; None: no bound.
+        currency: of the values, such as ``"USD"``.
+        description: a sentence for people.
+    """
+
+    unit: str
+    dtype: DType = "float64"
+    low: float | None = None
+    high: float | None = None
+    currency: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.unit, str):
+            raise InputError(f"The unit of a field must be text, such as 'USD', but it is {shown(self.unit)}.")
+        if self.dtype not in _PHYSICAL:
+            raise unknown_name("dtype of a field", self.dtype, _PHYSICAL)
+        for name in ("low", "high"):
+            object.__setattr__(self, name, self._bound(name, getattr(self, name)))
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise InputError(f"`low <= high` must hold, but low={self.low:g}, high={self.high:g}.")
+        if self.currency is not None and not isinstance(self.currency, str):
+            raise InputError(f"`currency` must be text, such as 'USD', but it is {shown(self.currency)}.")
+        if not isinstance(self.description, str):
+            raise InputError(f"`description` must be text, but it is {shown(self.description)}.")
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values can be a panel of numbers; a bool counts as 1.0 and 0.0."""
+        return self.dtype in _NUMERIC
+
+    @property
+    def physical(self) -> pa.DataType:
+        """Type of the column in the table. int64 is stored as double, so that it widens without a rewrite."""
+        return _PHYSICAL[self.dtype]
+
+    def _bound(self, name: str, value: object) -> float | None:
+        if value is None:
+            return None
+        if self.dtype not in _BOUNDED:
+            raise InputError(f"`{name}` bounds numbers only, but the field's dtype is {self.dtype!r}.")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(f"`{name}` must be a finite number or None, but it is {shown(value)}.")
+        return float(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """What a dataset holds. Make one with `Schema.bars` or `Schema.facts`.
+    """What a dataset holds. Make one with `Schema.bars`, `.facts`, `.events`, `.intervals` or `.actions`.
 
     Attributes:
-        kind: ``"bars"`` (a value an entity and bar) or ``"facts"`` (a value an entity and period, revised at will).
-        fields: field name -> unit, all float64.
-        calendar: exchange code or ``"24/7"``: dates without a time are then session closes. None: times only.
+        kind: ``"bars"`` (a value an entity and bar), ``"facts"`` (a value an entity and period, revised at will),
+            ``"events"`` (what happened when), ``"intervals"`` (what held from when to when), ``"actions"``
+            (splits, dividends and their like).
+        fields: field name -> `Field`; a plain text is taken as a unit, of float64.
+        keys: string fields that tell rows of one entity and event time apart: a period is (entity, event_time, *keys).
+        calendar: exchange code or ``"24/7"``: dates without a time are then session closes, or session opens where
+            the kind is intervals or actions. None: times only.
         currency: of the prices.
         known_basis: how the rows came to be known, unless an append says otherwise; one of `BASES`.
         known_lag: lag after event_time at which rows without a known_time count as known, such as ``"1d"``.
         partial: whether a bar may lack open, high, low or volume in some rows.
-        announced_ahead: whether a value may be known before its event_time (dividends, splits).
+        announced_ahead: whether a value may be known before its event_time (dividends, splits, memberships).
     """
 
-    kind: Literal["bars", "facts"]
-    fields: Mapping[str, str]
+    kind: Kind
+    fields: Mapping[str, Field]
+    keys: tuple[str, ...] = ()
     calendar: str | None = None
     currency: str | None = None
     known_basis: str = "observed"
     known_lag: str | None = None
     partial: bool = False
     announced_ahead: bool = False
-    description: str = field(default="")
+    description: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("bars", "facts"):
-            raise unknown_name("kind of schema", self.kind, ["bars", "facts"])
-        if not isinstance(self.fields, Mapping) or not self.fields:
+        if self.kind not in KINDS:
+            raise unknown_name("kind of schema", self.kind, KINDS)
+        if not isinstance(self.fields, Mapping) or not (self.fields or self.kind == "events"):
             raise InputError(
                 f"`fields` maps each field to its unit, such as {{'eps': 'USD/share'}}, but got {shown(self.fields)}."
             )
-        for name, unit in self.fields.items():
-            check_field_name(name)
-            if not isinstance(unit, str):
-                raise InputError(f"The unit of field {name!r} must be text, such as 'USD', but it is {shown(unit)}.")
-        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+        held = {check_field_name(name): _as_field(name, value) for name, value in self.fields.items()}
+        object.__setattr__(self, "keys", _checked_keys(self.keys, held))
+        object.__setattr__(self, "fields", MappingProxyType(held))
         if self.calendar is not None:
             calendar_of(self.calendar)
         if self.known_basis not in BASES:
@@ -72,13 +142,47 @@ class Schema:
         if self.known_lag is not None:
             lag_ns(self.known_lag)
 
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Fields that can be a panel of numbers: float64, int64, and bool as 1.0 and 0.0."""
+        return tuple(name for name, held in self.fields.items() if held.numeric)
+
+    @property
+    def labels_open(self) -> bool:
+        """Whether a date without a time means its session's open, as for what is in force from then, not its close."""
+        return self.kind in ("intervals", "actions")
+
+    @staticmethod
+    def field(
+        unit: str,
+        *,
+        dtype: DType = "float64",
+        low: float | None = None,
+        high: float | None = None,
+        currency: str | None = None,
+        description: str = "",
+    ) -> Field:
+        """A field with a type and bounds, such as ``Schema.field("shares", dtype="int64", low=0)``.
+
+        Args:
+            unit: such as ``"USD/share"``.
+            dtype: ``"float64"``, ``"int64"`` (whole, at most 2**53), ``"bool"``, ``"string"`` or ``"timestamp"``.
+            low: least value allowed, included. A row outside its bounds is quarantined.
+            high: greatest value allowed, included.
+            currency: of the values.
+            description: a sentence for people.
+
+        Raises: InputError, UnknownNameError.
+        """
+        return Field(unit=unit, dtype=dtype, low=low, high=high, currency=currency, description=description)
+
     @classmethod
     def bars(
         cls,
         *,
         calendar: str | None = None,
         currency: str | None = None,
-        fields: Mapping[str, str] | None = None,
+        fields: Mapping[str, Field | str] | None = None,
         known_basis: str = "observed",
         known_lag: str | None = None,
         partial: bool = False,
@@ -89,7 +193,7 @@ class Schema:
         Args:
             calendar: exchange code or ``"24/7"``; dates without a time are labelled by the close of their session.
             currency: of the prices, such as ``"USD"``.
-            fields: further fields and their units, such as ``{"vwap": "USD/share"}``.
+            fields: further fields, such as ``{"vwap": "USD/share"}``.
             known_basis: see `BASES`.
             known_lag: declared lag for rows without a known_time, such as ``"0s"`` or ``"1d"``.
             partial: whether single cells of open, high, low or volume may be missing; close never may.
@@ -97,11 +201,10 @@ class Schema:
 
         Raises: InputError, UnknownNameError.
         """
-        price = f"{currency or 'currency'}/share"
-        held = {**dict.fromkeys(PRICES, price), "volume": "shares", **(fields or {})}
+        price = Field(unit=f"{currency or 'currency'}/share", currency=currency)
         return cls(
             kind="bars",
-            fields=held,
+            fields={**dict.fromkeys(PRICES, price), "volume": Field(unit="shares"), **_fields(fields)},
             calendar=calendar,
             currency=currency,
             known_basis=known_basis,
@@ -114,7 +217,8 @@ class Schema:
     def facts(
         cls,
         *,
-        fields: Mapping[str, str],
+        fields: Mapping[str, Field | str],
+        keys: Sequence[str] = (),
         calendar: str | None = None,
         known_basis: str = "observed",
         known_lag: str | None = None,
@@ -127,7 +231,8 @@ class Schema:
         row had a value. Datasets whose fields are published apart are better kept apart, or one entity a series.
 
         Args:
-            fields: field -> unit, such as ``{"eps": "USD/share", "revenues": "USD"}``.
+            fields: field -> unit or `Schema.field`, such as ``{"eps": "USD/share", "revenues": "USD"}``.
+            keys: string fields that tell facts of one entity and period apart, such as ``("segment",)``.
             calendar: exchange code, if event times are sessions.
             known_basis: see `BASES`.
             known_lag: declared lag for rows without a known_time.
@@ -138,7 +243,8 @@ class Schema:
         """
         return cls(
             kind="facts",
-            fields=fields,
+            fields=_with_keys(fields, keys),
+            keys=_names(keys),
             calendar=calendar,
             known_basis=known_basis,
             known_lag=known_lag,
@@ -146,12 +252,131 @@ class Schema:
             description=description,
         )
 
+    @classmethod
+    def events(
+        cls,
+        *,
+        fields: Mapping[str, Field | str] | None = None,
+        keys: Sequence[str] = (),
+        calendar: str | None = None,
+        known_basis: str = "observed",
+        known_lag: str | None = None,
+        announced_ahead: bool = False,
+        description: str = "",
+    ) -> Self:
+        """What happened to an entity at a moment: filings, ratings, headlines. A row may have no field at all.
+
+        Args:
+            fields: field -> unit or `Schema.field`.
+            keys: string fields that tell events of one entity and moment apart, such as ``("source",)``.
+            calendar: exchange code, if dates without a time mean the close of their session.
+            known_basis: see `BASES`.
+            known_lag: declared lag for rows without a known_time.
+            announced_ahead: whether an event may be known before it happens (a calendar of coming reports).
+            description: a sentence for people.
+
+        Raises: InputError, UnknownNameError.
+        """
+        return cls(
+            kind="events",
+            fields=_with_keys(fields, keys),
+            keys=_names(keys),
+            calendar=calendar,
+            known_basis=known_basis,
+            known_lag=known_lag,
+            announced_ahead=announced_ahead,
+            description=description,
+        )
+
+    @classmethod
+    def intervals(
+        cls,
+        *,
+        fields: Mapping[str, Field | str] | None = None,
+        keys: Sequence[str] = (),
+        calendar: str | None = None,
+        known_basis: str = "observed",
+        known_lag: str | None = None,
+        description: str = "",
+    ) -> Self:
+        """What held from event_time until `end`: index membership, tickers, ratings in force.
+
+        event_time is the first moment of validity and the field `end` the first moment after it, null while open.
+        A row may be known before it begins.
+
+        Args:
+            fields: further fields, such as ``{"weight": "1"}``.
+            keys: string fields that tell intervals of one entity apart, such as ``("index",)`` or ``("ticker",)``.
+            calendar: exchange code: dates without a time, in event_time and `end`, are then session opens. None:
+                dates are midnights of ``tz=``.
+            known_basis: see `BASES`.
+            known_lag: declared lag for rows without a known_time.
+            description: a sentence for people.
+
+        Raises: InputError, UnknownNameError.
+        """
+        if "end" in (fields or {}) or "end" in keys:
+            raise InputError(
+                "`end` is a field of every schema of intervals already; leave it out of fields= and keys=."
+            )
+        end = Field(unit="time", dtype="timestamp", description="first moment after the interval; null while open")
+        return cls(
+            kind="intervals",
+            fields={**_with_keys(None, keys), "end": end, **_with_keys(fields, keys)},
+            keys=_names(keys),
+            calendar=calendar,
+            known_basis=known_basis,
+            known_lag=known_lag,
+            announced_ahead=True,
+            description=description,
+        )
+
+    @classmethod
+    def actions(
+        cls,
+        *,
+        calendar: str | None = None,
+        known_basis: str = "observed",
+        known_lag: str | None = None,
+        description: str = "",
+    ) -> Self:
+        """Corporate actions: event_time is the ex-date, known_time the announcement; a period is one entity, ex-date
+        and type.
+
+        Fields: type (one of `ACTIONS`), ratio (new shares per old), amount (cash per old share), currency,
+        successor (entity), note.
+
+        Args:
+            calendar: exchange code: an ex-date without a time is the open of its session.
+            known_basis: see `BASES`.
+            known_lag: declared lag for rows without a known_time.
+            description: a sentence for people.
+
+        Raises: InputError, UnknownNameError.
+        """
+        return cls(
+            kind="actions",
+            fields={
+                "type": Field(unit="text", dtype="string", description=f"one of {', '.join(ACTIONS)}"),
+                "ratio": Field(unit="new shares/old share"),
+                "amount": Field(unit="currency/old share", description="cash for each share held before the ex-date"),
+                "currency": Field(unit="text", dtype="string", description="of the amount"),
+                "successor": Field(unit="text", dtype="string", description="entity that continues or is received"),
+                "note": Field(unit="text", dtype="string"),
+            },
+            keys=("type",),
+            calendar=calendar,
+            known_basis=known_basis,
+            known_lag=known_lag,
+            announced_ahead=True,
+            description=description,
+        )
+
     def to_json(self) -> str:
         """The schema as one JSON page."""
         page: dict[str, Any] = {"format": FORMAT}
-        for name in self.__slots__:
-            value = getattr(self, name)
-            page[name] = dict(value) if isinstance(value, Mapping) else value
+        page.update({name: getattr(self, name) for name in self.__slots__})
+        page["fields"] = {name: asdict(held) for name, held in self.fields.items()}
         return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -165,12 +390,29 @@ class Schema:
             found = page.pop("format")
         except (ValueError, TypeError, KeyError) as error:
             raise StoreError(f"{where} is damaged: {error}. Restore it from a copy; the data are untouched.") from error
-        if found != FORMAT:
-            raise StoreError(f"{where} has format {shown(found)}; this release reads {FORMAT}. Update knowable.")
+        if found not in (1, FORMAT):
+            raise StoreError(f"{where} has format {shown(found)}; this release reads 1 to {FORMAT}. Update knowable.")
         try:
-            return cls(**page)
-        except (TypeError, InputError, LookupError) as error:
+            fields = page.pop("fields")
+            held = {name: Field(**item) if isinstance(item, dict) else item for name, item in fields.items()}
+            return cls(fields=held, **page)
+        except (TypeError, AttributeError, KeyError, InputError, LookupError) as error:
             raise StoreError(f"{where} is damaged: {error}") from error
+
+
+def table_schema(schema: Schema) -> pa.Schema:
+    """Columns of the Delta table of a dataset."""
+    return pa.schema(
+        [
+            ("entity", pa.string()),
+            ("event_time", _TIME),
+            ("known_time", _TIME),
+            ("revision", pa.int64()),
+            ("op", pa.string()),
+            ("known_basis", pa.string()),
+            *((name, held.physical) for name, held in schema.fields.items()),
+        ]
+    )
 
 
 def lag_ns(lag: object) -> int:
@@ -186,3 +428,45 @@ def lag_ns(lag: object) -> int:
     if pd.isna(span) or span < pd.Timedelta(0):
         raise InputError(f"`known_lag >= 0` must hold, but known_lag={shown(lag)}.")
     return int(span.as_unit("ns").value)
+
+
+def _as_field(name: str, value: object) -> Field:
+    if isinstance(value, Field):
+        return value
+    if isinstance(value, str):
+        return Field(unit=value)
+    raise InputError(
+        f"Field {name!r} must be a unit, such as 'USD', or Schema.field('USD', ...), but it is {shown(value)}."
+    )
+
+
+def _fields(fields: Mapping[str, Field | str] | None) -> dict[str, Field]:
+    if fields is not None and not isinstance(fields, Mapping):
+        raise InputError(
+            f"`fields` maps each field to its unit, such as {{'eps': 'USD/share'}}, but got {shown(fields)}."
+        )
+    return {name: _as_field(name, value) for name, value in (fields or {}).items()}
+
+
+def _with_keys(fields: Mapping[str, Field | str] | None, keys: Sequence[str]) -> dict[str, Field]:
+    """The key fields first, those that are not declared as plain text."""
+    held = _fields(fields)
+    return {**{name: held.get(name, Field(unit="text", dtype="string")) for name in _names(keys)}, **held}
+
+
+def _names(keys: object) -> tuple[str, ...]:
+    if isinstance(keys, str) or not isinstance(keys, Sequence):
+        raise InputError(f"`keys` must be a list of field names, such as ['index'], but it is {shown(keys)}.")
+    return tuple(keys)
+
+
+def _checked_keys(keys: object, fields: Mapping[str, Field]) -> tuple[str, ...]:
+    names = _names(keys)
+    for name in names:
+        if name not in fields:
+            raise unknown_name("field", name, fields, where="`keys`")
+        if fields[name].dtype != "string":
+            raise InputError(f"Key {name!r} must be a string field, but its dtype is {fields[name].dtype!r}.")
+    if len(set(names)) < len(names):
+        raise InputError(f"`keys` names {next(n for n in names if names.count(n) > 1)!r} twice.")
+    return names

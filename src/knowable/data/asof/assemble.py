@@ -62,7 +62,7 @@ def assemble(
         names = tuple(bars.facts.entities[k] for k in present)
     times = np.unique(bars.facts.event[inside])
     decision = decision_times(times, decide, bars.schema.calendar)
-    panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.fields), times, decision, names)
+    panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.numeric), times, decision, names)
     supplied = [name for name in panels if name == "close" or not np.isnan(final[name]).all()]
     notes = _missing(bars, seen, last_seen, inside, decide)
     unrevised = bool(np.array_equal(seen, last_seen))
@@ -194,7 +194,7 @@ def _beside(
                 f"{shown(list(item.facts.entities), 120)}).\nRead them apart: store.panel({item.name!r}, field, "
                 "clock=market.decision_times, entities=[...])."
             )
-        for field in item.schema.fields:
+        for field in item.schema.numeric:
             name = f"{item.name}_{field}" if field in taken or field in panels else field
             panels[name] = item.facts.panel(field, decision, names)
     return panels

@@ -58,7 +58,7 @@ class Facts:
     def values(self, name: str) -> Panel:
         """(n_facts,) a field in sweep order, NaN where null."""
         if name not in self._values:
-            column = pc.fill_null(self.table[name], np.nan).to_numpy()
+            column = pc.fill_null(self.table[name].cast(pa.float64()), np.nan).to_numpy()
             self._values[name] = _lock(column[self.order])
         return self._values[name]
 

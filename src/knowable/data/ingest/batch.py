@@ -98,7 +98,7 @@ def make_batch(
         )
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
-    held = [name for name in schema.fields if name in table.column_names and table[name].null_count < table.num_rows]
+    held = [name for name in schema.numeric if name in table.column_names and table[name].null_count < table.num_rows]
     numbers = {name: _numbers(table[name], name, where) for name in held}
     return Batch(
         source=source,

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from knowable.data.ingest.batch import Batch
 from knowable.data.ingest.checks import RULES, breaches, outside_sessions
 from knowable.data.ingest.source import BrokenLine
-from knowable.data.schema import Schema
+from knowable.data.schema import Schema, table_schema
 from knowable.data.times import NO_TIME
 
-__all__ = ["QUARANTINE", "IngestReport", "Judged", "broken_rows", "judge", "settle", "table_schema"]
+__all__ = ["QUARANTINE", "IngestReport", "Judged", "broken_rows", "judge", "settle"]
 
 Mask = npt.NDArray[np.bool_]
 _TIME = pa.timestamp("us", "UTC")
@@ -101,21 +101,6 @@ class Judged:
     bad: pa.Table
     notes: tuple[str, ...]
     duplicates: int = 0
-
-
-def table_schema(schema: Schema) -> pa.Schema:
-    """Columns of the Delta table of a dataset."""
-    return pa.schema(
-        [
-            ("entity", pa.string()),
-            ("event_time", _TIME),
-            ("known_time", _TIME),
-            ("revision", pa.int64()),
-            ("op", pa.string()),
-            ("known_basis", pa.string()),
-            *((name, pa.float64()) for name in schema.fields),
-        ]
-    )
 
 
 def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
@@ -236,10 +221,10 @@ def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:
         "op": pc.if_else(pa.array(batch.retract[good]), "retract", "assert"),
         "known_basis": pa.repeat(pa.scalar(batch.basis, pa.string()), n_good),
     }
-    for name in schema.fields:
+    for name, held in schema.fields.items():
         values = batch.fields.get(name)
         if values is None:
-            columns[name] = pa.nulls(n_good, pa.float64())
+            columns[name] = pa.nulls(n_good, held.physical)
         else:
             # -0.0 and 0.0 are one value; two spellings would make duplicates look like conflicts
             kept = np.where(batch.retract[good], np.nan, values[good]) + 0.0

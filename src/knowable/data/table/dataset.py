@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.ingest.batch import Known, make_batch
-from knowable.data.ingest.judge import QUARANTINE, IngestReport, Judged, broken_rows, judge, settle, table_schema
+from knowable.data.ingest.judge import QUARANTINE, IngestReport, Judged, broken_rows, judge, settle
 from knowable.data.ingest.source import BrokenLine, Source, as_paths, from_file, from_memory
 from knowable.data.names import check_dataset_name
-from knowable.data.schema import BASES, Schema, lag_ns
+from knowable.data.schema import BASES, Schema, lag_ns, table_schema
 from knowable.data.table import delta
 from knowable.data.times import instant
 from knowable.errors import DataError, InputError, StoreError, unknown_name
