@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -58,7 +59,7 @@ def factors(
     state, held = begin(len(deeds), shape[1]), versions(deeds, shape[1])
     edges = [0, *sorted(cuts), len(times)]
     clock, decided, close = locked(times, np.int64), locked(decisions, np.int64), locked(closes, np.float64)
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         adjust_kernel(clock[a:b], decided[a:b], close[a:b], *held, state, split[a:b], total[a:b])
     return split, total
 
