@@ -16,20 +16,22 @@ NAN = np.nan
 values = st.one_of(st.floats(-1e3, 1e3, allow_subnormal=False), st.sampled_from([NAN, 0.0, 1.0, 1.0, -2.0]))
 
 
-def market_of(a, b):
+def market_of(a, b, universe=None):
     n_bars, n_assets = a.shape
     return Market.build(
         times=np.arange(1, n_bars + 1) * 86_400_000_000_000,
         assets=tuple(f"A{j}" for j in range(n_assets)),
-        panels={"a": a, "b": b},
+        panels={"a": a, "b": b} if universe is None else {"a": a, "b": b, "universe": universe},
     )
 
 
 @st.composite
 def markets(draw, most_bars=25):
+    """Half of them have a universe, in which assets come and go."""
     shape = draw(st.tuples(st.integers(1, most_bars), st.integers(1, 4)))
     panel = arrays(np.float64, shape, elements=values, fill=values)
-    return market_of(draw(panel), draw(panel))
+    members = arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0, 1.0]))
+    return market_of(draw(panel), draw(panel), draw(st.none() | members))
 
 
 UNARY = [
@@ -100,7 +102,8 @@ def test_future_rows_never_change_past_bits(case, cut, seed):
     market, feature = case
     cut = min(cut, market.n_bars)
     future = np.random.default_rng(seed).normal(size=market.shape) * 100
-    changed = market_of(*[np.vstack([market.panels[name][:cut], future[cut:]]) for name in "ab"])
+    later = {name: np.sign(future) == 1 if name == "universe" else future for name in market.panels}
+    changed = market_of(*[np.vstack([panel[:cut], later[name][cut:]]) for name, panel in market.panels.items()])
     whole = feature.values()[:cut].tobytes()
     assert f.evaluate(feature, market.until(cut)).tobytes() == whole
     assert f.evaluate(feature, changed)[:cut].tobytes() == whole
@@ -117,7 +120,7 @@ def test_any_expression_agrees_with_the_slow_evaluation_of_its_definition(case):
     except (OverflowError, ValueError):  # exact fractions do not hold infinities inside a cross-section
         assume(False)
     # a comparison or rank of values that differ by rounding may fall either way: perturb and leave those out
-    nudged = {name: panel * (1 + 1e-9) + 1e-9 for name, panel in panels.items()}
+    nudged = panels | {name: panels[name] * (1 + 1e-9) + 1e-9 for name in "ab"}
     try:
         steady = np.isclose(expected, slow_values(feature.node, nudged), rtol=1e-3, atol=1e-3, equal_nan=True)
     except (OverflowError, ValueError):

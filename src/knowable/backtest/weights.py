@@ -11,12 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.calendars import period_ends
-from knowable.data.market import Market
+from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError, ShapeError, StrategyError
 from knowable.features import Feature, NeedsValue
 from knowable.strategy import Strategy
 
-__all__ = ["call_weights", "decision_rows", "explain_failure", "target_weights", "weights_panel"]
+__all__ = [
+    "call_weights",
+    "decision_rows",
+    "explain_failure",
+    "members_only",
+    "target_weights",
+    "weights_panel",
+]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -28,7 +35,8 @@ def target_weights(strategy: Strategy, market: Market) -> Panel:
         strategy: an instance; its `weights` is called once with `market`.
         market: n_bars rows, n_assets columns.
 
-    Returns: (n_bars, n_assets) float64, read-only, fractions of equity. NaN: no opinion.
+    Returns: (n_bars, n_assets) float64, read-only, fractions of equity. NaN: no opinion. Where the market has a
+        universe, a non-member's target is 0: it is sold on the next row that the strategy acts on.
 
     Raises:
         StrategyError: `weights` raised, or returned something that is not weights.
@@ -79,7 +87,17 @@ def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:
             f"`weights` returned shape {panel.shape}; the market needs (n_bars, n_assets) = {market.shape}, "
             f"in {strategy!r}."
         )
-    return _numbers(panel, strategy, market)
+    return members_only(_numbers(panel, strategy, market), market)
+
+
+def members_only(weights: Panel, market: Market) -> Panel:
+    """The same targets, but 0 for assets that are no members on that bar; `weights` itself without a universe."""
+    members = members_of(market)
+    if members is None:
+        return weights
+    kept = np.where(members, weights, 0.0)
+    kept.flags.writeable = False
+    return kept
 
 
 def decision_rows(strategy: Strategy, market: Market) -> npt.NDArray[np.bool_]:

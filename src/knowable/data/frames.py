@@ -11,7 +11,7 @@ import pandas as pd
 
 from knowable.errors import DataError, ShapeError, shown
 
-__all__ = ["Panel", "frames_to_panels"]
+__all__ = ["Panel", "check_universe", "frames_to_panels"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -50,6 +50,18 @@ def frames_to_panels(
     if not allow_missing:
         _refuse_gaps(panels, index, assets)
     return index, assets, panels
+
+
+def check_universe(panel: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> None:
+    """A panel of membership holds 1 and 0 only. Raises: DataError naming the first other cell."""
+    bad = ~((panel == 0.0) | (panel == 1.0))
+    if bad.any():
+        row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise DataError(
+            f"`universe` of {assets[column]!r} must be 1 (a member on that bar) or 0, but it is "
+            f"{panel[row, column]:g} at {index[row]} (row {row}); {int(bad.sum())} such in all.\n"
+            "Turn it into yes and no first, such as frame > 0 or frame.notna(); or give the field another name."
+        )
 
 
 def _table(name: str, frame: pd.DataFrame | pd.Series) -> pd.DataFrame:

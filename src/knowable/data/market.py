@@ -15,10 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
-from knowable.data.frames import Panel, frames_to_panels
+from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
-__all__ = ["Market"]
+__all__ = ["UNIVERSE", "Market", "members_of"]
+
+UNIVERSE = "universe"  # the field that says which assets are members on each bar
 
 _FORMAT = 1
 _DAY_NS = 86_400_000_000_000
@@ -41,6 +43,10 @@ class Market:
         notes: sentences the result must carry, such as how many bars were not known in time.
 
     A field reads as an attribute: ``market.close`` is a feature, ``market.close.frame()`` its DataFrame.
+
+    A field called ``universe`` has a meaning: 1 where the asset is a member on that bar, known at its decision, and 0
+    elsewhere. Cross-sections of features then see members only, and the target weight of a non-member is 0, whatever a
+    strategy says.
     """
 
     times: Nanos
@@ -83,12 +89,13 @@ class Market:
                 None: the rows are the clock, and bars a year are measured from them.
             missing: ``"allow"`` takes NaN prices inside an asset's history as bars without a price: orders wait for
                 the next one. Refused by default, because most such gaps are accidents.
-            fields: further panels of the same shape, under their own names; NaN: not known.
+            fields: further panels of the same shape, under their own names; NaN: not known. ``universe`` holds True or
+                1 where an asset may be held on that bar, else False or 0, and has the meaning said above.
 
         Raises:
             DataError: index unsorted, duplicate, of mixed time zones, or no session of the calendar; prices NaN inside
                 an asset's history (see `missing`), infinite or not positive; high below low; open or close outside
-                [low, high]; negative volume; a column of only NaN.
+                [low, high]; negative volume; a column of only NaN; a universe of other values than 0 and 1.
             ShapeError: frames whose index or columns differ.
         """
         for name in fields:
@@ -99,16 +106,19 @@ class Market:
             {name: frame for name, frame in given.items() if frame is not None}, allow_missing=_allows(missing)
         )
         times = _times(index, calendar)
-        return cls(
+        members = panels.pop(UNIVERSE, None)
+        held = MappingProxyType(panels)
+        made = cls(
             times=times,
             decision_times=times,
             index=index,
             assets=assets,
-            panels=MappingProxyType(panels),
-            final=MappingProxyType(panels),
+            panels=held,
+            final=held,
             calendar=calendar,
             bars_per_year=_bars_per_year(times, calendar),
         )
+        return made if members is None else made.with_universe(members, "the panel given")
 
     @classmethod
     def build(
@@ -137,12 +147,15 @@ class Market:
         """
         times = _lock(np.ascontiguousarray(times, dtype=np.int64))
         shape = (len(times), len(assets))
+        index = pd.DatetimeIndex(times.view("datetime64[ns]")).tz_localize("UTC")
         locked = {name: _panel(name, values, shape) for name, values in panels.items()}
         last = locked if final is None else {name: _panel(name, values, shape) for name, values in final.items()}
+        if UNIVERSE in locked:
+            check_universe(locked[UNIVERSE], index, assets)
         return cls(
             times=times,
             decision_times=times if decision_times is None else _lock(np.ascontiguousarray(decision_times, np.int64)),
-            index=pd.DatetimeIndex(times.view("datetime64[ns]")).tz_localize("UTC"),
+            index=index,
             assets=tuple(assets),
             panels=MappingProxyType(locked),
             final=MappingProxyType(last),
@@ -220,6 +233,33 @@ class Market:
         """
         held = self._proxy(panels)
         return replace(self, panels=held, final=held if final is None else self._proxy(final), _hash=[])
+
+    def with_universe(self, members: npt.NDArray[Any], name: str, pins: tuple[Mapping[str, str], ...] = ()) -> Self:
+        """The same market whose assets are members on some bars only; a universe it has already is replaced.
+
+        Args:
+            members: (n_bars, n_assets) bool, or 1.0 and 0.0; row t known at decision_times[t].
+            name: what to call the universe in the note.
+            pins: dataset, version and as_of of what it came from.
+
+        Raises: DataError on other values than 0 and 1.
+        """
+        panel = _panel(UNIVERSE, np.asarray(members, dtype=np.float64), self.shape)
+        check_universe(panel, self.index, self.assets)
+        panels = MappingProxyType({**self.panels, UNIVERSE: panel})
+        same = self.final is self.panels
+        mean = float(panel.sum(axis=1).mean()) if self.n_bars else 0.0
+        return replace(
+            self,
+            panels=panels,
+            final=panels if same else MappingProxyType({**self.final, UNIVERSE: panel}),
+            pins=(*self.pins, *pins),
+            notes=(
+                *(note for note in self.notes if not note.startswith("Universe: ")),
+                f"Universe: {name}; on average {mean:,.4g} of {self.n_assets:,} assets are members.",
+            ),
+            _hash=[],
+        )
 
     def _proxy(self, panels: Mapping[str, Panel]) -> Mapping[str, Panel]:
         return MappingProxyType({name: _panel(name, values, self.shape) for name, values in panels.items()})
@@ -299,6 +339,11 @@ class Market:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), {name: _plain(getattr(self, name)) for name in self.__slots__ if name != "_hash"})
+
+
+def members_of(market: Market) -> npt.NDArray[np.bool_] | None:
+    """(n_bars, n_assets) which assets are members on each bar; None where the market has no universe."""
+    return market.panels[UNIVERSE] == 1.0 if UNIVERSE in market.panels else None
 
 
 def _rebuild(kind: type[Market], values: dict[str, Any]) -> Market:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import score
-from knowable.backtest.weights import call_weights, decision_rows, weights_panel
+from knowable.backtest.weights import call_weights, decision_rows, members_only, weights_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ParameterError, StrategyError
 from knowable.features import Feature, Memo, NeedsValue, Program, asked, bind, symbol
@@ -109,11 +109,11 @@ class TrialEngine:
         seen = self._until(stop)
         program = self._program(params, seen)
         if program is not None:
-            return program.evaluate(self.market, params, self._memo, keep_result=False)
+            return members_only(program.evaluate(self.market, params, self._memo, keep_result=False), self.market)
         strategy = self.made(params)
         returned = call_weights(strategy, seen)
         if isinstance(returned, Feature) and returned.market is seen:
-            return Program.of(returned).evaluate(self.market, {}, self._memo)
+            return members_only(Program.of(returned).evaluate(self.market, {}, self._memo), self.market)
         panel = weights_panel(returned, strategy, seen)
         if seen is self.market:
             return panel

@@ -14,7 +14,9 @@ __all__ = ["dump", "load"]
 
 _FORMAT = 1
 _MOST_NODES = 10_000
-_TWO = frozenset({"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum"})
+_TWO = frozenset(
+    {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "members"}
+)
 
 
 def dump(root: Node) -> str:

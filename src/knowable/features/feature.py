@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable.data.market import Market
+from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, UnknownAttributeError, shown, unknown_name
 from knowable.features.node import Node, field, node, number, topological
-from knowable.features.operators import SETTINGS
+from knowable.features.operators import OPERATORS, SETTINGS
 from knowable.features.symbols import Expression, Symbol
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Feature", "apply"]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+_UNIVERSE = field(UNIVERSE)
+_ACROSS = frozenset(name for name, each in OPERATORS.items() if each.across)
 _COMMUTES = frozenset({"minimum", "maximum", "&", "|"})
 _UFUNCS = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "negative": "neg", "absolute": "abs",
@@ -61,6 +63,9 @@ class Feature(Expression):
 
     Booleans are 1.0 and 0.0. NaN in gives NaN out for arithmetic, comparison, logic and where; cross-sections skip NaN;
     a window with a NaN in it is NaN. Row t uses rows up to t only.
+
+    Where the market has a field ``universe``, cross-sections (rank, zscore, demean, cross_sum) skip the assets that are
+    no members on that bar; windows and lags see an asset's whole history, so a newcomer has its past.
 
     Attributes:
         node: the structure.
@@ -241,6 +246,8 @@ def apply(op: str, *operands: Any, **settings: Any) -> Feature:
         )
     if nodes[0].scalar and len(nodes) == 2:
         op, nodes = _scalar_last(op, nodes)
+    if op in _ACROSS and UNIVERSE in market.panels:
+        nodes = [_members(nodes[0])]
     checked = tuple(_setting(key, value, op, operands) for key, value in settings.items())
     return Feature(node(op, tuple(nodes), checked), market)
 
@@ -254,10 +261,30 @@ def defined_feature(market: Market, definition: str) -> Feature:
     """What ``market.expression(text)`` gives."""
     from knowable.features.definition import load
 
-    feature = Feature(load(definition), market)
+    root = load(definition)
+    feature = Feature(_within(root) if UNIVERSE in market.panels else root, market)
     for name in feature.fields:
         market.panel(name)  # raises on an unknown one
     return feature
+
+
+def _members(x: Node) -> Node:
+    """What operators across assets see of `x` where the market has a universe: its members, NaN elsewhere.
+
+    It is part of the expression, so that batch, sweeps and the stepper need no rule of their own, and its text says so.
+    """
+    return node("members", (x, _UNIVERSE))
+
+
+def _within(root: Node) -> Node:
+    """The expression with every operator across assets seeing members only, as if built on a market with a universe."""
+    made: dict[Node, Node] = {}
+    for each in topological(root):
+        inputs = tuple(made[below] for below in each.inputs)
+        if each.op in _ACROSS and each.inputs[0].op != "members":
+            inputs = (_members(inputs[0]),)
+        made[each] = each if inputs == each.inputs else node(each.op, inputs, each.settings, each.scalar)
+    return made[root]
 
 
 def _lag(x: Feature, n: Any) -> Feature:

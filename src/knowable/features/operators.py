@@ -31,6 +31,7 @@ class Operator:
         start: ``start(n_assets, *settings)`` gives the state before the first row; None if it has no memory.
         first: ``first(*settings)``: rows needed for the first value; a batch of fewer is all NaN and needs no state.
         settings: names of the settings, keys of SETTINGS.
+        across: whether an asset's value depends on the row's other assets; such an operator sees members only.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operator:
     start: Callable[..., Any] | None = None
     first: Callable[..., int] | None = None
     settings: tuple[str, ...] = ()
+    across: bool = False
 
 
 def _window(value: Any, where: Callable[[], str]) -> int:
@@ -103,6 +105,10 @@ def _lagged(x: Any, n: int, state: Any, out: Any) -> None:
         rolling.lag_kernel(x, state, out)
 
 
+_NAN = np.full((1, 1), np.nan)
+_NAN.flags.writeable = False
+
+
 def _compare(name: str, less: float, equal: float, greater: float) -> Operator:
     kernel = element.compare_kernel
     return Operator(name=name, apply=lambda a, b, out: kernel(a, b, less, equal, greater, out))
@@ -163,10 +169,12 @@ _ALL = (
         first=lambda n: n + 1,
         settings=("n",),
     ),
-    Operator(name="rank", apply=cross_section.rank_kernel, settings=("descending",)),
-    Operator(name="zscore", apply=lambda x, out: cross_section.center_kernel(x, True, out)),
-    Operator(name="demean", apply=lambda x, out: cross_section.center_kernel(x, False, out)),
-    Operator(name="cross_sum", apply=cross_section.cross_sum_kernel),
+    # x where the universe holds the asset, NaN elsewhere: put before every operator across assets
+    Operator(name="members", apply=lambda x, universe, out: element.where_kernel(universe, x, _NAN, out)),
+    Operator(name="rank", apply=cross_section.rank_kernel, settings=("descending",), across=True),
+    Operator(name="zscore", apply=lambda x, out: cross_section.center_kernel(x, True, out), across=True),
+    Operator(name="demean", apply=lambda x, out: cross_section.center_kernel(x, False, out), across=True),
+    Operator(name="cross_sum", apply=cross_section.cross_sum_kernel, across=True),
 )
 
 OPERATORS: dict[str, Operator] = {each.name: each for each in _ALL}

@@ -16,13 +16,15 @@ __all__ = ["slow_values"]
 
 
 def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
-    """The values of an expression without symbols."""
+    """The values of an expression without symbols; where there is a universe, rows are crossed by its members only."""
     shape = next(iter(panels.values())).shape
     if node.op == "field":
         return panels[str(node.settings[0])]
     if node.op == "number":
         return np.full(shape, node.settings[0])
     inputs = [slow_values(each, panels) for each in node.inputs]
+    if node.op in _ACROSS and "universe" in panels:
+        inputs = [np.where(panels["universe"] == 1.0, inputs[0], np.nan)]
     if node.op in _WHOLE:
         return _WHOLE[node.op](*inputs, *node.settings)
     out = np.empty(shape)
@@ -31,6 +33,7 @@ def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
     return out
 
 
+_ACROSS = ("rank", "zscore", "demean", "cross_sum")
 _WHOLE: dict[str, Callable[..., Panel]] = {
     "sum": slow.moving_sum,
     "mean": slow.moving_mean,
@@ -49,6 +52,8 @@ _WHOLE: dict[str, Callable[..., Panel]] = {
 def _cell(op: str, given: list[float]) -> float:
     if op == "isnan":
         return float(math.isnan(given[0]))
+    if op == "members":
+        return given[0]  # who is seen is settled above, where a row is crossed; nothing else may hide anybody
     if op == "where":
         condition, a, b = given
         return math.nan if math.isnan(condition) else (a if condition else b)
