@@ -15,7 +15,8 @@ __all__ = [
 
 NEWLINE, COMMA, RETURN, QUOTE = 10, 44, 13, 34
 STRAY = 1 << 40  # what a carriage return within a line adds to its commas
-WRONG_COUNT, ODD_BYTE, LOOSE_QUOTE = 1, 2, 4  # what may be found in a line
+WRONG_COUNT, LOOSE_QUOTE = 1, 4  # what may be found in a line
+ODD_BYTE = 2  # likewise
 CELL_START, IN_CELL, QUOTED, QUOTE_SEEN, LOOSE = 0, 1, 2, 3, 4  # where in a record a byte stands
 MISSING, INFINITE, TINY, ZERO_OR_LESS, MINUS = 1, 2, 4, 8, 16  # what `values_kernel` finds in a column
 
