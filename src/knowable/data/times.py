@@ -33,7 +33,7 @@ class TimeColumn:
         missing: (n_rows,) the cell is null.
         unreadable: (n_rows,) the cell is no time.
         no_session: (n_rows,) the cell is a date that is no session of the calendar.
-        dates: whether the column held dates without a time of day.
+        dates: whether the column held dates without a time of day, if only in some rows.
     """
 
     ns: Nanos
@@ -44,7 +44,14 @@ class TimeColumn:
 
 
 def parse_times(
-    column: pa.ChunkedArray, *, name: str, tz: str | None, sessions: Calendar | None, ends_of_days: bool, where: str
+    column: pa.ChunkedArray,
+    *,
+    name: str,
+    tz: str | None,
+    sessions: Calendar | None,
+    where: str,
+    opens: bool = False,
+    time_of_day: int = 0,
 ) -> TimeColumn:
     """Parse one column.
 
@@ -53,12 +60,13 @@ def parse_times(
         name: of the column, for messages.
         tz: zone of naive times.
         sessions: calendar by whose closes naive dates are labelled; None leaves that to `tz`.
-        ends_of_days: whether a date without a time means the end of that day (a publication date), not its start.
         where: a place for messages.
+        opens: whether `sessions` labels dates by the open of their session, not its close.
+        time_of_day: wall-clock ns after midnight that a date without a time means; a whole day is the end of it.
 
     Raises: DataError if naive and aware times are mixed, naive ones have no zone, or the type is no time.
     """
-    naive_ns, zoned, missing, unreadable = _read(column, name, where)
+    naive_ns, zoned, missing, unreadable, dated = _read(column, name, where)
     readable = ~(missing | unreadable)
     mixed = readable & (zoned != zoned[int(np.argmax(readable))] if readable.any() else False)
     if mixed.any():
@@ -70,20 +78,24 @@ def parse_times(
     no_session = np.zeros(len(naive_ns), dtype=bool)
     if not readable.any() or zoned[int(np.argmax(readable))]:
         return TimeColumn(ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False)
-    dates = bool((naive_ns[readable] % DAY_NS == 0).all())
-    if dates and sessions is not None:
-        ns, no_session = _closes(naive_ns, readable, sessions)
-    elif tz is None:
-        first = int(np.argmax(readable))
+    midnights = bool((naive_ns[readable] % DAY_NS == 0).all())
+    dated = readable if midnights else dated & readable  # times of which all are midnights are dates in disguise
+    timed = readable & ~dated if sessions is not None else readable
+    if timed.any() and tz is None:
+        first = int(np.argmax(timed))
         raise DataError(
             f"`{name}` has no time zone{where}: row {first} is {shown(_cell(column, first))}.\n"
             "Say it once, such as tz='UTC' or tz='America/New_York'"
             + (", or declare the lag instead: known_lag='1d'." if name == "known_time" else ".")
-            + (" A schema with a calendar labels dates by their session's close." if dates else "")
+            + (" A schema with a calendar labels dates by its sessions." if midnights else "")
         )
-    else:
-        ns = _localize(naive_ns + (DAY_NS if dates and ends_of_days else 0), readable, tz, name, where)
-    return TimeColumn(ns=ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=dates)
+    ns = np.full(len(naive_ns), NO_TIME)
+    if timed.any() and tz is not None:
+        ns = _localize(naive_ns + np.where(dated, time_of_day, 0), timed, tz, name, where)
+    if sessions is not None and dated.any():
+        labels, no_session = _labels(naive_ns, dated, sessions, opens=opens)
+        ns = np.where(dated, labels, ns)
+    return TimeColumn(ns=ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=bool(dated.any()))
 
 
 def instant(value: object, name: str) -> int:
@@ -164,13 +176,13 @@ def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool
     return int(sessions.closes(near[-1:])[0]) if end else int(sessions.opens(near[:1])[0]) + 1
 
 
-def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, Mask, Mask]:
-    """(ns, zoned, missing, unreadable); naive times are read as if they were UTC."""
+def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
+    """(ns, zoned, missing, unreadable, no time of day); naive times are read as if they were UTC."""
     kind = column.type
     missing = column.is_null().to_numpy(zero_copy_only=False).astype(bool)
     none = np.zeros(len(column), dtype=bool)
     if pa.types.is_null(kind):
-        return np.full(len(column), NO_TIME), none, missing, none
+        return np.full(len(column), NO_TIME), none, missing, none, none
     if pa.types.is_dictionary(kind):
         return _read(column.cast(kind.value_type), name, where)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
@@ -185,40 +197,42 @@ def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, 
         counts = pc.fill_null(plain, 0).to_numpy().astype(np.int64)
         wild = np.abs(counts.astype(np.float64)) * step > 9.2e18
         ns = np.where(missing | wild, NO_TIME, counts * step)
-        return ns, np.full(len(ns), zone), missing, wild & ~missing
+        return ns, np.full(len(ns), zone), missing, wild & ~missing, np.full(len(ns), pa.types.is_date(kind))
     raise DataError(
         f"`{name}` must hold times, but its type is {kind}{where} (row 0: {shown(_cell(column, 0))}).\n"
         "Convert it first, such as pd.to_datetime(values, utc=True)."
     )
 
 
-def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask]:
+def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
     coded = column.combine_chunks().dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     texts = coded.dictionary.cast(pa.string())
     full = pc.match_substring_regex(texts, _FULL).to_numpy(zero_copy_only=False).astype(bool)
     zoned = pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False).astype(bool)
+    dated = pc.less_equal(pc.utf8_length(texts), len("2016-03-01")).to_numpy(zero_copy_only=False).astype(bool)
     parsed = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format="ISO8601", errors="coerce", utc=True)
     unique = pd.DatetimeIndex(parsed).as_unit("ns").asi8.copy()
     unique[~full] = NO_TIME
     codes = coded.indices.to_numpy(zero_copy_only=False)
     missing = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), dtype=bool)
     if unique.size == 0:
-        return np.full(len(codes), NO_TIME), missing & False, missing, missing & False
+        return np.full(len(codes), NO_TIME), missing & False, missing, missing & False, missing & False
     at = np.where(missing, 0, codes).astype(np.int64)
     ns = np.where(missing, NO_TIME, unique[at])
-    return ns, zoned[at] & ~missing, missing, (ns == NO_TIME) & ~missing
+    return ns, zoned[at] & ~missing, missing, (ns == NO_TIME) & ~missing, dated[at]
 
 
-def _closes(naive_ns: Nanos, readable: Mask, sessions: Calendar) -> tuple[Nanos, Mask]:
+def _labels(naive_ns: Nanos, dated: Mask, sessions: Calendar, *, opens: bool) -> tuple[Nanos, Mask]:
+    """(closes or opens of the sessions of the dates, dates that are no sessions)."""
     days = naive_ns.astype("datetime64[ns]").astype("datetime64[D]")
-    wanted, at = np.unique(days[readable], return_inverse=True)
+    wanted, at = np.unique(days[dated], return_inverse=True)
     held = np.isin(wanted, sessions.sessions(wanted[0], wanted[-1]))
-    ends = np.full(len(wanted), NO_TIME)
-    ends[held] = sessions.closes(wanted[held])
+    labels = np.full(len(wanted), NO_TIME)
+    labels[held] = sessions.opens(wanted[held]) if opens else sessions.closes(wanted[held])
     ns = np.full(len(naive_ns), NO_TIME)
-    ns[readable] = ends[at]
-    return ns, readable & (ns == NO_TIME)
+    ns[dated] = labels[at]
+    return ns, dated & (ns == NO_TIME)
 
 
 def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str) -> Nanos:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
+from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
 from knowable.data.ingest.source import Source
 from knowable.data.schema import Schema
-from knowable.data.times import NO_TIME, TimeColumn, parse_times
+from knowable.data.times import DAY_NS, NO_TIME, TimeColumn, parse_times
 from knowable.errors import DataError, InputError, shown, unknown_name
 
 __all__ = ["Batch", "Known", "make_batch"]
@@ -40,7 +41,7 @@ class Batch:
 
     Attributes:
         source: where the rows came from.
-        header: the vendor's name of the entity column, as a header repeated among the data would show it.
+        vendor: our name of a column -> the vendor's.
         entity: (n_rows,) text, null where missing.
         event: event times as parsed.
         known: known times as parsed; `known.ns` is what is stored.
@@ -48,15 +49,16 @@ class Batch:
         bad_revision: (n_rows,) the cell is no whole number.
         retract: (n_rows,) whether the row withdraws.
         bad_op: (n_rows,) the cell is neither assert nor retract.
-        fields: field -> (n_rows,) float64, NaN where null.
-        unreadable: field -> (n_rows,) the cell is no number.
-        not_finite: field -> (n_rows,) the cell says NaN or infinity.
+        fields: numeric field -> its cells; a bool is 1.0 or 0.0.
+        texts: string field -> its cells.
+        moments: timestamp field -> its cells, in whole microseconds or marked by the rules.
         ignored: columns that are no field of the schema.
         basis: how the rows came to be known.
+        how: the arguments of the append as JSON, so that a refused row can be read again the same way.
     """
 
     source: Source
-    header: str
+    vendor: Mapping[str, str]
     entity: pa.Array
     event: TimeColumn
     known: TimeColumn
@@ -64,11 +66,12 @@ class Batch:
     bad_revision: Mask
     retract: Mask
     bad_op: Mask
-    fields: Mapping[str, npt.NDArray[np.float64]]
-    unreadable: Mapping[str, Mask]
-    not_finite: Mapping[str, Mask]
+    fields: Mapping[str, Numbers]
+    texts: Mapping[str, Texts]
+    moments: Mapping[str, TimeColumn]
     ignored: tuple[str, ...]
     basis: str
+    how: str
 
     @property
     def n_rows(self) -> int:
@@ -89,7 +92,7 @@ def make_batch(
     ignored = _check_columns(table.column_names, schema, known, where)
     session = calendar_of(schema.calendar) if schema.calendar is not None else None
     event = parse_times(
-        table["event_time"], name="event_time", tz=tz, sessions=session, ends_of_days=False, where=where
+        table["event_time"], name="event_time", tz=tz, sessions=session, opens=schema.labels_open, where=where
     )
     if table.num_rows and (event.unreadable | event.missing).all():
         raise DataError(
@@ -98,11 +101,10 @@ def make_batch(
         )
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
-    held = [name for name in schema.numeric if name in table.column_names and table[name].null_count < table.num_rows]
-    numbers = {name: _numbers(table[name], name, where) for name in held}
+    fields, texts, moments = _fields(table, schema, tz, where)
     return Batch(
         source=source,
-        header=next((old for old, new in zip(source.table.column_names, theirs, strict=True) if new == "entity")),
+        vendor=dict(zip(theirs, source.table.column_names, strict=True)),
         entity=_entities(table["entity"], where),
         event=event,
         known=_known(table, event, known, tz, where),
@@ -110,12 +112,22 @@ def make_batch(
         bad_revision=bad_revision,
         retract=retract,
         bad_op=bad_op,
-        fields={name: value for name, (value, _, _) in numbers.items()},
-        unreadable={name: bad for name, (_, bad, _) in numbers.items()},
-        not_finite={name: odd for name, (_, _, odd) in numbers.items()},
+        fields=fields,
+        texts=texts,
+        moments=moments,
         ignored=ignored,
         basis=known.basis,
+        how=_how(columns, tz, known),
     )
+
+
+def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known) -> str:
+    page: dict[str, object] = {"columns": columns and dict(columns), "tz": tz, "known_basis": known.basis}
+    if known.lag_ns is not None:
+        page["known_lag"] = f"{known.lag_ns}ns"
+    if known.instant_ns is not None:
+        page["known_time"] = known.instant_ns
+    return json.dumps(page, ensure_ascii=False)
 
 
 def _renamed(table: pa.Table, columns: Mapping[str, str] | None, where: str) -> list[str]:
@@ -132,7 +144,7 @@ def _renamed(table: pa.Table, columns: Mapping[str, str] | None, where: str) -> 
 
 
 def _check_columns(names: list[str], schema: Schema, known: Known, where: str) -> tuple[str, ...]:
-    needed = ["entity", "event_time", *(["close"] if schema.kind == "bars" else [])]
+    needed = ["entity", "event_time", *schema.keys, *(["close"] if schema.kind == "bars" else [])]
     declared = known.lag_ns is not None or known.instant_ns is not None
     ours = {"entity", "event_time", "known_time", "revision", "op", *schema.fields}
     extra = [name for name in names if name not in ours]
@@ -158,8 +170,9 @@ def _check_columns(names: list[str], schema: Schema, known: Known, where: str) -
         raise InputError(
             f"There is a `known_time` column{where} and a declared known_lag= or known_time= as well; give one of them."
         )
-    if not any(name in names for name in schema.fields):
-        raise DataError(f"No column{where} is a field of the schema ({', '.join(schema.fields)}).")
+    values = [name for name in schema.fields if name not in schema.keys]
+    if schema.kind in ("bars", "facts") and not any(name in names for name in values):
+        raise DataError(f"No column{where} is a field of the schema ({', '.join(values)}).")
     return tuple(extra)
 
 
@@ -175,7 +188,7 @@ def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
 def _known(table: pa.Table, event: TimeColumn, known: Known, tz: str | None, where: str) -> TimeColumn:
     if "known_time" in table.column_names:
         found = parse_times(
-            table["known_time"], name="known_time", tz=tz, sessions=None, ends_of_days=True, where=where
+            table["known_time"], name="known_time", tz=tz, sessions=None, time_of_day=DAY_NS, where=where
         )
         return _up_to_microseconds(found)
     none = np.zeros(len(event.ns), dtype=bool)
@@ -194,40 +207,35 @@ def _up_to_microseconds(column: TimeColumn) -> TimeColumn:
     )
 
 
-def _numbers(column: pa.ChunkedArray, name: str, where: str) -> tuple[npt.NDArray[np.float64], Mask, Mask]:
-    """(values, cells that are no numbers, cells that say NaN or infinity)."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    missing = column.is_null().to_numpy(zero_copy_only=False).astype(bool)
-    none = np.zeros(len(column), dtype=bool)
-    if "string" in str(kind):
-        try:
-            parsed = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            coerced = pd.to_numeric(column.to_pandas().astype(object), errors="coerce").to_numpy(np.float64)
-            texts = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
-            says_nan = pc.fill_null(pc.is_in(texts, pa.array(["nan", "-nan"])), False)
-            nan = says_nan.to_numpy(zero_copy_only=False).astype(bool)
-            bad = np.isnan(coerced) & ~missing & ~nan
-            return coerced, bad, (nan | np.isinf(coerced)) & ~bad
-    elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        parsed = column.cast(pa.float64(), safe=False)
-    elif pa.types.is_boolean(kind):
-        parsed = column.cast(pa.int8()).cast(pa.float64())
-    else:
-        raise DataError(f"`{name}` must hold numbers, but its type is {kind}{where}.")
-    values = pc.fill_null(parsed, np.nan).to_numpy().astype(np.float64)
-    return values, none, ~np.isfinite(values) & ~missing
+def _fields(
+    table: pa.Table, schema: Schema, tz: str | None, where: str
+) -> tuple[dict[str, Numbers], dict[str, Texts], dict[str, TimeColumn]]:
+    """The columns of the schema that hold anything, each parsed by its type; keys always."""
+    fields: dict[str, Numbers] = {}
+    texts: dict[str, Texts] = {}
+    moments: dict[str, TimeColumn] = {}
+    for name, held in schema.fields.items():
+        if name not in table.column_names or (table[name].null_count == table.num_rows and name not in schema.keys):
+            continue
+        column = table[name]
+        if held.dtype == "string":
+            texts[name] = parse_texts(column, name, where)
+        elif held.dtype == "timestamp":
+            days = schema.calendar if name == "end" and schema.kind == "intervals" else None
+            sessions = calendar_of(days) if days is not None else None
+            moments[name] = parse_times(column, name=name, tz=tz, sessions=sessions, opens=True, where=where)
+        else:
+            parse = {"int64": parse_whole, "bool": parse_bools}.get(held.dtype, parse_numbers)
+            fields[name] = parse(column, name, where)
+    return fields, texts, moments
 
 
 def _revisions(table: pa.Table) -> tuple[npt.NDArray[np.int64], Mask]:
     if "revision" not in table.column_names:
         return np.zeros(table.num_rows, np.int64), np.zeros(table.num_rows, dtype=bool)
-    values, bad, odd = _numbers(table["revision"], "revision", "")
-    filled = np.where(np.isfinite(values), values, 0.0)
-    bad = bad | odd | (filled != np.floor(filled)) | (np.abs(filled) > 2**53)
-    return np.where(bad, 0.0, filled).astype(np.int64), bad
+    found = parse_whole(table["revision"], "revision", "")
+    bad = found.unreadable | found.not_finite | (False if found.not_whole is None else found.not_whole)
+    return np.where(bad | np.isnan(found.cells), 0.0, found.cells).astype(np.int64), bad
 
 
 def _ops(table: pa.Table) -> tuple[Mask, Mask]:

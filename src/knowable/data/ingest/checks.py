@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from knowable.calendars import calendar as calendar_of
 from knowable.data.ingest.batch import Batch
+from knowable.data.ingest.cells import LONGEST_TEXT, Texts
 from knowable.data.names import is_entity_name
-from knowable.data.schema import PRICES, Schema
-from knowable.data.times import DAY_NS, NO_TIME
+from knowable.data.schema import ACTIONS, PRICES, Schema
+from knowable.data.times import DAY_NS, NO_TIME, TimeColumn
 
 __all__ = ["RULES", "Breach", "breaches", "outside_sessions"]
 
@@ -26,14 +27,22 @@ RULES: Mapping[str, str] = MappingProxyType(
         "header_row": "the header comes again among the data",
         "bad_entity": "the entity is missing, or has characters that no name may have",
         "bad_event_time": "the event time is missing or no time",
+        "bad_key": "a key of the schema is missing, has blanks around it, or is longer than 64 characters",
         "no_session": "the date is no session of the schema's calendar",
         "bad_known_time": "the known time is missing or no time; it is never made up",
-        "sub_microsecond": "the event time is finer than the microseconds a table keeps",
+        "sub_microsecond": "the time is finer than the microseconds a table keeps",
         "bad_revision": "the revision is no whole number",
         "bad_op": "op must be assert or retract",
         "known_before_event": "known before it happened",
         "before_the_close": "labelled before its session closes, and nobody recorded when it was known",
         "not_a_number": "the cell is no number",
+        "not_a_bool": "the cell is neither true nor false",
+        "not_a_time": "the cell is no time between 1678 and 2261; what is still open has an empty cell",
+        "not_whole": "the cell is no whole number up to 2**53",
+        "text_too_long": f"the text is longer than {LONGEST_TEXT:,} bytes",
+        "control_characters": "the text has control characters, or marks that turn its reading order",
+        "below_bound": "below the least value the schema allows",
+        "above_bound": "above the greatest value the schema allows",
         "missing_value": "the bar lacks this value; a schema with partial=True allows it, except for close",
         "not_finite": "NaN or infinity",
         "denormal": "too small to be a value",
@@ -42,6 +51,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "open_outside_range": "open is outside [low, high]",
         "close_outside_range": "close is outside [low, high]",
         "negative_volume": "volume is negative (or -0)",
+        "end_before_start": "an interval must end after it starts",
+        "unknown_action": f"the type of an action must be one of {', '.join(ACTIONS)}",
+        "incomplete_action": "the action lacks what its type needs",
+        "impossible_action": "a ratio must be above 0, an amount not below it",
         "conflicting_duplicate": "two rows say different things about one entity, event time, known time and revision; "
         "order them by revision",
         "earlier_than_stored": "known earlier than a stored row of the same entity and event time, so it cannot have "
@@ -56,19 +69,31 @@ RULES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """Where a rule is broken: (n_rows,) bool, and the column to show."""
+    """Where a rule is broken.
+
+    Attributes:
+        rule: a key of `RULES`.
+        column: to show, by our name.
+        where: (n_rows,) bool.
+        about: what it says instead of the rule's own sentence.
+        choices: words of which the nearest to the cell is offered.
+    """
 
     rule: str
     column: str
     where: Mask
+    about: str = ""
+    choices: tuple[str, ...] = ()
 
 
 def breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
     """Each rule a row can break on its own, in the order in which the first one counts."""
     unreadable = batch.event.unreadable | batch.event.missing
-    yield Breach(rule="header_row", column="entity", where=_equals(batch.entity, batch.header) & unreadable)
+    yield Breach(rule="header_row", column="entity", where=_equals(batch.entity, batch.vendor["entity"]) & unreadable)
     yield Breach(rule="bad_entity", column="entity", where=_bad_entities(batch.entity))
     yield Breach(rule="bad_event_time", column="event_time", where=unreadable)
+    for name in schema.keys:
+        yield Breach(rule="bad_key", column=name, where=_bad_keys(batch.texts[name].cells))
     yield Breach(rule="no_session", column="event_time", where=batch.event.no_session)
     late = batch.known.unreadable | batch.known.missing | (batch.known.ns == NO_TIME)
     yield Breach(rule="bad_known_time", column="known_time", where=late)
@@ -79,8 +104,12 @@ def breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
         yield Breach(rule="known_before_event", column="known_time", where=batch.known.ns < batch.event.ns)
     if batch.basis == "assumed_lag" and schema.kind == "bars":
         yield Breach(rule="before_the_close", column="event_time", where=_before_the_close(batch, schema))
+    for name in schema.keys:
+        yield from _text_breaches(name, batch.texts[name])
+    if schema.kind == "actions":
+        yield _unknown_actions(batch)
     for breach in _value_breaches(batch, schema):
-        yield Breach(rule=breach.rule, column=breach.column, where=breach.where & ~batch.retract)
+        yield replace(breach, where=breach.where & ~batch.retract)
 
 
 def outside_sessions(batch: Batch, schema: Schema) -> Mask:
@@ -108,22 +137,56 @@ def _before_the_close(batch: Batch, schema: Schema) -> Mask:
 
 
 def _value_breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
-    fields, bars = batch.fields, schema.kind == "bars"
-    for name, bad in batch.unreadable.items():
-        yield Breach(rule="not_a_number", column=name, where=bad)
-    for name, odd in batch.not_finite.items():
-        yield Breach(rule="not_finite", column=name, where=odd)
-    if bars and "close" not in fields:
+    bars = schema.kind == "bars"
+    for name, cells in batch.fields.items():
+        kind = "not_a_bool" if schema.fields[name].dtype == "bool" else "not_a_number"
+        yield Breach(rule=kind, column=name, where=cells.unreadable)
+        yield Breach(rule="not_finite", column=name, where=cells.not_finite)
+    if bars and "close" not in batch.fields:
         yield Breach(rule="missing_value", column="close", where=np.ones(len(batch.entity), dtype=bool))
-    for name, values in fields.items():
+    for name, cells in batch.fields.items():
         if bars and (name == "close" or (name in (*PRICES, "volume") and not schema.partial)):
-            yield Breach(rule="missing_value", column=name, where=np.isnan(values))
-        tiny = (values != 0) & (np.abs(values) < np.finfo(np.float64).tiny)
+            yield Breach(rule="missing_value", column=name, where=np.isnan(cells.cells))
+        tiny = (cells.cells != 0) & (np.abs(cells.cells) < np.finfo(np.float64).tiny)
         yield Breach(rule="denormal", column=name, where=tiny)
+        if cells.not_whole is not None:
+            yield Breach(rule="not_whole", column=name, where=cells.not_whole)
         if bars and name in PRICES:
-            yield Breach(rule="price_not_positive", column=name, where=values <= 0)
+            yield Breach(rule="price_not_positive", column=name, where=cells.cells <= 0)
+    for name, texts in batch.texts.items():
+        yield from _text_breaches(name, texts)
+    for name, moments in batch.moments.items():
+        yield from _moment_breaches(name, moments)
     if bars:
-        yield from _bar_breaches(fields)
+        yield from _bar_breaches({name: cells.cells for name, cells in batch.fields.items()})
+    elif schema.kind == "intervals" and "end" in batch.moments:
+        end = batch.moments["end"].ns
+        yield Breach(rule="end_before_start", column="end", where=(end != NO_TIME) & (end <= batch.event.ns))
+    elif schema.kind == "actions":
+        yield from _action_breaches(batch)
+    yield from _bound_breaches(batch, schema)
+
+
+def _bound_breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
+    for name, cells in batch.fields.items():
+        low, high = schema.fields[name].low, schema.fields[name].high
+        if low is not None:
+            about = f"{name} must be at least {low:.15g}"
+            yield Breach(rule="below_bound", column=name, where=cells.cells < low, about=about)
+        if high is not None:
+            about = f"{name} must be at most {high:.15g}"
+            yield Breach(rule="above_bound", column=name, where=cells.cells > high, about=about)
+
+
+def _text_breaches(name: str, texts: Texts) -> Iterator[Breach]:
+    yield Breach(rule="text_too_long", column=name, where=texts.too_long)
+    yield Breach(rule="control_characters", column=name, where=texts.control)
+
+
+def _moment_breaches(name: str, moments: TimeColumn) -> Iterator[Breach]:
+    yield Breach(rule="not_a_time", column=name, where=moments.unreadable)
+    yield Breach(rule="no_session", column=name, where=moments.no_session)
+    yield Breach(rule="sub_microsecond", column=name, where=(moments.ns % 1000 != 0) & (moments.ns != NO_TIME))
 
 
 def _bar_breaches(fields: Mapping[str, npt.NDArray[np.float64]]) -> Iterator[Breach]:
@@ -141,6 +204,14 @@ def _bar_breaches(fields: Mapping[str, npt.NDArray[np.float64]]) -> Iterator[Bre
         )
 
 
+def _bad_keys(values: pa.Array) -> Mask:
+    coded = values.dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    bad = np.array([not text or text != text.strip() or len(text) > 64 for text in texts] + [True])
+    found: Mask = bad[pc.fill_null(coded.indices, len(texts)).to_numpy(zero_copy_only=False)]
+    return found
+
+
 def _bad_entities(names: pa.Array) -> Mask:
     """Checked once a name, not once a row; an Arrow expression for the same took 86 ms to compile alone."""
     coded = names.dictionary_encode()
@@ -153,3 +224,30 @@ def _bad_entities(names: pa.Array) -> Mask:
 def _equals(texts: pa.Array, word: str) -> Mask:
     found: Mask = pc.fill_null(pc.equal(texts, word), False).to_numpy(zero_copy_only=False).astype(bool)
     return found
+
+
+def _unknown_actions(batch: Batch) -> Breach:
+    known = pc.is_in(batch.texts["type"].cells, pa.array(ACTIONS)).to_numpy(zero_copy_only=False).astype(bool)
+    return Breach(rule="unknown_action", column="type", where=~known, choices=ACTIONS)
+
+
+def _action_breaches(batch: Batch) -> Iterator[Breach]:
+    """What each type of action needs, and what none may have."""
+    none = np.full(len(batch.entity), np.nan)
+    ratio, amount = (batch.fields[name].cells if name in batch.fields else none for name in ("ratio", "amount"))
+    successor = batch.texts["successor"].cells if "successor" in batch.texts else pa.nulls(len(none), pa.string())
+    yield Breach(rule="impossible_action", column="ratio", where=ratio <= 0)
+    yield Breach(rule="impossible_action", column="amount", where=amount < 0)
+    named = successor.is_valid().to_numpy(zero_copy_only=False).astype(bool)
+    yield Breach(rule="bad_entity", column="successor", where=named & _bad_entities(successor))
+    paid, swapped = amount > 0, (ratio > 0) & named
+    needs = {
+        "split": ("ratio", ratio > 0, "a split needs ratio: new shares per old share, such as 2 for 2:1"),
+        "dividend": ("amount", paid, "a dividend needs amount: cash per share, above 0"),
+        "ticker_change": ("successor", named, "a ticker_change needs successor: the new name"),
+        "merger": ("amount", paid | swapped, "a merger needs amount (cash), or ratio and successor (shares), or all"),
+        "spinoff": ("ratio", swapped, "a spinoff needs ratio and successor: shares received for each old share"),
+    }
+    for word, (column, held, about) in needs.items():
+        where = _equals(batch.texts["type"].cells, word) & ~held
+        yield Breach(rule="incomplete_action", column=column, where=where, about=about)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.ingest.batch import Batch
-from knowable.data.ingest.checks import RULES, breaches, outside_sessions
-from knowable.data.ingest.source import BrokenLine
+from knowable.data.ingest.checks import Breach, breaches, outside_sessions
+from knowable.data.ingest.refused import broken_rows, late_rows, origin_rows, refused_rows, to_times
 from knowable.data.schema import Schema, table_schema
 from knowable.data.times import NO_TIME
 
-__all__ = ["QUARANTINE", "IngestReport", "Judged", "broken_rows", "judge", "settle"]
+__all__ = ["IngestReport", "Judged", "join", "judge", "settle"]
 
 Mask = npt.NDArray[np.bool_]
-_TIME = pa.timestamp("us", "UTC")
-
-QUARANTINE = pa.schema(
-    [
-        ("batch", pa.string()),
-        ("rule", pa.string()),
-        ("detail", pa.string()),
-        ("entity", pa.string()),
-        ("event_time", _TIME),
-        ("known_time", _TIME),
-        ("file", pa.string()),
-        ("line", pa.int64()),
-        ("row", pa.int64()),
-        ("raw", pa.string()),
-    ]
-)
+_NOWHERE: Mask = np.zeros(0, dtype=bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +77,9 @@ class Judged:
         bad: the other rows, in the schema of the quarantine.
         notes: what else the report says.
         duplicates: rows that were dropped because they say nothing new.
+        keys: of the schema; with entity and event_time they name a period.
+        raws: the sources as they came, so that a clash is shown in the vendor's columns; may be left out.
+        hows: how each source was read.
     """
 
     clean: pa.Table
@@ -101,51 +88,61 @@ class Judged:
     bad: pa.Table
     notes: tuple[str, ...]
     duplicates: int = 0
+    keys: tuple[str, ...] = ()
+    raws: tuple[pa.Table | None, ...] = ()
+    hows: tuple[str | None, ...] = ()
 
 
 def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
     """Hold each row against the rules that concern it alone."""
     n_rows = len(batch.entity)
     verdict = np.full(n_rows, -1, dtype=np.int64)
-    kinds: list[tuple[str, str]] = []
+    found: list[Breach] = []
     for breach in breaches(batch, schema):
-        verdict[breach.where & (verdict < 0)] = len(kinds)
-        kinds.append((breach.rule, breach.column))
+        verdict[breach.where & (verdict < 0)] = len(found)
+        found.append(replace(breach, where=_NOWHERE))  # the masks of many rules would be a lot to hold at once
     good = verdict < 0
     clean = _clean_rows(batch, schema, good)
-    origin = _origin(batch, np.flatnonzero(good))
+    origin = origin_rows(batch, np.flatnonzero(good))
     bad_rows = np.flatnonzero(~good)
-    named = [kinds[k] for k in verdict[bad_rows]]
+    broken = [found[k] for k in verdict[bad_rows]]
     notes = [f"columns not used: {', '.join(batch.ignored[:12])}"] if batch.ignored else []
     if batch.known.dates:
-        notes.append("known_time holds dates only; each counts as known at the end of its day")
+        notes.append("known_time holds dates; each counts as known at the end of its day")
     odd = outside_sessions(batch, schema) & good
     if odd.any() and schema.kind == "bars":
         notes.append(f"{int(odd.sum()):,} bars end outside the sessions of {schema.calendar}; a bar's label is its end")
-    broken = broken_rows(batch.source.file, batch.source.broken, batch_id)
+    cut = broken_rows(batch.source.file, batch.source.broken, batch_id, batch.how)
     return Judged(
         clean=clean,
         origin=origin,
         files=(batch.source.file,),
-        bad=pa.concat_tables([_bad_rows(batch, bad_rows, named, batch_id), broken]),
+        bad=pa.concat_tables([refused_rows(batch, bad_rows, broken, batch_id), cut]),
         notes=tuple(notes),
+        keys=schema.keys,
+        raws=(batch.source.table,),
+        hows=(batch.how,),
     )
 
 
-def broken_rows(file: str | None, broken: tuple[BrokenLine, ...], batch_id: str) -> pa.Table:
-    """Quarantine rows for lines that are no rows of their file."""
-    rows = [
-        {
-            "batch": batch_id,
-            "rule": item.rule,
-            "detail": RULES[item.rule],
-            "file": file,
-            "line": item.line,
-            "raw": item.detail,
-        }
-        for item in broken
+def join(parts: Sequence[Judged]) -> Judged:
+    """Several judged sources as one; `origin.source` is then the place of each in `files`."""
+    offsets = np.cumsum([0, *(len(part.files) for part in parts)])
+    numbered = [
+        part.origin.set_column(0, "source", pc.add(part.origin["source"], pa.scalar(int(first), pa.int32())))
+        for first, part in zip(offsets, parts, strict=False)
     ]
-    return pa.Table.from_pylist(rows, schema=QUARANTINE)
+    return Judged(
+        clean=pa.concat_tables([part.clean for part in parts]),
+        origin=pa.concat_tables(numbered),
+        files=tuple(file for part in parts for file in part.files),
+        bad=pa.concat_tables([part.bad for part in parts]),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        duplicates=sum(part.duplicates for part in parts),
+        keys=parts[0].keys,
+        raws=tuple(raw for part in parts for raw in (part.raws or (None,) * len(part.files))),
+        hows=tuple(how for part in parts for how in (part.hows or (None,) * len(part.files))),
+    )
 
 
 def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judged:
@@ -162,7 +159,7 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judge
     old = old.filter(pc.is_in(old["entity"], pc.unique(new["entity"])))
     both = pa.concat_tables([old, new])
     is_new = np.arange(both.num_rows) >= old.num_rows
-    keys = _keys(both)
+    keys = _keys(both, judged.keys)
     same, clash = np.zeros((2, both.num_rows), dtype=bool)
     # most rows share their key with no other; only the rest is looked at whole
     shared = np.flatnonzero(keys.duplicated(keep=False))
@@ -174,8 +171,9 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judge
     clash &= is_new
     early = np.zeros(both.num_rows, dtype=bool)
     if basis == "observed" and old.num_rows:
-        latest = keys[~is_new].groupby(["entity", "event_time"])["known_time"].max().rename("latest").reset_index()
-        known = keys[is_new].merge(latest, how="left", on=["entity", "event_time"])
+        period = ["entity", "event_time", *judged.keys]
+        latest = keys[~is_new].groupby(period)["known_time"].max().rename("latest").reset_index()
+        known = keys[is_new].merge(latest, how="left", on=period)
         early[is_new] = (known["known_time"] < known["latest"]).to_numpy()
         early &= ~same & ~clash
     drop = (same | clash | early)[is_new]
@@ -185,108 +183,61 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judge
     for rule, where in (("conflicting_duplicate", clash), ("earlier_than_stored", early)):
         rows = np.flatnonzero(where[is_new])
         if rows.size:
-            bad.append(_late_rows(judged, rows, rule, batch_id))
+            at = pa.array(rows)
+            clean, origin = judged.clean.take(at), judged.origin.take(at)
+            sources = {"files": judged.files, "raws": judged.raws, "hows": judged.hows}
+            bad.append(late_rows(clean, origin, rule, batch_id, **sources))
     keep = pa.array(~drop)
-    return Judged(
+    return replace(
+        judged,
         clean=judged.clean.filter(keep),
         origin=judged.origin.filter(keep),
-        files=judged.files,
         bad=pa.concat_tables(bad),
-        notes=judged.notes,
         duplicates=judged.duplicates + int(same.sum()),
     )
 
 
-def _keys(rows: pa.Table) -> pd.DataFrame:
+def _keys(rows: pa.Table, names: tuple[str, ...]) -> pd.DataFrame:
     """What names an assertion, as whole numbers."""
-    entity = rows["entity"].combine_chunks().dictionary_encode()
-    entity = entity.combine_chunks() if isinstance(entity, pa.ChunkedArray) else entity
     return pd.DataFrame(
         {
-            "entity": entity.indices.to_numpy(),
+            "entity": _codes(rows["entity"]),
             "event_time": rows["event_time"].cast(pa.int64()).to_numpy(),
+            **{name: _codes(rows[name]) for name in names},
             "known_time": rows["known_time"].cast(pa.int64()).to_numpy(),
             "revision": rows["revision"].to_numpy(),
         }
     )
 
 
+def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    codes: npt.NDArray[np.int32] = coded.indices.to_numpy()
+    return codes
+
+
 def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:
     n_good = int(good.sum())
     columns: dict[str, pa.Array] = {
         "entity": batch.entity.filter(pa.array(good)),
-        "event_time": _times(batch.event.ns[good]),
-        "known_time": _times(batch.known.ns[good]),
+        "event_time": to_times(batch.event.ns[good]),
+        "known_time": to_times(batch.known.ns[good]),
         "revision": pa.array(batch.revision[good]),
         "op": pc.if_else(pa.array(batch.retract[good]), "retract", "assert"),
         "known_basis": pa.repeat(pa.scalar(batch.basis, pa.string()), n_good),
     }
+    withdrawn = batch.retract[good]
     for name, held in schema.fields.items():
-        values = batch.fields.get(name)
-        if values is None:
-            columns[name] = pa.nulls(n_good, held.physical)
-        else:
+        if name in batch.fields:
             # -0.0 and 0.0 are one value; two spellings would make duplicates look like conflicts
-            kept = np.where(batch.retract[good], np.nan, values[good]) + 0.0
-            columns[name] = pa.array(kept, pa.float64(), from_pandas=True)
+            kept = np.where(withdrawn, np.nan, batch.fields[name].cells[good]) + 0.0
+            columns[name] = pa.array(kept, pa.float64(), from_pandas=True).cast(held.physical)
+        elif name in batch.texts:
+            texts = batch.texts[name].cells.filter(pa.array(good))
+            columns[name] = texts if name in schema.keys else pc.if_else(pa.array(withdrawn), None, texts)
+        elif name in batch.moments:
+            columns[name] = to_times(np.where(withdrawn, NO_TIME, batch.moments[name].ns[good]))
+        else:
+            columns[name] = pa.nulls(n_good, held.physical)
     return pa.table(columns, schema=table_schema(schema))
-
-
-def _origin(batch: Batch, rows: npt.NDArray[np.int64]) -> pa.Table:
-    lines = batch.source.lines
-    return pa.table(
-        {
-            "source": pa.repeat(pa.scalar(0, pa.int32()), len(rows)),
-            "line": pa.nulls(len(rows), pa.int64()) if lines is None else pa.array(lines[rows]),
-            "row": pa.array(rows, pa.int64()),
-        }
-    )
-
-
-def _bad_rows(batch: Batch, rows: npt.NDArray[np.int64], named: list[tuple[str, str]], batch_id: str) -> pa.Table:
-    raw = batch.source.table.take(pa.array(rows, pa.int64())).to_pylist() if rows.size else []
-    origin = _origin(batch, rows)
-    details = [
-        f"{RULES[rule]}: {column}={batch.fields[column][row]:g}" if column in batch.fields else RULES[rule]
-        for (rule, column), row in zip(named, rows, strict=True)
-    ]
-    return pa.table(
-        {
-            "batch": pa.repeat(pa.scalar(batch_id), len(rows)),
-            "rule": pa.array([rule for rule, _ in named], pa.string()),
-            "detail": pa.array(details, pa.string()),
-            "entity": batch.entity.take(pa.array(rows, pa.int64())),
-            "event_time": _times(batch.event.ns[rows]),
-            "known_time": _times(batch.known.ns[rows]),
-            "file": pa.repeat(pa.scalar(batch.source.file, pa.string()), len(rows)),
-            "line": origin["line"],
-            "row": origin["row"],
-            "raw": pa.array([json.dumps(item, default=str, ensure_ascii=False) for item in raw], pa.string()),
-        },
-        schema=QUARANTINE,
-    )
-
-
-def _late_rows(judged: Judged, rows: npt.NDArray[np.int64], rule: str, batch_id: str) -> pa.Table:
-    at = pa.array(rows, pa.int64())
-    clean, origin = judged.clean.take(at), judged.origin.take(at)
-    return pa.table(
-        {
-            "batch": pa.repeat(pa.scalar(batch_id), len(rows)),
-            "rule": pa.repeat(pa.scalar(rule), len(rows)),
-            "detail": pa.repeat(pa.scalar(RULES[rule]), len(rows)),
-            "entity": clean["entity"],
-            "event_time": clean["event_time"],
-            "known_time": clean["known_time"],
-            "file": pa.array([judged.files[k] for k in origin["source"].to_pylist()], pa.string()),
-            "line": origin["line"],
-            "row": origin["row"],
-            "raw": pa.array([json.dumps(item, default=str) for item in clean.to_pylist()], pa.string()),
-        },
-        schema=QUARANTINE,
-    )
-
-
-def _times(ns: npt.NDArray[np.int64]) -> pa.Array:
-    """Microseconds UTC; null where there is none."""
-    return pa.array(ns // 1000, mask=ns == NO_TIME).cast(_TIME)

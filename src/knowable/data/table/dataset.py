@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.ingest.batch import Known, make_batch
-from knowable.data.ingest.judge import QUARANTINE, IngestReport, Judged, broken_rows, judge, settle
+from knowable.data.ingest.judge import IngestReport, Judged, join, judge, settle
+from knowable.data.ingest.refused import QUARANTINE, broken_rows
 from knowable.data.ingest.source import BrokenLine, Source, as_paths, from_file, from_memory
 from knowable.data.names import check_dataset_name
 from knowable.data.schema import BASES, Schema, lag_ns, table_schema
@@ -70,7 +71,7 @@ class Dataset:
         table = self.open()
         if delta.committed(table, batch_id):
             return self._nothing_new(table.version(), n_rows, known.basis)
-        judged = _join([judge(self._batch(source, columns, tz, known), self.schema, batch_id) for source in sources])
+        judged = join([judge(self._batch(source, columns, tz, known), self.schema, batch_id) for source in sources])
         lost = [broken_rows(file, (broken,), batch_id) for file, broken in unreadable]
         judged = replace(judged, bad=pa.concat_tables([judged.bad, *lost]))
         with delta.locked(self.folder):
@@ -215,20 +216,6 @@ def _sources(data: object) -> tuple[list[Source], list[tuple[str, BrokenLine]]]:
 def _batch_id(sources: list[Source], unreadable: list[tuple[str, BrokenLine]], options: list[Any]) -> str:
     page = json.dumps([sorted(source.digest for source in sources), sorted(file for file, _ in unreadable), options])
     return f"knowable-append-{hashlib.sha256(page.encode()).hexdigest()[:40]}"
-
-
-def _join(parts: list[Judged]) -> Judged:
-    numbered = [
-        part.origin.set_column(0, "source", pa.repeat(pa.scalar(k, pa.int32()), part.origin.num_rows))
-        for k, part in enumerate(parts)
-    ]
-    return Judged(
-        clean=pa.concat_tables([part.clean for part in parts]),
-        origin=pa.concat_tables(numbered),
-        files=tuple(file for part in parts for file in part.files),
-        bad=pa.concat_tables([part.bad for part in parts]),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-    )
 
 
 def _report(name: str, judged: Judged, version: int, basis: str) -> IngestReport:
