@@ -112,7 +112,7 @@ def carry_forward(panel: Panel) -> Panel:
 def _known_closes(market: Market) -> Panel | None:
     """Closes as known at each decision, carried forward; None where they are the final ones."""
     final = market.final["close"]
-    known = market.panels.get("close", final)
+    known = market.decision_close()
     if known is final or (known.ctypes.data == final.ctypes.data and known.strides == final.strides):
         return None
     key = market.fingerprint

@@ -16,6 +16,7 @@ import pandas as pd
 
 from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
 from knowable.data.frames import Panel, check_universe, frames_to_panels
+from knowable.data.market_actions import MarketActions
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
 __all__ = ["UNIVERSE", "Market", "members_of"]
@@ -23,6 +24,8 @@ __all__ = ["UNIVERSE", "Market", "members_of"]
 UNIVERSE = "universe"  # the field that says which assets are members on each bar
 
 _FORMAT = 1
+_NO_ACTIONS = MarketActions.of()
+_FACTOR = {"split": "split_factor", "total_return": "return_factor"}
 _DAY_NS = 86_400_000_000_000
 
 
@@ -41,6 +44,8 @@ class Market:
         bars_per_year: bars in a year of that calendar, for annualising.
         pins: what reproduces it: one mapping of dataset, version and as_of for each source.
         notes: sentences the result must carry, such as how many bars were not known in time.
+        actions: the corporate actions that take effect on its bars, as known in the end; empty where none were asked.
+        adjust: how prices are adjusted for them: ``"total_return"``, ``"split"`` or ``"none"``.
 
     A field reads as an attribute: ``market.close`` is a feature, ``market.close.frame()`` its DataFrame.
 
@@ -59,6 +64,8 @@ class Market:
     bars_per_year: float
     pins: tuple[Mapping[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    actions: MarketActions = _NO_ACTIONS
+    adjust: str = "none"
     _hash: list[str] = field(default_factory=list)
 
     _field_factory: ClassVar[list[Callable[[Any, str], Any]]] = []
@@ -132,6 +139,8 @@ class Market:
         calendar: str | None = None,
         pins: tuple[Mapping[str, str], ...] = (),
         notes: tuple[str, ...] = (),
+        actions: MarketActions = _NO_ACTIONS,
+        adjust: str = "none",
     ) -> Self:
         """Build a market from arrays that are already checked; labels are the bar ends in UTC.
 
@@ -144,12 +153,15 @@ class Market:
             calendar: exchange code, ``"24/7"`` or None.
             pins: dataset, version and as_of of each source.
             notes: sentences the result must carry.
+            actions: corporate actions on its bars.
+            adjust: how `panels` and `final` are adjusted for them; with the field ``raw_close``, and
+                ``return_factor`` or ``split_factor``, unless ``"none"``.
         """
         times = _lock(np.ascontiguousarray(times, dtype=np.int64))
         shape = (len(times), len(assets))
         index = pd.DatetimeIndex(times.view("datetime64[ns]")).tz_localize("UTC")
-        locked = {name: _panel(name, values, shape) for name, values in panels.items()}
-        last = locked if final is None else {name: _panel(name, values, shape) for name, values in final.items()}
+        locked = MappingProxyType({name: _panel(name, values, shape) for name, values in panels.items()})
+        last = locked if final is None else MappingProxyType({k: _panel(k, v, shape) for k, v in final.items()})
         if UNIVERSE in locked:
             check_universe(locked[UNIVERSE], index, assets)
         return cls(
@@ -157,12 +169,14 @@ class Market:
             decision_times=times if decision_times is None else _lock(np.ascontiguousarray(decision_times, np.int64)),
             index=index,
             assets=tuple(assets),
-            panels=MappingProxyType(locked),
-            final=MappingProxyType(last),
+            panels=locked,
+            final=last,
             calendar=calendar,
             bars_per_year=_bars_per_year(times, calendar),
             pins=pins,
             notes=notes,
+            actions=actions,
+            adjust=adjust,
         )
 
     @property
@@ -206,21 +220,34 @@ class Market:
             raise unknown_name("field", name, self.final, where="the market")
         return self.final[name]
 
+    def decision_close(self) -> Panel:
+        """Closes as known at each decision, in the units of `final`: what shares are counted with at the decision.
+
+        Where an action was known later than it took effect, the panels' own close is in other units than the final
+        prices an order fills at; the money meant is the same, and so the raw close is taken by the final factor.
+        """
+        known = self.panels.get("close", self.final["close"])
+        name = _FACTOR.get(self.adjust)
+        if name is None or name not in self.final or self.panels[name] is self.final[name]:
+            return known
+        return _lock(self.panels["raw_close"] * self.final[name])
+
     def until(self, n_bars: int) -> Self:
         """The market cut to its first `n_bars` rows: what a reader of that time could have held."""
         if not 0 < n_bars <= self.n_bars:
             raise InputError(f"`1 <= n_bars <= {self.n_bars}` must hold, but n_bars={n_bars}, in Market.until.")
         if n_bars == self.n_bars:
             return self
-        panels = {name: values[:n_bars] for name, values in self.panels.items()}
+        panels = MappingProxyType({name: values[:n_bars] for name, values in self.panels.items()})
         final = {name: values[:n_bars] for name, values in self.final.items()}
         return replace(
             self,
             times=self.times[:n_bars],
             decision_times=self.decision_times[:n_bars],
             index=self.index[:n_bars],
-            panels=MappingProxyType(panels),
-            final=MappingProxyType(final),
+            panels=panels,
+            final=panels if self.final is self.panels else MappingProxyType(final),
+            actions=self.actions.until(n_bars),
             _hash=[],
         )
 
@@ -256,7 +283,7 @@ class Market:
             pins=(*self.pins, *pins),
             notes=(
                 *(note for note in self.notes if not note.startswith("Universe: ")),
-                f"Universe: {name}; on average {mean:,.4g} of {self.n_assets:,} assets are members.",
+                f"Universe: {name}; on average {mean:,.1f} of {self.n_assets:,} assets are members.",
             ),
             _hash=[],
         )
@@ -407,4 +434,6 @@ def _fingerprint(market: Market) -> str:
             digest.update(group[name].data)
         if market.final is market.panels:
             break
+    if len(market.actions):
+        digest.update(market.actions.digest + market.adjust.encode())
     return digest.hexdigest()
