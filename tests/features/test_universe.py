@@ -86,8 +86,8 @@ def test_a_universe_holds_yes_and_no_only() -> None:
 
 
 def test_the_market_says_how_many_are_members(m) -> None:
-    assert m.notes == ("Universe: the panel given; on average 1.75 of 3 assets are members.",)
+    assert m.notes == ("Universe: the panel given; on average 1.8 of 3 assets are members.",)
     again = m.with_universe(np.ones(m.shape, bool), "all")
-    assert again.notes == ("Universe: all; on average 3 of 3 assets are members.",)
+    assert again.notes == ("Universe: all; on average 3.0 of 3 assets are members.",)
     assert again.fingerprint != m.fingerprint
     assert kn.Market.from_frames(close=CLOSE).notes == ()
