@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,28 @@ import pyarrow.compute as pc
 from knowable.calendars import Calendar, Nanos
 from knowable.errors import DataError, InputError, shown
 
-__all__ = ["NO_TIME", "TimeColumn", "instant", "instants", "parse_times", "span_bound"]
+__all__ = ["NO_TIME", "Habit", "TimeColumn", "common_habit", "instant", "instants", "parse_times", "span_bound"]
 
 NO_TIME = np.iinfo(np.int64).min
 DAY_NS = 86_400_000_000_000
 _FULL = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$|^\d{8}$"
 _ZONED = r"\d{2}:\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habit:
+    """How a column writes its times: what only all its rows tell, so that stretches of one file must be told it.
+
+    Attributes:
+        zoned: whether times have a zone; None where no cell is a time.
+        midnights: whether all naive times are midnights, and so dates in disguise.
+        first: row and cell of the first time, as text, for messages.
+    """
+
+    zoned: bool | None
+    midnights: bool = True
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +49,7 @@ class TimeColumn:
         unreadable: (n_rows,) the cell is no time.
         no_session: (n_rows,) the cell is a date that is no session of the calendar.
         dates: whether the column held dates without a time of day, if only in some rows.
+        habit: what these rows alone tell of how their column writes times.
     """
 
     ns: Nanos
@@ -41,6 +57,7 @@ class TimeColumn:
     unreadable: Mask
     no_session: Mask
     dates: bool
+    habit: Habit = Habit(zoned=None)  # noqa: RUF009 - frozen
 
 
 def parse_times(
@@ -52,6 +69,8 @@ def parse_times(
     where: str,
     opens: bool = False,
     time_of_day: int = 0,
+    habit: Habit | None = None,
+    first_row: int = 0,
 ) -> TimeColumn:
     """Parse one column.
 
@@ -63,39 +82,68 @@ def parse_times(
         where: a place for messages.
         opens: whether `sessions` labels dates by the open of their session, not its close.
         time_of_day: wall-clock ns after midnight that a date without a time means; a whole day is the end of it.
+        habit: of the whole column, where these rows are a stretch of it.
+        first_row: place of the first row in the whole column, for messages.
 
     Raises: DataError if naive and aware times are mixed, naive ones have no zone, or the type is no time.
     """
     naive_ns, zoned, missing, unreadable, dated = _read(column, name, where)
     readable = ~(missing | unreadable)
-    mixed = readable & (zoned != zoned[int(np.argmax(readable))] if readable.any() else False)
-    if mixed.any():
-        first, other = int(np.argmax(readable)), int(np.argmax(mixed))
-        raise DataError(
-            f"`{name}` mixes times with and without a time zone{where}: row {first} is {shown(_cell(column, first))}, "
-            f"row {other} is {shown(_cell(column, other))}.\nGive all rows a zone, or all none and say tz=."
-        )
+
+    def place(row: int) -> str:
+        return f"row {first_row + row} is {shown(_cell(column, row))}"
+
     no_session = np.zeros(len(naive_ns), dtype=bool)
-    if not readable.any() or zoned[int(np.argmax(readable))]:
+    if not readable.any():
         return TimeColumn(ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False)
-    midnights = bool((naive_ns[readable] % DAY_NS == 0).all())
+    first = int(np.argmax(readable))
+    found = Habit(zoned=bool(zoned[first]), first=place(first))
+    whole = found if habit is None or habit.zoned is None else habit
+    mixed = readable & (zoned != whole.zoned)
+    if mixed.any():
+        raise DataError(
+            f"`{name}` mixes times with and without a time zone{where}: {whole.first}, {place(int(np.argmax(mixed)))}.\n"
+            "Give all rows a zone, or all none and say tz=."
+        )
+    if whole.zoned:
+        return TimeColumn(
+            ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False, habit=found
+        )
+    found = replace(found, midnights=bool((naive_ns[readable] % DAY_NS == 0).all()))
+    midnights = found.midnights if habit is None else habit.midnights
     dated = readable if midnights else dated & readable  # times of which all are midnights are dates in disguise
     timed = readable & ~dated if sessions is not None else readable
     if timed.any() and tz is None:
-        first = int(np.argmax(timed))
         raise DataError(
-            f"`{name}` has no time zone{where}: row {first} is {shown(_cell(column, first))}.\n"
+            f"`{name}` has no time zone{where}: {place(int(np.argmax(timed)))}.\n"
             "Say it once, such as tz='UTC' or tz='America/New_York'"
             + (", or declare the lag instead: known_lag='1d'." if name == "known_time" else ".")
             + (" A schema with a calendar labels dates by its sessions." if midnights else "")
         )
     ns = np.full(len(naive_ns), NO_TIME)
     if timed.any() and tz is not None:
-        ns = _localize(naive_ns + np.where(dated, time_of_day, 0), timed, tz, name, where)
+        ns = _localize(naive_ns + np.where(dated, time_of_day, 0), timed, tz, name, where, first_row)
     if sessions is not None and dated.any():
         labels, no_session = _labels(naive_ns, dated, sessions, opens=opens)
         ns = np.where(dated, labels, ns)
-    return TimeColumn(ns=ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=bool(dated.any()))
+    return TimeColumn(
+        ns=ns,
+        missing=missing,
+        unreadable=unreadable,
+        no_session=no_session,
+        dates=bool(dated.any()),
+        habit=found,
+    )
+
+
+def common_habit(habits: Iterable[Habit]) -> Habit:
+    """The habit of a column from those of its stretches, in order. Where they clash over zones the first one rules, and
+    the others are refused when they are read by it.
+    """
+    told = [habit for habit in habits if habit.zoned is not None]
+    if not told:
+        return Habit(zoned=None)
+    return replace(told[0], midnights=all(habit.midnights for habit in told))
 
 
 def instant(value: object, name: str) -> int:
@@ -113,12 +161,12 @@ def instant(value: object, name: str) -> int:
         raise InputError(f"`{name}` must be a moment such as '2016-03-01T21:00Z', but it is {shown(value)}.")
     if moment.tz is None:
         if isinstance(value, np.datetime64):  # numpy has no zones; its times are UTC by convention
-            return int(moment.as_unit("ns").value)
+            return _ns(moment, name)
         raise InputError(
             f"`{name}` is {shown(value)}, which has no time zone. Say which moment is meant, such as "
             f"'{moment:%Y-%m-%dT%H:%M}Z' for UTC."
         )
-    return int(moment.tz_convert("UTC").as_unit("ns").value)
+    return _ns(moment.tz_convert("UTC"), name)
 
 
 def instants(values: Iterable[Any], name: str) -> Nanos:
@@ -168,12 +216,19 @@ def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool
         return instant(value, name)
     day = moment.to_datetime64().astype("datetime64[D]")
     if sessions is None:
-        return int(moment.as_unit("ns").value) + (DAY_NS - 1 if end else 0)
+        return _ns(moment, name) + (DAY_NS - 1 if end else 0)
     near = sessions.sessions(day - 31, day) if end else sessions.sessions(day, day + 31)
     if near.size == 0:
-        return int(moment.as_unit("ns").value)
+        return _ns(moment, name)
     # a bar ends after its session opens, so the opening itself belongs to what came before
     return int(sessions.closes(near[-1:])[0]) if end else int(sessions.opens(near[:1])[0]) + 1
+
+
+def _ns(moment: pd.Timestamp, name: str) -> int:
+    try:
+        return int(moment.as_unit("ns").value)
+    except ValueError as error:
+        raise InputError(f"`{name}` is {moment}; times run from 1678 to 2261.") from error
 
 
 def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
@@ -193,15 +248,20 @@ def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, 
         plain = (
             column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.int64()) if zone else column.cast(unit).cast(pa.int64())
         )
-        step = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit.unit]
-        counts = pc.fill_null(plain, 0).to_numpy().astype(np.int64)
-        wild = np.abs(counts.astype(np.float64)) * step > 9.2e18
-        ns = np.where(missing | wild, NO_TIME, counts * step)
+        ns, wild = _to_ns(pc.fill_null(plain, 0).to_numpy().astype(np.int64), unit.unit)
+        ns = np.where(missing, NO_TIME, ns)
         return ns, np.full(len(ns), zone), missing, wild & ~missing, np.full(len(ns), pa.types.is_date(kind))
     raise DataError(
         f"`{name}` must hold times, but its type is {kind}{where} (row 0: {shown(_cell(column, 0))}).\n"
         "Convert it first, such as pd.to_datetime(values, utc=True)."
     )
+
+
+def _to_ns(counts: npt.NDArray[np.int64], unit: str) -> tuple[Nanos, Mask]:
+    """(ns, NO_TIME where they would not fit; where that is), from counts of a unit since 1970."""
+    step = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
+    wild = np.abs(counts.astype(np.float64)) * step > 9.2e18
+    return np.where(wild, NO_TIME, np.where(wild, 0, counts) * step), wild
 
 
 def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
@@ -212,7 +272,8 @@ def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
     zoned = pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False).astype(bool)
     dated = pc.less_equal(pc.utf8_length(texts), len("2016-03-01")).to_numpy(zero_copy_only=False).astype(bool)
     parsed = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format="ISO8601", errors="coerce", utc=True)
-    unique = pd.DatetimeIndex(parsed).as_unit("ns").asi8.copy()
+    index = pd.DatetimeIndex(parsed)
+    unique, _ = _to_ns(index.asi8, index.unit)
     unique[~full] = NO_TIME
     codes = coded.indices.to_numpy(zero_copy_only=False)
     missing = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), dtype=bool)
@@ -235,7 +296,7 @@ def _labels(naive_ns: Nanos, dated: Mask, sessions: Calendar, *, opens: bool) ->
     return ns, dated & (ns == NO_TIME)
 
 
-def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str) -> Nanos:
+def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str, first_row: int) -> Nanos:
     unique, at = np.unique(naive_ns[readable], return_inverse=True)
     try:
         zoned = pd.DatetimeIndex(unique.astype("datetime64[ns]")).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
@@ -245,7 +306,7 @@ def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str) -
         lost = np.asarray(zoned.isna())[at]
         row = int(np.flatnonzero(readable)[int(np.argmax(lost))])
         raise DataError(
-            f"`{name}` in row {row} is {pd.Timestamp(naive_ns[row])}{where}, an hour that {tz} skips or has twice when "
+            f"`{name}` in row {first_row + row} is {pd.Timestamp(naive_ns[row])}{where}, an hour that {tz} skips or has twice when "
             "its clocks change.\nGive such rows their offset from UTC, such as 2016-11-06T01:30:00-04:00."
         )
     ns = np.full(len(naive_ns), NO_TIME)
