@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knowable.data.fields import Field
 from knowable.data.names import RESERVED
-from knowable.data.schema import ACTIONS, Field, Schema, table_schema
+from knowable.data.schema import ACTIONS, Schema, table_schema
 from knowable.errors import InputError, StoreError, UnknownNameError
 
 EVERY_KIND = {
@@ -22,6 +23,9 @@ EVERY_KIND = {
     "bare events": Schema.events(),
     "intervals": Schema.intervals(fields={"weight": Schema.field("1", low=0, high=1)}, keys=["index"]),
     "actions": Schema.actions(calendar="XNYS"),
+    "mapped": Schema.facts(fields={"eps": "USD/share"}).mapped(
+        {"ticker": "entity", "EPS": "eps"}, tz="UTC", known_at="16:30 America/New_York"
+    ),
 }
 
 
@@ -127,6 +131,12 @@ def test_actions_know_their_types() -> None:
         (lambda: Schema.events(keys=["a", "a"]), InputError, "'a' twice"),
         (lambda: Schema.events(fields={"n": "1"}, keys=["n"]), InputError, "Key 'n' must be a string field"),
         (lambda: Schema.intervals(fields={"end": "x"}), InputError, "`end` is a field of every schema of intervals"),
+        (lambda: Schema.bars().mapped({"symbol": "entty"}), UnknownNameError, "Did you mean 'entity'"),
+        (lambda: Schema.bars().mapped({"a": "close", "b": "close"}), InputError, "two columns to 'close'"),
+        (lambda: Schema.bars().mapped(tz="Mars/Olympus"), InputError, "must name a time zone"),
+        (lambda: Schema.bars().mapped(known_at="16:30"), InputError, "a time of day and a zone"),
+        (lambda: Schema.bars().mapped(known_at="25:30 UTC"), InputError, "a time of day and a zone"),
+        (lambda: Schema.bars().mapped(known_at="16:30 Nowhere"), InputError, "must name a time zone"),
         (lambda: Schema(kind="fact", fields={"x": "1"}), UnknownNameError, "Did you mean 'facts'"),
     ],
 )

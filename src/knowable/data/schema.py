@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
@@ -14,13 +14,14 @@ import pandas as pd
 import pyarrow as pa
 
 from knowable.calendars import calendar as calendar_of
+from knowable.data.feeds import check_zone, checked_columns, time_of_day
+from knowable.data.fields import DType, Field, as_field
 from knowable.data.names import check_field_name
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
-__all__ = ["ACTIONS", "BASES", "KINDS", "PRICES", "Field", "Schema", "lag_ns", "table_schema"]
+__all__ = ["ACTIONS", "BASES", "KINDS", "PRICES", "Schema", "lag_ns", "table_schema"]
 
 FORMAT = 2  # 1: fields were units alone, all float64; still read
-DType = Literal["float64", "int64", "bool", "string", "timestamp"]
 Kind = Literal["bars", "facts", "events", "intervals", "actions"]
 KINDS: tuple[str, ...] = get_args(Kind)
 PRICES = ("open", "high", "low", "close")
@@ -33,66 +34,6 @@ BASES: Mapping[str, str] = MappingProxyType(
     }
 )
 _TIME = pa.timestamp("us", "UTC")
-# int64 values are whole and at most 2**53, which a double holds exactly; so int64 widens to float64 without a rewrite.
-_PHYSICAL: Mapping[str, pa.DataType] = MappingProxyType(
-    {"float64": pa.float64(), "int64": pa.float64(), "bool": pa.bool_(), "string": pa.string(), "timestamp": _TIME}
-)
-_NUMERIC = ("float64", "int64", "bool")
-_BOUNDED = ("float64", "int64")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """What one column of values means. Make one with `Schema.field`; a plain text stands for its unit alone.
-
-    Attributes:
-        unit: such as ``"USD/share"``, ``"shares"``, ``"text"``.
-        dtype: ``"float64"``, ``"int64"`` (whole, at most 2**53), ``"bool"``, ``"string"`` or ``"timestamp"``.
-        low: least value allowed, included; None: no bound.
-        high: greatest value allowed, included; None: no bound.
-        currency: of the values, such as ``"USD"``.
-        description: a sentence for people.
-    """
-
-    unit: str
-    dtype: DType = "float64"
-    low: float | None = None
-    high: float | None = None
-    currency: str | None = None
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.unit, str):
-            raise InputError(f"The unit of a field must be text, such as 'USD', but it is {shown(self.unit)}.")
-        if self.dtype not in _PHYSICAL:
-            raise unknown_name("dtype of a field", self.dtype, _PHYSICAL)
-        for name in ("low", "high"):
-            object.__setattr__(self, name, self._bound(name, getattr(self, name)))
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise InputError(f"`low <= high` must hold, but low={self.low:g}, high={self.high:g}.")
-        if self.currency is not None and not isinstance(self.currency, str):
-            raise InputError(f"`currency` must be text, such as 'USD', but it is {shown(self.currency)}.")
-        if not isinstance(self.description, str):
-            raise InputError(f"`description` must be text, but it is {shown(self.description)}.")
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the values can be a panel of numbers; a bool counts as 1.0 and 0.0."""
-        return self.dtype in _NUMERIC
-
-    @property
-    def physical(self) -> pa.DataType:
-        """Type of the column in the table. int64 is stored as double, so that it widens without a rewrite."""
-        return _PHYSICAL[self.dtype]
-
-    def _bound(self, name: str, value: object) -> float | None:
-        if value is None:
-            return None
-        if self.dtype not in _BOUNDED:
-            raise InputError(f"`{name}` bounds numbers only, but the field's dtype is {self.dtype!r}.")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise InputError(f"`{name}` must be a finite number or None, but it is {shown(value)}.")
-        return float(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +53,9 @@ class Schema:
         known_lag: lag after event_time at which rows without a known_time count as known, such as ``"1d"``.
         partial: whether a bar may lack open, high, low or volume in some rows.
         announced_ahead: whether a value may be known before its event_time (dividends, splits, memberships).
+        columns: the vendor's column -> ours, for appends that give no columns= of their own; see `Schema.mapped`.
+        tz: zone of the vendor's times that name none.
+        known_at: time of day and zone at which dates of publication count as known.
     """
 
     kind: Kind
@@ -124,6 +68,9 @@ class Schema:
     partial: bool = False
     announced_ahead: bool = False
     description: str = ""
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tz: str | None = None
+    known_at: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -132,7 +79,7 @@ class Schema:
             raise InputError(
                 f"`fields` maps each field to its unit, such as {{'eps': 'USD/share'}}, but got {shown(self.fields)}."
             )
-        held = {check_field_name(name): _as_field(name, value) for name, value in self.fields.items()}
+        held = {check_field_name(name): as_field(name, value) for name, value in self.fields.items()}
         object.__setattr__(self, "keys", _checked_keys(self.keys, held))
         object.__setattr__(self, "fields", MappingProxyType(held))
         if self.calendar is not None:
@@ -141,6 +88,11 @@ class Schema:
             raise unknown_name("known_basis", self.known_basis, BASES)
         if self.known_lag is not None:
             lag_ns(self.known_lag)
+        object.__setattr__(self, "columns", checked_columns(self.columns, held))
+        if self.tz is not None:
+            check_zone(self.tz, "tz")
+        if self.known_at is not None:
+            time_of_day(self.known_at)
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -372,10 +324,27 @@ class Schema:
             description=description,
         )
 
+    def mapped(
+        self, columns: Mapping[str, str] | None = None, *, tz: str | None = None, known_at: str | None = None
+    ) -> Self:
+        """The schema with a feed's habits declared once, so that no append has to repeat them.
+
+        Args:
+            columns: the vendor's column -> ours, such as ``{"symbol": "entity", "date": "event_time"}``. An append's
+                own ``columns=`` takes the place of all of it; ``columns={}`` says that the columns bear our names.
+            tz: zone of times that name none.
+            known_at: where the vendor states publication by date alone: the time of day at which a value counts as
+                known, and its zone, such as ``"16:30 America/New_York"``. Without it a date counts from its end.
+
+        Raises: InputError, UnknownNameError.
+        """
+        return replace(self, columns=columns or {}, tz=tz, known_at=known_at)
+
     def to_json(self) -> str:
         """The schema as one JSON page."""
         page: dict[str, Any] = {"format": FORMAT}
         page.update({name: getattr(self, name) for name in self.__slots__})
+        page["columns"] = dict(self.columns)
         page["fields"] = {name: asdict(held) for name, held in self.fields.items()}
         return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
 
@@ -430,22 +399,12 @@ def lag_ns(lag: object) -> int:
     return int(span.as_unit("ns").value)
 
 
-def _as_field(name: str, value: object) -> Field:
-    if isinstance(value, Field):
-        return value
-    if isinstance(value, str):
-        return Field(unit=value)
-    raise InputError(
-        f"Field {name!r} must be a unit, such as 'USD', or Schema.field('USD', ...), but it is {shown(value)}."
-    )
-
-
 def _fields(fields: Mapping[str, Field | str] | None) -> dict[str, Field]:
     if fields is not None and not isinstance(fields, Mapping):
         raise InputError(
             f"`fields` maps each field to its unit, such as {{'eps': 'USD/share'}}, but got {shown(fields)}."
         )
-    return {name: _as_field(name, value) for name, value in (fields or {}).items()}
+    return {name: as_field(name, value) for name, value in (fields or {}).items()}
 
 
 def _with_keys(fields: Mapping[str, Field | str] | None, keys: Sequence[str]) -> dict[str, Field]:
