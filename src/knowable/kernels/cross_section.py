@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["center_kernel", "cross_sum_kernel", "rank_kernel"]
+__all__ = ["center_kernel", "cross_sum_kernel", "merge_sort", "rank_kernel"]
 
 _MOVES = 8  # a value that insertion sort may move before merging takes over
 _SPLITS = 32  # values of the row that split it; a power of two
@@ -67,7 +67,7 @@ def _insertion_sort(key, tag, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _merge_sort(key, tag, spare, spare_tag, n):
+def merge_sort(key, tag, spare, spare_tag, n):
     """Sort any input in place, in n log n steps."""
     width = 1
     while width < n:
@@ -110,7 +110,7 @@ def rank_kernel(x, descending, out):
             for p in range(n):
                 key[p], tag[p] = spare[p], spare_tag[p]
         if not _insertion_sort(key, tag, n):
-            _merge_sort(key, tag, spare, spare_tag, n)
+            merge_sort(key, tag, spare, spare_tag, n)
         i = 0
         while i < n:
             end = i + 1

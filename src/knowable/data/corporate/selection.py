@@ -1,0 +1,176 @@
+"""What `Store.market(universe=...)` means: which names its assets are, and who of them is a member on which bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from knowable.calendars import Nanos, calendar, period_ends
+from knowable.data.asof.assemble import Loaded, decision_times
+from knowable.data.asof.facts import Facts
+from knowable.data.corporate.membership import Flags, make_members
+from knowable.data.corporate.universe import DOLLARS, SizeRule, choose, dollars
+from knowable.data.frames import Panel
+from knowable.data.market import Market
+from knowable.errors import DataError, InputError, shown, unknown_name
+
+__all__ = ["Selection", "Sources", "Span", "market_within", "selection"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A universe asked for: by `rule`, or by the intervals of `dataset` under `key`."""
+
+    rule: SizeRule | None = None
+    dataset: str | None = None
+    key: object = None
+
+    def __str__(self) -> str:
+        if self.rule is not None:
+            return str(self.rule)
+        return f"members of {self.dataset}" + ("" if self.key is None else f", {self.key}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The dataset versions that a market is made of.
+
+    Attributes:
+        bars: the dataset of bars.
+        also: datasets of facts beside them; a rule may choose by their fields.
+        intervals: the dataset of membership, where the choice is by one.
+    """
+
+    bars: Loaded
+    also: Sequence[Loaded] = ()
+    intervals: Loaded | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which bars a market has, as `assemble` takes it: first and last event time in ns UTC, None where open."""
+
+    first: int | None
+    last: int | None
+    decide: str
+    entities: Sequence[str] | None
+
+
+def selection(universe: object) -> Selection | None:
+    """What a user's `universe` says: None, a dataset, (dataset, key), or a rule. Raises: InputError."""
+    if universe is None:
+        return None
+    if isinstance(universe, SizeRule):
+        return Selection(rule=universe)
+    if isinstance(universe, str):
+        return Selection(dataset=universe)
+    if isinstance(universe, tuple) and len(universe) == 2 and isinstance(universe[0], str):
+        return Selection(dataset=universe[0], key=universe[1])
+    raise InputError(
+        f"`universe` must be a dataset of intervals, such as 'members' or ('members', 'SP500'), or a rule, such as "
+        f"Largest(n=500)\nof knowable.data.corporate.universe, but it is {shown(universe)}."
+    )
+
+
+def market_within(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+    """The market of all names that were ever members in a span, with its panel ``universe``.
+
+    Args:
+        chosen: what is asked for.
+        sources: what the market is made of.
+        span: of the market; a rule looks back over all bars before it, so that no answer hangs on where it begins.
+        build: ``build(entities)`` assembles the market of these names over the span.
+
+    Raises: DataError if nobody was ever a member in the span, or no member has bars.
+    """
+    if chosen.rule is not None:
+        return _by_rule(chosen.rule, sources, span, build)
+    return _by_intervals(chosen, sources, span, build)
+
+
+def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+    bars, intervals = sources.bars, sources.intervals
+    if intervals is None:
+        raise AssertionError(chosen)
+    members = make_members(intervals.facts, intervals.schema, chosen.key, intervals.name)
+    pool = members.names if span.entities is None else tuple(span.entities)
+    names, times = _clock(bars.facts, pool, span.first, span.last)
+    decision = decision_times(times, span.decide, bars.schema.calendar)
+    ever = _ever(members.panel(decision, pool))
+    held = [name for name, was in zip(pool, ever, strict=True) if was and name in names]
+    if not held:
+        raise DataError(
+            f"Nobody of `universe` ({chosen}) was a member on any bar of {bars.name!r} in that span: "
+            f"its intervals are of\n{shown(list(members.names), 200)}; {len(names)} of {len(pool)} have bars there."
+        )
+    market = build(held)
+    n_absent = sum(ever) - len(held)
+    label = f"{chosen} ({n_absent:,} more have no bars in {bars.name})" if n_absent else str(chosen)
+    pin = {**intervals.pin, "as_of": pd.Timestamp(int(market.decision_times[-1]), tz="UTC").isoformat()}
+    return market.with_universe(members.panel(market.decision_times, market.assets), label, (pin,))
+
+
+def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+    bars = sources.bars
+    pool = bars.facts.entities if span.entities is None else tuple(span.entities)
+    names, times = _clock(bars.facts, pool, None, span.last)
+    pool = tuple(name for name in pool if name in names)
+    if not pool:
+        raise DataError(f"Dataset {bars.name!r} has no bars before the end of that span to choose from.")
+    decision = decision_times(times, span.decide, bars.schema.calendar)
+    close, value = _measured(rule, sources, times, decision, pool)
+    members = choose(rule, close, value, _ends(rule, times, bars.schema.calendar), pool)
+    ever = _ever(members if span.first is None else members[np.searchsorted(times, span.first) :])
+    if not any(ever):
+        known = (~np.isnan(close) & ~np.isnan(value)).sum(axis=0)
+        raise DataError(
+            f"Nobody is ever chosen by {rule!r} in that span: of {len(pool):,} names the one with the longest history "
+            f"has {int(known.max()):,} known bars of its close and its {rule.by}.\n"
+            "Ask for less (window, min_history, min_price), or begin later."
+        )
+    market = build([name for name, was in zip(pool, ever, strict=True) if was])
+    column = {name: j for j, name in enumerate(pool)}
+    panel = members[np.searchsorted(times, market.times)][:, [column[name] for name in market.assets]]
+    return market.with_universe(panel, str(rule))
+
+
+def _ever(members: Flags) -> list[bool]:
+    """Whether each name is a member on any row."""
+    found: list[bool] = np.logical_or.reduce(members, axis=0).tolist()
+    return found
+
+
+def _clock(facts: Facts, pool: Sequence[str], first: int | None, last: int | None) -> tuple[frozenset[str], Nanos]:
+    """Who of the pool has bars in the span, and when those are."""
+    owner = facts.owner[facts.period]
+    event = facts.event
+    inside = (facts.columns_of(pool) >= 0)[owner] & ~facts.retracts
+    inside &= (event >= (event.min(initial=0) if first is None else first)) & (
+        event <= (event.max(initial=0) if last is None else last)
+    )
+    return frozenset(facts.entities[k] for k in np.unique(owner[inside])), np.unique(event[inside])
+
+
+def _measured(
+    rule: SizeRule, sources: Sources, times: Nanos, decision: Nanos, names: Sequence[str]
+) -> tuple[Panel, Panel]:
+    """(close, measure), each (n_bars, n_names) as known at each decision. Raises: UnknownNameError."""
+    bars, by, held = sources.bars, rule.by, sources.bars.schema.numeric
+    beside = next((item for item in sources.also if by in item.schema.numeric), None)
+    if by in held or (by == DOLLARS and beside is None):
+        wanted = ["close", by] if by in held else ["close", "volume"]
+        panels = bars.facts.bars(list(dict.fromkeys(wanted)), times, decision, names)[0]
+        return panels["close"], panels[by] if by in held else dollars(panels["close"], panels["volume"])
+    if beside is None:
+        known = [DOLLARS, *held, *(name for item in sources.also for name in item.schema.numeric)]
+        raise unknown_name("field", by, known, where="`by` of the universe")
+    close = bars.facts.bars(["close"], times, decision, names)[0]["close"]
+    return close, beside.facts.panel(by, decision, names)
+
+
+def _ends(rule: SizeRule, times: Nanos, clock: str | None) -> Flags:
+    labels = times.astype("datetime64[ns]").astype("datetime64[D]")
+    return period_ends(times, labels if clock is None else calendar(clock).session_dates(times), rule.every, clock)
