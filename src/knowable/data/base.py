@@ -60,7 +60,7 @@ class StoreBase:
             if facts is not None:
                 self._facts.move_to_end(key)
         if facts is None:
-            facts = make_facts(delta.load(dataset.observations, table))
+            facts = make_facts(delta.load(dataset.observations, table), keys=dataset.schema.keys)
             with self._lock:
                 self._facts[key] = facts
                 while len(self._facts) > _KEPT:

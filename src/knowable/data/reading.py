@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from knowable.data.asof.assemble import assemble
 from knowable.data.asof.cache import cache_key, cached_panel
@@ -59,20 +58,18 @@ class Reading(StoreBase):
         wanted = check_fields(dataset, fields)
         moment = _FOREVER if as_of is None else instant(as_of, "as_of")
         facts = self._load(dataset, version).facts
-        rows = facts.table.take(pa.array(facts.standing_rows(moment)))
+        standing = facts.standing(moment)
         if entities is not None:
             names = check_names(entities)
             for entity in names:
                 if entity not in facts.entities:
                     raise unknown_name("entity", entity, facts.entities, where=f"dataset {name!r}")
-            rows = rows.filter(pc.is_in(rows["entity"], pa.array(names, pa.string())))
+            standing = standing[np.isin(facts.owner[facts.period[standing]], facts.codes_of(names))]
         first, last = check_span(dataset, start, end)
-        event = pc.multiply(rows["event_time"].cast(pa.int64()), 1000)
-        if first is not None:
-            rows, event = rows.filter(pc.greater_equal(event, first)), event.filter(pc.greater_equal(event, first))
-        if last is not None:
-            rows = rows.filter(pc.less_equal(event, last))
-        return rows.select(["entity", "event_time", "known_time", "revision", "known_basis", *wanted])
+        event = facts.index.event[facts.period[standing]]
+        inside = (event >= (-_FOREVER if first is None else first)) & (event <= (_FOREVER if last is None else last))
+        columns = ["entity", "event_time", "known_time", "revision", "known_basis", *wanted]
+        return facts.take(standing[inside], columns)
 
     def panel(
         self,
