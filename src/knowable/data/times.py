@@ -57,7 +57,7 @@ class TimeColumn:
     unreadable: Mask
     no_session: Mask
     dates: bool
-    habit: Habit = Habit(zoned=None)  # noqa: RUF009 - frozen
+    habit: Habit = Habit(zoned=None)
 
 
 def parse_times(
@@ -101,8 +101,9 @@ def parse_times(
     whole = found if habit is None or habit.zoned is None else habit
     mixed = readable & (zoned != whole.zoned)
     if mixed.any():
+        other = place(int(np.argmax(mixed)))
         raise DataError(
-            f"`{name}` mixes times with and without a time zone{where}: {whole.first}, {place(int(np.argmax(mixed)))}.\n"
+            f"`{name}` mixes times with and without a time zone{where}: {whole.first}, {other}.\n"
             "Give all rows a zone, or all none and say tz=."
         )
     if whole.zoned:
@@ -122,7 +123,7 @@ def parse_times(
         )
     ns = np.full(len(naive_ns), NO_TIME)
     if timed.any() and tz is not None:
-        ns = _localize(naive_ns + np.where(dated, time_of_day, 0), timed, tz, name, where, first_row)
+        ns = _localize(naive_ns + np.where(dated, time_of_day, 0), timed, tz, name, (where, first_row))
     if sessions is not None and dated.any():
         labels, no_session = _labels(naive_ns, dated, sessions, opens=opens)
         ns = np.where(dated, labels, ns)
@@ -296,7 +297,7 @@ def _labels(naive_ns: Nanos, dated: Mask, sessions: Calendar, *, opens: bool) ->
     return ns, dated & (ns == NO_TIME)
 
 
-def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str, first_row: int) -> Nanos:
+def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, place: tuple[str, int]) -> Nanos:
     unique, at = np.unique(naive_ns[readable], return_inverse=True)
     try:
         zoned = pd.DatetimeIndex(unique.astype("datetime64[ns]")).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
@@ -305,9 +306,10 @@ def _localize(naive_ns: Nanos, readable: Mask, tz: str, name: str, where: str, f
     if zoned.hasnans:
         lost = np.asarray(zoned.isna())[at]
         row = int(np.flatnonzero(readable)[int(np.argmax(lost))])
+        where, first_row = place
         raise DataError(
-            f"`{name}` in row {first_row + row} is {pd.Timestamp(naive_ns[row])}{where}, an hour that {tz} skips or has twice when "
-            "its clocks change.\nGive such rows their offset from UTC, such as 2016-11-06T01:30:00-04:00."
+            f"`{name}` in row {first_row + row} is {pd.Timestamp(naive_ns[row])}{where}, an hour that {tz} skips "
+            "or has twice when its clocks change.\nGive such rows their offset, such as 2016-11-06T01:30:00-04:00."
         )
     ns = np.full(len(naive_ns), NO_TIME)
     ns[readable] = zoned.tz_convert("UTC").as_unit("ns").asi8[at]

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable.calendars import Nanos
+from knowable.calendars import Calendar, Nanos
 from knowable.calendars import calendar as calendar_of
 from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
 from knowable.data.ingest.source import Source
-from knowable.data.schema import Schema
-from knowable.data.times import DAY_NS, NO_TIME, TimeColumn, parse_times
+from knowable.data.schema import PRICES, Schema
+from knowable.data.times import DAY_NS, NO_TIME, Habit, TimeColumn, common_habit, parse_times
 from knowable.errors import DataError, InputError, shown, unknown_name
 
-__all__ = ["Batch", "Known", "make_batch"]
+__all__ = ["Batch", "Habits", "Known", "common_habits", "make_batch", "no_times"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -33,6 +33,27 @@ class Known:
     lag_ns: int | None = None
     instant_ns: int | None = None
     from_schema: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What only all rows of a file tell; its stretches are judged alike where they are told it.
+
+    Attributes:
+        times: column of times -> how it writes them.
+        held: fields of bars that have a value somewhere, so that a bar without one lacks it.
+    """
+
+    times: Mapping[str, Habit]
+    held: frozenset[str]
+
+    def fits(self, stretch: Habits) -> bool:
+        """Whether a stretch that was judged by its own habits is judged right."""
+        return stretch.held == self.held and all(
+            found.zoned is None
+            or (found.zoned == self.times[name].zoned and found.midnights == self.times[name].midnights)
+            for name, found in stretch.times.items()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +75,7 @@ class Batch:
         moments: timestamp field -> its cells, in whole microseconds or marked by the rules.
         ignored: columns that are no field of the schema.
         basis: how the rows came to be known.
+        habits: what these rows alone tell of their file.
         how: the arguments of the append as JSON, so that a refused row can be read again the same way.
     """
 
@@ -72,6 +94,7 @@ class Batch:
     ignored: tuple[str, ...]
     basis: str
     how: str
+    habits: Habits
 
     @property
     def n_rows(self) -> int:
@@ -80,9 +103,25 @@ class Batch:
 
 
 def make_batch(
-    source: Source, schema: Schema, *, columns: Mapping[str, str] | None, tz: str | None, known: Known
+    source: Source,
+    schema: Schema,
+    *,
+    columns: Mapping[str, str] | None,
+    tz: str | None,
+    known: Known,
+    stretch: bool = False,
+    habits: Habits | None = None,
 ) -> Batch:
     """Bring a source into the store's columns.
+
+    Args:
+        source: rows as they came.
+        schema: of the dataset.
+        columns: the vendor's column -> ours.
+        tz: zone of times that name none.
+        known: how the rows came to be known.
+        stretch: whether it is a part of a file; what is wrong with all its rows may be right of the file.
+        habits: of the file, where they are known.
 
     Raises: DataError if a needed column is absent, a name is nearly right, or times have no zone.
     """
@@ -91,23 +130,38 @@ def make_batch(
     table = source.table.rename_columns(theirs)
     ignored = _check_columns(table.column_names, schema, known, where)
     session = calendar_of(schema.calendar) if schema.calendar is not None else None
-    event = parse_times(
-        table["event_time"], name="event_time", tz=tz, sessions=session, opens=schema.labels_open, where=where
-    )
-    if table.num_rows and (event.unreadable | event.missing).all():
-        raise DataError(
-            f"`event_time` is no time in any row{where}; row 0 is {shown(table['event_time'][0].as_py())}.\n"
-            "Use ISO 8601 (2016-03-01 or 2016-03-01T21:00:00Z), or convert first with pd.to_datetime."
+    told = {} if habits is None else habits.times
+
+    def times(name: str, sessions: Calendar | None, *, opens: bool = False, time_of_day: int = 0) -> TimeColumn:
+        return parse_times(
+            table[name],
+            name=name,
+            tz=tz,
+            sessions=sessions,
+            where=where,
+            opens=opens,
+            time_of_day=time_of_day,
+            habit=told.get(name),
+            first_row=source.first_row,
         )
+
+    event = times("event_time", session, opens=schema.labels_open)
+    if table.num_rows and not stretch and (event.unreadable | event.missing).all():
+        raise no_times(source, table["event_time"][0].as_py())
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
-    fields, texts, moments = _fields(table, schema, tz, where)
+    fields, texts, moments = _fields(table, schema, where, None if habits is None else habits.held, times)
+    if "known_time" in table.column_names:
+        known_times = _up_to_microseconds(times("known_time", None, time_of_day=DAY_NS))
+    else:
+        known_times = _declared(event, known)
+    columns_of_times = {"event_time": event, "known_time": known_times, **moments}
     return Batch(
         source=source,
         vendor=dict(zip(theirs, source.table.column_names, strict=True)),
         entity=_entities(table["entity"], where),
         event=event,
-        known=_known(table, event, known, tz, where),
+        known=known_times,
         revision=revision,
         bad_revision=bad_revision,
         retract=retract,
@@ -118,7 +172,36 @@ def make_batch(
         ignored=ignored,
         basis=known.basis,
         how=_how(columns, tz, known),
+        habits=Habits(
+            times={name: column.habit for name, column in columns_of_times.items()},
+            held=frozenset(
+                name for name in fields if _counts(name, schema) and table[name].null_count < table.num_rows
+            ),
+        ),
     )
+
+
+def no_times(source: Source, cell: object) -> DataError:
+    """The error for a file none of whose event times can be read, such as `cell`."""
+    where = f" of {source.file}" if source.file else ""
+    return DataError(
+        f"`event_time` is no time in any row{where}; row {source.first_row} is {shown(cell)}.\n"
+        "Use ISO 8601 (2016-03-01 or 2016-03-01T21:00:00Z), or convert first with pd.to_datetime."
+    )
+
+
+def common_habits(stretches: Sequence[Habits]) -> Habits:
+    """The habits of a file from those of its stretches, in order."""
+    names = dict.fromkeys(name for item in stretches for name in item.times)
+    return Habits(
+        times={name: common_habit(item.times[name] for item in stretches if name in item.times) for name in names},
+        held=frozenset(name for item in stretches for name in item.held),
+    )
+
+
+def _counts(name: str, schema: Schema) -> bool:
+    """Whether it matters that a field is absent from a whole file."""
+    return schema.kind == "bars" and (name == "close" or (name in (*PRICES, "volume") and not schema.partial))
 
 
 def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known) -> str:
@@ -185,12 +268,7 @@ def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
     return pa.chunked_array(column.cast(pa.string()).chunks, pa.string()).combine_chunks()
 
 
-def _known(table: pa.Table, event: TimeColumn, known: Known, tz: str | None, where: str) -> TimeColumn:
-    if "known_time" in table.column_names:
-        found = parse_times(
-            table["known_time"], name="known_time", tz=tz, sessions=None, time_of_day=DAY_NS, where=where
-        )
-        return _up_to_microseconds(found)
+def _declared(event: TimeColumn, known: Known) -> TimeColumn:
     none = np.zeros(len(event.ns), dtype=bool)
     if known.instant_ns is not None:
         ns = np.full(len(event.ns), known.instant_ns)
@@ -202,20 +280,20 @@ def _known(table: pa.Table, event: TimeColumn, known: Known, tz: str | None, whe
 def _up_to_microseconds(column: TimeColumn) -> TimeColumn:
     """The table keeps microseconds; a known time is rounded up, never down, so nothing is known early."""
     ns: Nanos = np.where(column.ns == NO_TIME, NO_TIME, -(-column.ns // 1000) * 1000)
-    return TimeColumn(
-        ns=ns, missing=column.missing, unreadable=column.unreadable, no_session=column.no_session, dates=column.dates
-    )
+    return replace(column, ns=ns)
 
 
 def _fields(
-    table: pa.Table, schema: Schema, tz: str | None, where: str
+    table: pa.Table, schema: Schema, where: str, told: frozenset[str] | None, times: Callable[..., TimeColumn]
 ) -> tuple[dict[str, Numbers], dict[str, Texts], dict[str, TimeColumn]]:
     """The columns of the schema that hold anything, each parsed by its type; keys always."""
     fields: dict[str, Numbers] = {}
     texts: dict[str, Texts] = {}
     moments: dict[str, TimeColumn] = {}
     for name, held in schema.fields.items():
-        if name not in table.column_names or (table[name].null_count == table.num_rows and name not in schema.keys):
+        if name not in table.column_names:
+            continue
+        if table[name].null_count == table.num_rows and name not in schema.keys and name not in (told or ()):
             continue
         column = table[name]
         if held.dtype == "string":
@@ -223,7 +301,7 @@ def _fields(
         elif held.dtype == "timestamp":
             days = schema.calendar if name == "end" and schema.kind == "intervals" else None
             sessions = calendar_of(days) if days is not None else None
-            moments[name] = parse_times(column, name=name, tz=tz, sessions=sessions, opens=True, where=where)
+            moments[name] = times(name, sessions, opens=True)
         else:
             parse = {"int64": parse_whole, "bool": parse_bools}.get(held.dtype, parse_numbers)
             fields[name] = parse(column, name, where)

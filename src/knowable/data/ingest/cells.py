@@ -20,6 +20,7 @@ Mask = npt.NDArray[np.bool_]
 LONGEST_TEXT = 4096  # bytes of UTF-8
 LARGEST_WHOLE = 2.0**53  # the last whole number up to which a double holds every one
 _TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+_USUAL = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # C0 and C1 controls, and the marks that turn the order of what a person reads
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -149,7 +150,10 @@ def _coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _coerced(column: pa.ChunkedArray, missing: Mask) -> Numbers:
-    coerced = pd.to_numeric(column.to_pandas().astype(object), errors="coerce").to_numpy(np.float64)
+    coerced = pd.to_numeric(column.to_pandas().astype(object), errors="coerce").to_numpy(np.float64, copy=True)
+    # pandas may be one unit in the last place off; a good cell is read the same whatever its neighbours are
+    usual = pc.fill_null(pc.match_substring_regex(column, _USUAL), False).to_numpy(zero_copy_only=False).astype(bool)
+    coerced[usual] = column.filter(pa.array(usual)).cast(pa.float64()).to_numpy()
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
     nan = pc.fill_null(pc.is_in(texts, pa.array(["nan", "-nan"])), False).to_numpy(zero_copy_only=False).astype(bool)
     bad = np.isnan(coerced) & ~missing & ~nan

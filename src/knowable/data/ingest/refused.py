@@ -142,7 +142,7 @@ def origin_rows(batch: Batch, rows: npt.NDArray[np.int64]) -> pa.Table:
         {
             "source": pa.repeat(pa.scalar(0, pa.int32()), len(rows)),
             "line": pa.nulls(len(rows), pa.int64()) if lines is None else pa.array(lines[rows]),
-            "row": pa.array(rows, pa.int64()),
+            "row": pa.array(rows + batch.source.first_row, pa.int64()),
         }
     )
 

@@ -21,7 +21,7 @@ from knowable.data.ingest.text import BrokenLine as BrokenLine  # noqa: PLC0414 
 from knowable.data.ingest.text import no_twins, read_header, read_rows
 from knowable.errors import DataError, InputError, shown
 
-__all__ = ["Source", "as_paths", "from_file", "from_memory"]
+__all__ = ["Source", "as_paths", "from_file", "from_memory", "is_parquet"]
 
 _MAX_BYTES = 8 << 30  # a larger batch is a mistake or an attack; it is refused before memory is asked for
 _CHUNK = 16 << 20
@@ -37,6 +37,7 @@ class Source:
         lines: (n_rows,) int64 line of each row in a text file, else None.
         broken: lines that are no rows.
         digest: hash of the contents, so that the same batch is known again.
+        first_row: place of the first row in its file, where this is a stretch of one.
     """
 
     table: pa.Table
@@ -44,6 +45,7 @@ class Source:
     lines: npt.NDArray[np.int64] | None
     broken: tuple[BrokenLine, ...]
     digest: str
+    first_row: int = 0
 
 
 def as_paths(data: object) -> list[Path] | None:
@@ -90,13 +92,18 @@ def from_file(path: Path) -> Source:
     if not data:
         raise DataError(f"{path} is empty.")
     digest = bytes_identity(data)
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if is_parquet(path):
         table = _parquet(path, data)
         return Source(table=table, file=str(path), lines=None, broken=(), digest=digest)
     if data[:2] == b"\x1f\x8b":
         data = _gunzip(path, data)
     table, lines, broken = _csv(path, data)
     return Source(table=table, file=str(path), lines=lines, broken=tuple(broken), digest=digest)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a name says that its file is Parquet; others hold text."""
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _column(values: pd.Series) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 from knowable.errors import DataError, shown
 from knowable.kernels.ingest import ODD_BYTE, lines_kernel, records_kernel
 
-__all__ = ["BrokenLine", "Cut", "Cutter", "Header", "no_twins", "read_header", "read_rows"]
+__all__ = ["BrokenLine", "Cut", "Cutter", "Header", "count_rows", "no_twins", "read_header", "read_rows"]
 
 _LONGEST_CELL = 131_072  # bytes; a quote that does not close by then is a mistake
 _MARK = b"\xef\xbb\xbf"
@@ -90,24 +90,18 @@ def read_rows(
     Returns: columns of text (an empty cell is null), (n_rows,) int64 line of each row, and the lines that are none.
     """
     quoted = b'"' in data
-    starts, numbers, findings = _records(data, len(header.names) - 1, quoted=quoted, final=True)
-    broken: list[BrokenLine] = []
-    keep = np.ones(len(findings), dtype=bool)
-    for k in np.flatnonzero(findings):
-        row = data[starts[k] : starts[k + 1]].rstrip(b"\r\n")
-        rule = _rule(row, int(findings[k]))
-        if rule is not None or not row:
-            keep[k] = False
-        if rule is not None and row.strip():
-            broken.append(BrokenLine(rule=rule, line=line + int(numbers[k]), detail=_show(row)))
-    tail = data[starts[-1] :]
-    if final and tail:
-        broken.append(BrokenLine(rule="unterminated_row", line=line + int(numbers[-1]), detail=_show(tail)))
+    starts, numbers, keep, broken = _sorted_out(header, data, line=line, final=final, quoted=quoted)
     table = _parse(_kept(data, starts, keep), header.names, quoted=quoted)
     lines = numbers[:-1][keep] + line
     if table.num_rows != len(lines):
         raise AssertionError(f"{table.num_rows} rows of {len(lines)} lines")  # our bug, and it must not pass
     return table, lines, broken
+
+
+def count_rows(header: Header, data: bytes, *, final: bool) -> tuple[int, int]:
+    """(rows, lines that are none) of a stretch, as `read_rows` would find them."""
+    _, _, keep, broken = _sorted_out(header, data, line=0, final=final, quoted=b'"' in data)
+    return int(np.count_nonzero(keep)), len(broken)
 
 
 class Cutter:
@@ -147,6 +141,26 @@ class Cutter:
             return end, held.count(b"\n", 0, end)
         starts, numbers, _ = _records(held, self._n_commas, quoted=True, final=False)
         return int(starts[-1]), int(numbers[-1])
+
+
+def _sorted_out(
+    header: Header, data: bytes, *, line: int, final: bool, quoted: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_], list[BrokenLine]]:
+    """(first byte, lines before) of each row and of what follows the last, which to keep, and the broken ones."""
+    starts, numbers, findings = _records(data, len(header.names) - 1, quoted=quoted, final=True)
+    broken: list[BrokenLine] = []
+    keep = np.ones(len(findings), dtype=bool)
+    for k in np.flatnonzero(findings):
+        row = data[starts[k] : starts[k + 1]].rstrip(b"\r\n")
+        rule = _rule(row, int(findings[k]))
+        if rule is not None or not row:
+            keep[k] = False
+        if rule is not None and row.strip():
+            broken.append(BrokenLine(rule=rule, line=line + int(numbers[k]), detail=_show(row)))
+    tail = data[starts[-1] :]
+    if final and tail:
+        broken.append(BrokenLine(rule="unterminated_row", line=line + int(numbers[-1]), detail=_show(tail)))
+    return starts, numbers, keep, broken
 
 
 def _records(
