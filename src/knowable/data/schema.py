@@ -19,7 +19,7 @@ from knowable.data.fields import DType, Field, as_field
 from knowable.data.names import check_field_name
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
-__all__ = ["ACTIONS", "BASES", "KINDS", "PRICES", "Schema", "lag_ns", "table_schema"]
+__all__ = ["ACTIONS", "BASES", "KINDS", "PRICES", "STATED", "Schema", "lag_ns", "table_schema"]
 
 FORMAT = 2  # 1: fields were units alone, all float64; still read
 Kind = Literal["bars", "facts", "events", "intervals", "actions"]
@@ -31,8 +31,11 @@ BASES: Mapping[str, str] = MappingProxyType(
         "observed": "the moment was recorded when the value was captured",
         "vendor": "a vendor or publisher states the moment; backfills are possible",
         "assumed_lag": "nobody recorded the moment; a declared lag stands in for it",
+        "repaired": "cleaning wrote the row; the moment is that of the last of its evidence",
     }
 )
+STATED = tuple(name for name in BASES if name != "repaired")
+"""The bases a source can have."""
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -84,8 +87,8 @@ class Schema:
         object.__setattr__(self, "fields", MappingProxyType(held))
         if self.calendar is not None:
             calendar_of(self.calendar)
-        if self.known_basis not in BASES:
-            raise unknown_name("known_basis", self.known_basis, BASES)
+        if self.known_basis not in STATED:
+            raise unknown_name("known_basis", self.known_basis, STATED)
         if self.known_lag is not None:
             lag_ns(self.known_lag)
         object.__setattr__(self, "columns", checked_columns(self.columns, held))
