@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.ingest.batch import Batch
 from knowable.data.ingest.checks import Breach, breaches, outside_sessions
+from knowable.data.ingest.clashes import find_clashes
 from knowable.data.ingest.refused import broken_rows, late_rows, origin_rows, refused_rows, to_times
 from knowable.data.schema import Schema, table_schema
 from knowable.data.times import NO_TIME
@@ -154,67 +154,25 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judge
         batch_id: for the quarantine.
         basis: under ``"observed"`` a row known earlier than a stored one of its period is refused.
     """
-    new = judged.clean
-    old = stored.filter(pc.is_in(stored["event_time"], pc.unique(new["event_time"])))
-    old = old.filter(pc.is_in(old["entity"], pc.unique(new["entity"])))
-    both = pa.concat_tables([old, new])
-    is_new = np.arange(both.num_rows) >= old.num_rows
-    keys = _keys(both, judged.keys)
-    same, clash = np.zeros((2, both.num_rows), dtype=bool)
-    # most rows share their key with no other; only the rest is looked at whole
-    shared = np.flatnonzero(keys.duplicated(keep=False))
-    if shared.size:
-        whole = both.take(pa.array(shared)).drop_columns("known_basis").to_pandas()
-        same[shared] = whole.duplicated(keep="first").to_numpy()
-        clash[~same] = keys[~same].duplicated(keep=False).to_numpy()
-    same &= is_new
-    clash &= is_new
-    early = np.zeros(both.num_rows, dtype=bool)
-    if basis == "observed" and old.num_rows:
-        period = ["entity", "event_time", *judged.keys]
-        latest = keys[~is_new].groupby(period)["known_time"].max().rename("latest").reset_index()
-        known = keys[is_new].merge(latest, how="left", on=period)
-        early[is_new] = (known["known_time"] < known["latest"]).to_numpy()
-        early &= ~same & ~clash
-    drop = (same | clash | early)[is_new]
-    if not drop.any():
+    found = find_clashes(judged.clean, stored, judged.keys, basis)
+    if found is None:
         return judged
     bad = [judged.bad]
-    for rule, where in (("conflicting_duplicate", clash), ("earlier_than_stored", early)):
-        rows = np.flatnonzero(where[is_new])
+    for rule, where in (("conflicting_duplicate", found.conflict), ("earlier_than_stored", found.early)):
+        rows = np.flatnonzero(where)
         if rows.size:
             at = pa.array(rows)
             clean, origin = judged.clean.take(at), judged.origin.take(at)
             sources = {"files": judged.files, "raws": judged.raws, "hows": judged.hows}
             bad.append(late_rows(clean, origin, rule, batch_id, **sources))
-    keep = pa.array(~drop)
+    keep = pa.array(~found.drop)
     return replace(
         judged,
         clean=judged.clean.filter(keep),
         origin=judged.origin.filter(keep),
         bad=pa.concat_tables(bad),
-        duplicates=judged.duplicates + int(same.sum()),
+        duplicates=judged.duplicates + int(found.same.sum()),
     )
-
-
-def _keys(rows: pa.Table, names: tuple[str, ...]) -> pd.DataFrame:
-    """What names an assertion, as whole numbers."""
-    return pd.DataFrame(
-        {
-            "entity": _codes(rows["entity"]),
-            "event_time": rows["event_time"].cast(pa.int64()).to_numpy(),
-            **{name: _codes(rows[name]) for name in names},
-            "known_time": rows["known_time"].cast(pa.int64()).to_numpy(),
-            "revision": rows["revision"].to_numpy(),
-        }
-    )
-
-
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    codes: npt.NDArray[np.int32] = coded.indices.to_numpy()
-    return codes
 
 
 def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:

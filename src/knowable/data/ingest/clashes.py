@@ -1,0 +1,109 @@
+"""Rows that clash: those that say again what is said already, contradict it, or come from before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from knowable.kernels.ingest import ascends_kernel
+
+__all__ = ["Clashes", "find_clashes"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clashes:
+    """Which of the new rows clash; none is in two of them.
+
+    Attributes:
+        same: (n_rows,) says what a stored row, or one before it, says already.
+        conflict: (n_rows,) another row says something else under the same key.
+        early: (n_rows,) known before a stored row of its period.
+    """
+
+    same: Mask
+    conflict: Mask
+    early: Mask
+
+    @property
+    def drop(self) -> Mask:
+        """(n_rows,) rows that do not enter."""
+        found: Mask = self.same | self.conflict | self.early
+        return found
+
+
+def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...], basis: str) -> Clashes | None:
+    """Look for rows that share the key (entity, event_time, keys, known_time, revision) or come too late.
+
+    Args:
+        new: rows in the table's schema, each good on its own.
+        stored: stored rows that may share a key with them; known at or after the first of the new.
+        keys: of the schema.
+        basis: under ``"observed"`` a row known earlier than a stored one of its period is refused.
+
+    Returns: None if there is none at all.
+    """
+    old = stored.filter(pc.is_in(stored["event_time"], pc.unique(new["event_time"])))
+    old = old.filter(pc.is_in(old["entity"], pc.unique(new["entity"])))
+    if not old.num_rows and _ascends(new):
+        return None
+    both = pa.concat_tables([old, new])
+    is_new = np.arange(both.num_rows) >= old.num_rows
+    names = _keys(both, keys)
+    same, clash = np.zeros((2, both.num_rows), dtype=bool)
+    # most rows share their key with no other; only the rest is looked at whole
+    shared = np.flatnonzero(names.duplicated(keep=False))
+    if shared.size:
+        whole = both.take(pa.array(shared)).drop_columns("known_basis").to_pandas()
+        same[shared] = whole.duplicated(keep="first").to_numpy()
+        clash[~same] = names[~same].duplicated(keep=False).to_numpy()
+    same &= is_new
+    clash &= is_new
+    early = np.zeros(both.num_rows, dtype=bool)
+    if basis == "observed" and old.num_rows:
+        period = ["entity", "event_time", *keys]
+        latest = names[~is_new].groupby(period)["known_time"].max().rename("latest").reset_index()
+        known = names[is_new].merge(latest, how="left", on=period)
+        early[is_new] = (known["known_time"] < known["latest"]).to_numpy()
+        early &= ~same & ~clash
+    found = Clashes(same=same[is_new], conflict=clash[is_new], early=early[is_new])
+    return found if found.drop.any() else None
+
+
+def _ascends(rows: pa.Table) -> bool:
+    """Whether (entity, event_time) ascends strictly, as in most bulk loads: then no two rows share a key."""
+    owner = _lock(_codes(rows["entity"]))  # numbered as they first come, so that each entity's rows must lie together
+    return bool(ascends_kernel(owner, _lock(rows["event_time"].cast(pa.int64()).to_numpy())))
+
+
+def _keys(rows: pa.Table, names: tuple[str, ...]) -> pd.DataFrame:
+    """What names an assertion, as whole numbers."""
+    return pd.DataFrame(
+        {
+            "entity": _codes(rows["entity"]),
+            "event_time": rows["event_time"].cast(pa.int64()).to_numpy(),
+            **{name: _codes(rows[name]) for name in names},
+            "known_time": rows["known_time"].cast(pa.int64()).to_numpy(),
+            "revision": rows["revision"].to_numpy(),
+        }
+    )
+
+
+def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    codes: npt.NDArray[np.int32] = coded.indices.to_numpy()
+    return codes
+
+
+def _lock(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Read-only, as kernels want their inputs, so that one compiled version serves."""
+    view = np.ascontiguousarray(array)
+    view.flags.writeable = False
+    return view
