@@ -365,7 +365,8 @@ class Market:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), {name: _plain(getattr(self, name)) for name in self.__slots__ if name != "_hash"})
+        held = {name: _plain(getattr(self, name)) for name in self.__slots__ if name != "_hash"}
+        return _rebuild, (type(self), {**held, "final": None if self.final is self.panels else held["final"]})
 
 
 def members_of(market: Market) -> npt.NDArray[np.bool_] | None:
@@ -376,7 +377,9 @@ def members_of(market: Market) -> npt.NDArray[np.bool_] | None:
 def _rebuild(kind: type[Market], values: dict[str, Any]) -> Market:
     """Restore the read-only locks that pickling drops."""
     for name in ("panels", "final"):
-        values[name] = MappingProxyType({key: _lock(array) for key, array in values[name].items()})
+        if values[name] is not None:
+            values[name] = MappingProxyType({key: _lock(array) for key, array in values[name].items()})
+    values["final"] = values["panels"] if values["final"] is None else values["final"]
     return kind(**{**values, "times": _lock(values["times"]), "decision_times": _lock(values["decision_times"])})
 
 
@@ -428,12 +431,13 @@ def _fingerprint(market: Market) -> str:
     digest.update(market.index.as_unit("ns").asi8.tobytes())  # weeks and months end by the labels' own zone
     digest.update(market.times.tobytes())
     digest.update(market.decision_times.tobytes())
+    sums: dict[int, bytes] = {}  # panels that are one array are hashed once
     for group in (market.panels, market.final):
         for name in sorted(group):
-            digest.update(name.encode() + b"\0")
-            digest.update(group[name].data)
-        if market.final is market.panels:
-            break
+            values = group[name]
+            if id(values) not in sums:
+                sums[id(values)] = hashlib.sha256(values.data).digest()
+            digest.update(name.encode() + b"\0" + sums[id(values)])
     if len(market.actions):
         digest.update(market.actions.digest + market.adjust.encode())
     return digest.hexdigest()
