@@ -91,3 +91,81 @@ def test_weekly_and_monthly_bars_of_an_exchange_are_not_annualised_as_daily() ->
     for rule, expected in (("week_end", 52), ("month_end", 12)):
         ends = period_ends(times, sessions, rule, "XNYS")
         assert nyse.bars_per_year(times[ends]) == expected
+
+
+def moments(*texts: str) -> list[int]:
+    return np.array(texts, "datetime64[ns]").astype(np.int64).tolist()
+
+
+def test_bars_of_half_an_hour_end_early_on_the_day_after_thanksgiving() -> None:
+    found = calendar("XNYS").bars("30min", "2016-11-24", "2016-11-25")  # the 24th is a holiday; the 25th ends at 13:00
+    assert found.tolist() == moments(
+        "2016-11-25T15:00", "2016-11-25T15:30", "2016-11-25T16:00", "2016-11-25T16:30", "2016-11-25T17:00",
+        "2016-11-25T17:30", "2016-11-25T18:00",
+    )  # fmt: skip
+
+
+def test_bars_follow_the_exchange_through_daylight_saving() -> None:
+    found = calendar("XNYS").bars("1h", "2016-03-11", "2016-03-14")  # a Friday in winter time, a Monday in summer time
+    assert found.tolist() == moments(
+        "2016-03-11T15:30", "2016-03-11T16:30", "2016-03-11T17:30", "2016-03-11T18:30", "2016-03-11T19:30",
+        "2016-03-11T20:30", "2016-03-11T21:00",  # 9:30 to 16:00 is no whole number of hours: the last bar is short
+        "2016-03-14T14:30", "2016-03-14T15:30", "2016-03-14T16:30", "2016-03-14T17:30", "2016-03-14T18:30",
+        "2016-03-14T19:30", "2016-03-14T20:00",
+    )  # fmt: skip
+
+
+def test_bars_stop_for_lunch_in_hong_kong() -> None:
+    found = calendar("XHKG").bars("1h", "2021-03-02", "2021-03-02")  # 9:30 to 12:00 and 13:00 to 16:00, UTC+8
+    assert found.tolist() == moments(
+        "2021-03-02T02:30", "2021-03-02T03:30", "2021-03-02T04:00",
+        "2021-03-02T06:00", "2021-03-02T07:00", "2021-03-02T08:00",
+    )  # fmt: skip
+
+
+def test_bars_round_the_clock_leave_no_gap() -> None:
+    found = calendar("24/7").bars("5min", "2020-02-28", "2020-03-01")
+    assert len(found) == 3 * 288
+    assert found[[0, -1]].tolist() == moments("2020-02-28T00:05", "2020-03-02T00:00")
+    assert set(np.diff(found).tolist()) == {300 * 10**9}
+
+
+def test_bars_between_moments_include_both() -> None:
+    nyse = calendar("XNYS")
+    found = nyse.bars("30min", "2016-11-23T20:30Z", "2016-11-25T15:00-00:00")
+    assert found.tolist() == moments("2016-11-23T20:30", "2016-11-23T21:00", "2016-11-25T15:00")
+    assert nyse.bars("session", "2016-11-23", "2016-11-25").tolist() == moments("2016-11-23T21:00", "2016-11-25T18:00")
+    assert nyse.bars("1min", "2016-11-24", "2016-11-24").size == 0
+
+
+@pytest.mark.parametrize("name", ["XNYS", "XHKG", "XTKS", "24/7", "CMES"])
+@pytest.mark.parametrize("step", ["7min", "1h", "1D"])
+def test_each_bar_belongs_to_its_session_and_each_session_ends_with_one(name: str, step: str) -> None:
+    venue = calendar(name)
+    sessions = venue.sessions("2019-10-20", "2019-11-20")
+    bars = venue.bars(step, "2019-10-20", "2019-11-20")
+    assert (np.diff(bars) > 0).all()
+    assert set(venue.closes(sessions).tolist()) <= set(bars.tolist())
+    assert set(venue.session_dates(bars).tolist()) == set(sessions.tolist())
+
+
+def test_bars_a_year_are_right_for_bars_within_the_day() -> None:
+    nyse, always = calendar("XNYS"), calendar("24/7")
+    assert nyse.bars_per_year(nyse.bars("1min", "2019-01-01", "2019-12-31")) == 252 * 390
+    assert nyse.bars_per_year(nyse.bars("1h", "2019-01-01", "2019-12-31")) == 252 * 7
+    assert nyse.bars_per_year(nyse.bars("5min", "2019-06-03", "2019-06-14")) == 252 * 78
+    assert always.bars_per_year(always.bars("1min", "2019-01-01", "2019-02-28")) == 365 * 1440
+    assert (
+        calendar("XHKG").bars_per_year(calendar("XHKG").bars("5min", "2019-03-01", "2019-12-31")) == 247 * 66
+    )  # 246, 246 and 249 sessions
+
+
+@pytest.mark.parametrize("step", ["nonsense", "0min", "2D", "-5min", 5])
+def test_a_length_that_no_bar_has_is_refused(step: object) -> None:
+    with pytest.raises(InputError, match="no length of a bar"):
+        calendar("XNYS").bars(step, "2019-01-02", "2019-01-03")  # type: ignore[arg-type]
+
+
+def test_a_naive_moment_is_no_bound_of_bars() -> None:
+    with pytest.raises(InputError, match=r"no time zone.*'2019-01-02T10:00Z'"):
+        calendar("XNYS").bars("1min", "2019-01-02T10:00", "2019-01-03")

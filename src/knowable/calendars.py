@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from knowable.errors import DataError, InputError, unknown_name
+from knowable.errors import DataError, InputError, shown, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ Rule = str | int | None
 
 _DAY_NS = 86_400_000_000_000
 _YEAR_NS = 365.25 * _DAY_NS
+_NEVER = np.iinfo(np.int64).min  # what NaT is in nanoseconds
+_MOST_BARS = 200_000_000
 _RULES: dict[str, Callable[[Days], npt.NDArray[np.int64]]] = {
     "week_end": lambda days: (days.astype("datetime64[D]").astype(np.int64) + 3) // 7,  # weeks start on Monday
     "month_end": lambda days: days.astype("datetime64[M]").astype(np.int64),
@@ -80,6 +82,32 @@ class Calendar:
         table = _table(self.name, _year(first), _year(last))
         at = np.searchsorted(table.closes, times, side="left")
         return table.days[np.minimum(at, len(table.days) - 1)]
+
+    def bars(self, step: str, start: object, end: object) -> Nanos:
+        """The ends of all bars from `start` to `end`, in nanoseconds since 1970 UTC, ascending.
+
+        Bars are counted from the opening, and again from the end of a lunch break; the last one before a break, a
+        close or an early close ends there, shorter than the others if need be. Opening and closing follow the
+        exchange's own time, so daylight saving moves them in UTC.
+
+        Args:
+            step: length of a bar, such as ``"1min"``, ``"5min"``, ``"1h"``; or ``"session"``: one a session.
+            start: first session date; or a moment with a zone: the first bar then ends at or after it.
+            end: last session date, included; or a moment with a zone, included.
+
+        Raises: InputError if `step` is no span of more than nothing and at most a day, or a moment has no zone.
+        """
+        (first, since), (last, until) = _bound(start, "start"), _bound(end, "end")
+        days = self.sessions(first - 1 if since is not None else first, last + 1 if until is not None else last)
+        if step == "session":
+            ends = self.closes(days)
+        else:
+            table, at = self._rows(days)
+            ends = _cut(*table.trading(at), _step_ns(step))
+        inside = np.ones(len(ends), np.bool_)
+        inside &= ends >= (since if since is not None else ends)
+        inside &= ends <= (until if until is not None else ends)
+        return np.ascontiguousarray(ends[inside])
 
     def next_session(self, date: object) -> np.datetime64:
         """The first session after `date`."""
@@ -185,11 +213,65 @@ def _day_after(day: np.datetime64, clock: str | None) -> np.datetime64:
     return np.busday_offset(day, 1, roll="backward")
 
 
+def _bound(value: object, name: str) -> tuple[np.datetime64, int | None]:
+    """A date, and the moment in ns UTC where a moment was given."""
+    import pandas as pd
+
+    try:
+        moment = pd.Timestamp(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"`{name}` must be a date or a moment, but it is {shown(value)}.") from error
+    if pd.isna(moment):
+        raise InputError(f"`{name}` must be a date or a moment, but it is {shown(value)}.")
+    if moment.tz is None:
+        if moment != moment.normalize():
+            raise InputError(
+                f"`{name}` is {shown(value)}, which has no time zone. Give a date, or say which moment is meant, such "
+                f"as '{moment:%Y-%m-%dT%H:%M}Z' for UTC."
+            )
+        return moment.to_datetime64().astype("datetime64[D]"), None
+    plain = moment.tz_convert("UTC").tz_localize(None).as_unit("ns")
+    return plain.to_datetime64().astype("datetime64[D]"), int(plain.value)
+
+
+def _step_ns(step: object) -> int:
+    import pandas as pd
+
+    try:
+        span = pd.Timedelta(step) if isinstance(step, str) else pd.Timedelta("NaT")
+    except ValueError:
+        span = pd.Timedelta("NaT")
+    if pd.isna(span) or not 0 < span.as_unit("ns").value <= _DAY_NS:
+        raise InputError(f"{shown(step)} is no length of a bar: '1min', '5min' or '1h' are, up to a day; or 'session'.")
+    return int(span.as_unit("ns").value)
+
+
+def _cut(begins: Nanos, ends: Nanos, step: int) -> Nanos:
+    """The ends of bars of `step` in each stretch of trading, the last of each at its end."""
+    counts = -((begins - ends) // step)
+    if counts.sum() > _MOST_BARS:
+        raise InputError(f"{counts.sum():,} bars are more than a clock holds ({_MOST_BARS:,}). Take a shorter span.")
+    which = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    cut: Nanos = np.minimum(begins[which] + number * step, ends[which])
+    return cut
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
     days: Days
     opens: Nanos
     closes: Nanos
+    breaks: npt.NDArray[np.int64]  # (n, 2) begin and end of each session's break; NaT's number where it has none
+
+    def trading(self, at: npt.NDArray[np.intp]) -> tuple[Nanos, Nanos]:
+        """Begin and end of each stretch of trading in some sessions, ascending."""
+        begins = np.column_stack([self.opens[at], self.breaks[at, 1]])
+        ends = np.column_stack([self.breaks[at, 0], self.closes[at]])
+        whole = self.breaks[at, 0] == _NEVER
+        ends[whole, 0] = self.closes[at][whole]
+        begins[whole, 1] = ends[whole, 1]  # an empty stretch
+        return begins.ravel(), ends.ravel()
 
 
 @functools.cache
@@ -216,6 +298,14 @@ def _table(name: str, first_year: int, last_year: int) -> _Table:
 
 
 def _build(name: str, first_year: int, last_year: int) -> _Table:
+    import warnings
+
+    with warnings.catch_warnings():  # exchange_calendars' quarrels with newer pandas are no news to a user of ours
+        warnings.simplefilter("ignore")
+        return _built(name, first_year, last_year)
+
+
+def _built(name: str, first_year: int, last_year: int) -> _Table:
     import exchange_calendars
     import pandas as pd
 
@@ -235,6 +325,9 @@ def _build(name: str, first_year: int, last_year: int) -> _Table:
         days=found.sessions.to_numpy().astype("datetime64[D]"),
         opens=_nanos(pd.DatetimeIndex(found.opens)),
         closes=_nanos(pd.DatetimeIndex(found.closes)),
+        breaks=np.column_stack(
+            [_nanos(pd.DatetimeIndex(found.break_starts)), _nanos(pd.DatetimeIndex(found.break_ends))]
+        ),
     )
 
 
