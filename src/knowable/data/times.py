@@ -49,6 +49,7 @@ class TimeColumn:
         unreadable: (n_rows,) the cell is no time.
         no_session: (n_rows,) the cell is a date that is no session of the calendar.
         dates: whether the column held dates without a time of day, if only in some rows.
+        times: whether it held times of day, if only in some rows.
         habit: what these rows alone tell of how their column writes times.
     """
 
@@ -57,6 +58,7 @@ class TimeColumn:
     unreadable: Mask
     no_session: Mask
     dates: bool
+    times: bool = False
     habit: Habit = Habit(zoned=None)
 
 
@@ -108,7 +110,13 @@ def parse_times(
         )
     if whole.zoned:
         return TimeColumn(
-            ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False, habit=found
+            ns=naive_ns,
+            missing=missing,
+            unreadable=unreadable,
+            no_session=no_session,
+            dates=False,
+            times=True,
+            habit=found,
         )
     found = replace(found, midnights=bool((naive_ns[readable] % DAY_NS == 0).all()))
     midnights = found.midnights if habit is None else habit.midnights
@@ -133,6 +141,7 @@ def parse_times(
         unreadable=unreadable,
         no_session=no_session,
         dates=bool(dated.any()),
+        times=bool((readable & ~dated).any()),
         habit=found,
     )
 

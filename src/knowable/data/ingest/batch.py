@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +20,27 @@ from knowable.data.schema import PRICES, Schema
 from knowable.data.times import DAY_NS, NO_TIME, Habit, TimeColumn, common_habit, parse_times
 from knowable.errors import DataError, InputError, shown, unknown_name
 
-__all__ = ["Batch", "Habits", "Known", "common_habits", "make_batch", "no_times"]
+__all__ = ["Batch", "Habits", "Known", "common_habits", "make_batch", "no_times", "read_how"]
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """How the rows of a batch came to be known: by a column, or by a declared instant or lag."""
+    """How the rows of a batch came to be known.
+
+    Attributes:
+        basis: one of `BASES`.
+        lag_ns: declared lag after event_time, where no column says when.
+        instant_ns: declared moment of all rows, where no column says when.
+        at: wall-clock ns after midnight, and zone, that the dates of the known_time column mean.
+        from_schema: whether the lag is the schema's, which gives way to a column.
+    """
 
     basis: str
     lag_ns: int | None = None
     instant_ns: int | None = None
+    at: tuple[int, str] | None = None
     from_schema: bool = False
 
 
@@ -132,15 +141,17 @@ def make_batch(
     session = calendar_of(schema.calendar) if schema.calendar is not None else None
     told = {} if habits is None else habits.times
 
-    def times(name: str, sessions: Calendar | None, *, opens: bool = False, time_of_day: int = 0) -> TimeColumn:
+    def times(
+        name: str, sessions: Calendar | None, *, opens: bool = False, at: tuple[int, str | None] = (0, tz)
+    ) -> TimeColumn:
         return parse_times(
             table[name],
             name=name,
-            tz=tz,
+            tz=at[1],
             sessions=sessions,
             where=where,
             opens=opens,
-            time_of_day=time_of_day,
+            time_of_day=at[0],
             habit=told.get(name),
             first_row=source.first_row,
         )
@@ -151,11 +162,12 @@ def make_batch(
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
     fields, texts, moments = _fields(table, schema, where, None if habits is None else habits.held, times)
-    if "known_time" in table.column_names:
-        known_times = _up_to_microseconds(times("known_time", None, time_of_day=DAY_NS))
-    else:
-        known_times = _declared(event, known)
+    known_times = _known(table, event, known, tz=tz, times=times, where=where)
     columns_of_times = {"event_time": event, "known_time": known_times, **moments}
+    own = Habits(
+        times={name: column.habit for name, column in columns_of_times.items()},
+        held=frozenset(name for name in fields if _counts(name, schema) and table[name].null_count < table.num_rows),
+    )
     return Batch(
         source=source,
         vendor=dict(zip(theirs, source.table.column_names, strict=True)),
@@ -171,13 +183,8 @@ def make_batch(
         moments=moments,
         ignored=ignored,
         basis=known.basis,
-        how=_how(columns, tz, known),
-        habits=Habits(
-            times={name: column.habit for name, column in columns_of_times.items()},
-            held=frozenset(
-                name for name in fields if _counts(name, schema) and table[name].null_count < table.num_rows
-            ),
-        ),
+        how=_how(columns, tz, known, own if habits is None else habits),
+        habits=own,
     )
 
 
@@ -204,13 +211,23 @@ def _counts(name: str, schema: Schema) -> bool:
     return schema.kind == "bars" and (name == "close" or (name in (*PRICES, "volume") and not schema.partial))
 
 
-def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known) -> str:
-    page: dict[str, object] = {"columns": columns and dict(columns), "tz": tz, "known_basis": known.basis}
-    if known.lag_ns is not None:
-        page["known_lag"] = f"{known.lag_ns}ns"
-    if known.instant_ns is not None:
-        page["known_time"] = known.instant_ns
+def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known, habits: Habits) -> str:
+    """All that reading one of the rows again the same way needs, as JSON."""
+    page: dict[str, object] = {"columns": dict(columns or {}), "tz": tz, "known": asdict(known)}
+    page["midnights"] = {name: habit.midnights for name, habit in sorted(habits.times.items())}
+    page["held"] = sorted(habits.held)
     return json.dumps(page, ensure_ascii=False)
+
+
+def read_how(page: str | None) -> tuple[dict[str, str], str | None, Known | None, Habits]:
+    """(columns, tz, known, habits) from the `how` of a refused row; a row without one is in our own columns."""
+    held = json.loads(page or "{}")
+    known = held.get("known")
+    if known is not None:
+        known = Known(**{**known, "at": tuple(known["at"]) if known["at"] else None})
+    # whether times have a zone may change in mending; whether midnights are dates is told by all rows of the file
+    times = {name: Habit(zoned=None, midnights=dates) for name, dates in held.get("midnights", {}).items()}
+    return held.get("columns", {}), held.get("tz"), known, Habits(times=times, held=frozenset(held.get("held", ())))
 
 
 def _renamed(table: pa.Table, columns: Mapping[str, str] | None, where: str) -> list[str]:
@@ -268,7 +285,19 @@ def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
     return pa.chunked_array(column.cast(pa.string()).chunks, pa.string()).combine_chunks()
 
 
-def _declared(event: TimeColumn, known: Known) -> TimeColumn:
+def _known(
+    table: pa.Table, event: TimeColumn, known: Known, *, tz: str | None, times: Callable[..., TimeColumn], where: str
+) -> TimeColumn:
+    """When each row could first be known: as its column says, or as was declared."""
+    if "known_time" in table.column_names:
+        found = times("known_time", None, at=known.at or (DAY_NS, tz))
+        if known.at is not None and found.times:
+            if not known.from_schema:
+                raise InputError(
+                    f"known_at= gives dates of publication a time of day, but `known_time`{where} has times of its own."
+                )
+            found = times("known_time", None, at=(DAY_NS, tz))
+        return _up_to_microseconds(found)
     none = np.zeros(len(event.ns), dtype=bool)
     if known.instant_ns is not None:
         ns = np.full(len(event.ns), known.instant_ns)

@@ -100,7 +100,7 @@ def late_rows(
             cells, how = table.slice(row, 1).to_pylist()[0], hows[source]
         else:
             cells = clean.slice(k, 1).to_pylist()[0]
-            how = json.dumps({"known_basis": cells.pop("known_basis")})
+            how = json.dumps({"known": {"basis": cells.pop("known_basis"), "at": None}})
         raw.append(json.dumps(cells, default=str, ensure_ascii=False))
         read.append(how)
     return _table(
