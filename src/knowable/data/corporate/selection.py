@@ -127,8 +127,8 @@ def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[Sequ
     if not any(ever):
         known = (~np.isnan(close) & ~np.isnan(value)).sum(axis=0)
         raise DataError(
-            f"Nobody is ever chosen by {rule!r} in that span: of {len(pool):,} names the one with the longest history "
-            f"has {int(known.max()):,} known bars of its close and its {rule.by}.\n"
+            f"Nobody is ever chosen by universe={rule!r}\nin that span: of {len(pool):,} names, the one with most "
+            f"history has {int(known.max()):,} known bars of its close and its {rule.by}.\n"
             "Ask for less (window, min_history, min_price), or begin later."
         )
     market = build([name for name, was in zip(pool, ever, strict=True) if was])

@@ -155,7 +155,7 @@ class AtLeast(SizeRule):
         return _limits(self, n=n_assets, hold=0, level=self.level, stay=stay)
 
     def __str__(self) -> str:
-        return self._text(f"at least {self.level:,g}")
+        return self._text(f"at least {self.level:,.10g}")
 
 
 def choose(rule: SizeRule, close: Panel, value: Panel, ends: Flags, assets: Sequence[str]) -> Flags:
