@@ -17,9 +17,10 @@ from knowable.data.ingest.refused import broken_rows, late_rows, origin_rows, re
 from knowable.data.schema import Schema, table_schema
 from knowable.data.times import NO_TIME
 
-__all__ = ["IngestReport", "Judged", "join", "judge", "settle"]
+__all__ = ["IngestReport", "Judged", "Remarks", "join", "judge", "settle"]
 
 Mask = npt.NDArray[np.bool_]
+_REFUSED_AT_ONCE = 20_000
 _NOWHERE: Mask = np.zeros(0, dtype=bool)
 
 
@@ -67,6 +68,35 @@ class IngestReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remarks:
+    """What is worth knowing of a file beside its refused rows; those of its stretches add up.
+
+    Attributes:
+        ignored: columns that were not used.
+        dates: whether known_time held dates without a time.
+        outside: bars that end outside the sessions of the calendar.
+        calendar: of the schema.
+    """
+
+    ignored: tuple[str, ...] = ()
+    dates: bool = False
+    outside: int = 0
+    calendar: str | None = None
+
+    def notes(self) -> tuple[str, ...]:
+        """As sentences."""
+        found = [f"columns not used: {', '.join(self.ignored[:12])}"] if self.ignored else []
+        if self.dates:
+            found.append("known_time holds dates; each counts as known at the end of its day")
+        if self.outside:
+            found.append(f"{self.outside:,} bars end outside the sessions of {self.calendar}; a bar's label is its end")
+        return tuple(found)
+
+    def __add__(self, other: Remarks) -> Remarks:
+        return replace(self, dates=self.dates or other.dates, outside=self.outside + other.outside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A batch apart.
 
@@ -75,7 +105,7 @@ class Judged:
         origin: for each of them its place in `files`, its line and its row.
         files: paths of the sources, None for frames.
         bad: the other rows, in the schema of the quarantine.
-        notes: what else the report says.
+        remarks: what else is to be said of each source.
         duplicates: rows that were dropped because they say nothing new.
         keys: of the schema; with entity and event_time they name a period.
         raws: the sources as they came, so that a clash is shown in the vendor's columns; may be left out.
@@ -86,11 +116,16 @@ class Judged:
     origin: pa.Table
     files: tuple[str | None, ...]
     bad: pa.Table
-    notes: tuple[str, ...]
+    remarks: tuple[Remarks, ...]
     duplicates: int = 0
     keys: tuple[str, ...] = ()
     raws: tuple[pa.Table | None, ...] = ()
     hows: tuple[str | None, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else the report says."""
+        return tuple(dict.fromkeys(note for item in self.remarks for note in item.notes()))
 
 
 def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
@@ -106,19 +141,18 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
     origin = origin_rows(batch, np.flatnonzero(good))
     bad_rows = np.flatnonzero(~good)
     broken = [found[k] for k in verdict[bad_rows]]
-    notes = [f"columns not used: {', '.join(batch.ignored[:12])}"] if batch.ignored else []
-    if batch.known.dates:
-        notes.append("known_time holds dates; each counts as known at the end of its day")
-    odd = outside_sessions(batch, schema) & good
-    if odd.any() and schema.kind == "bars":
-        notes.append(f"{int(odd.sum()):,} bars end outside the sessions of {schema.calendar}; a bar's label is its end")
+    odd = outside_sessions(batch, schema) & good if schema.kind == "bars" else _NOWHERE
+    remarks = Remarks(ignored=batch.ignored, dates=batch.known.dates, outside=int(odd.sum()), calendar=schema.calendar)
+    # a few at a time: their cells pass through Python, where each takes a hundred bytes and more
+    steps = [slice(k, k + _REFUSED_AT_ONCE) for k in range(0, max(len(bad_rows), 1), _REFUSED_AT_ONCE)]
+    refused = [refused_rows(batch, bad_rows[step], broken[step], batch_id) for step in steps]
     cut = broken_rows(batch.source.file, batch.source.broken, batch_id, batch.how)
     return Judged(
         clean=clean,
         origin=origin,
         files=(batch.source.file,),
-        bad=pa.concat_tables([refused_rows(batch, bad_rows, broken, batch_id), cut]),
-        notes=tuple(notes),
+        bad=pa.concat_tables([*refused, cut]),
+        remarks=(remarks,),
         keys=schema.keys,
         raws=(batch.source.table,),
         hows=(batch.how,),
@@ -137,7 +171,7 @@ def join(parts: Sequence[Judged]) -> Judged:
         origin=pa.concat_tables(numbered),
         files=tuple(file for part in parts for file in part.files),
         bad=pa.concat_tables([part.bad for part in parts]),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        remarks=tuple(item for part in parts for item in part.remarks),
         duplicates=sum(part.duplicates for part in parts),
         keys=parts[0].keys,
         raws=tuple(raw for part in parts for raw in (part.raws or (None,) * len(part.files))),
