@@ -31,11 +31,13 @@ class Habit:
     Attributes:
         zoned: whether times have a zone; None where no cell is a time.
         midnights: whether all naive times are midnights, and so dates in disguise.
+        timed: whether some have a time of day.
         first: row and cell of the first time, as text, for messages.
     """
 
     zoned: bool | None
     midnights: bool = True
+    timed: bool = False
     first: str = ""
 
 
@@ -99,7 +101,7 @@ def parse_times(
     if not readable.any():
         return TimeColumn(ns=naive_ns, missing=missing, unreadable=unreadable, no_session=no_session, dates=False)
     first = int(np.argmax(readable))
-    found = Habit(zoned=bool(zoned[first]), first=place(first))
+    found = Habit(zoned=bool(zoned[first]), timed=bool(zoned[first]), first=place(first))
     whole = found if habit is None or habit.zoned is None else habit
     mixed = readable & (zoned != whole.zoned)
     if mixed.any():
@@ -121,6 +123,7 @@ def parse_times(
     found = replace(found, midnights=bool((naive_ns[readable] % DAY_NS == 0).all()))
     midnights = found.midnights if habit is None else habit.midnights
     dated = readable if midnights else dated & readable  # times of which all are midnights are dates in disguise
+    found = replace(found, timed=bool((readable & ~dated).any()))
     timed = readable & ~dated if sessions is not None else readable
     if timed.any() and tz is None:
         raise DataError(
@@ -141,7 +144,7 @@ def parse_times(
         unreadable=unreadable,
         no_session=no_session,
         dates=bool(dated.any()),
-        times=bool((readable & ~dated).any()),
+        times=found.timed or (habit is not None and habit.timed),
         habit=found,
     )
 
@@ -153,7 +156,7 @@ def common_habit(habits: Iterable[Habit]) -> Habit:
     told = [habit for habit in habits if habit.zoned is not None]
     if not told:
         return Habit(zoned=None)
-    return replace(told[0], midnights=all(habit.midnights for habit in told))
+    return replace(told[0], midnights=all(habit.midnights for habit in told), timed=any(habit.timed for habit in told))
 
 
 def instant(value: object, name: str) -> int:
@@ -207,10 +210,11 @@ def instants(values: Iterable[Any], name: str) -> Nanos:
     return ns
 
 
-def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool) -> int | None:
+def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool, opens: bool = False) -> int | None:
     """The first (or last) event_time that `start` (or `end`) admits, in ns UTC.
 
-    A date without a time means that whole session, or that whole UTC day where there is no calendar.
+    A date without a time means that whole session, or that whole UTC day where there is no calendar. A session begins
+    after its opening where rows are labelled by ends, and with it where `opens` says they are labelled by openings.
 
     Raises: InputError.
     """
@@ -231,7 +235,7 @@ def span_bound(value: object, name: str, sessions: Calendar | None, *, end: bool
     if near.size == 0:
         return _ns(moment, name)
     # a bar ends after its session opens, so the opening itself belongs to what came before
-    return int(sessions.closes(near[-1:])[0]) if end else int(sessions.opens(near[:1])[0]) + 1
+    return int(sessions.closes(near[-1:])[0]) if end else int(sessions.opens(near[:1])[0]) + (0 if opens else 1)
 
 
 def _ns(moment: pd.Timestamp, name: str) -> int:

@@ -59,9 +59,9 @@ class Habits:
     def fits(self, stretch: Habits) -> bool:
         """Whether a stretch that was judged by its own habits is judged right."""
         return stretch.held == self.held and all(
-            found.zoned is None
-            or (found.zoned == self.times[name].zoned and found.midnights == self.times[name].midnights)
-            for name, found in stretch.times.items()
+            found.midnights == held.midnights
+            and (found.zoned is None or (found.zoned, found.timed) == (held.zoned, held.timed))
+            for found, held in ((found, self.times[name]) for name, found in stretch.times.items())
         )
 
 

@@ -197,8 +197,7 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judge
         if rows.size:
             at = pa.array(rows)
             clean, origin = judged.clean.take(at), judged.origin.take(at)
-            sources = {"files": judged.files, "raws": judged.raws, "hows": judged.hows}
-            bad.append(late_rows(clean, origin, rule, batch_id, **sources))
+            bad.append(late_rows(clean, origin, rule, batch_id, files=judged.files, raws=judged.raws, hows=judged.hows))
     keep = pa.array(~found.drop)
     return replace(
         judged,

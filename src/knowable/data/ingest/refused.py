@@ -79,6 +79,7 @@ def late_rows(
     files: Sequence[str | None],
     raws: Sequence[pa.Table | None],
     hows: Sequence[str | None],
+    firsts: Sequence[int] = (),
 ) -> pa.Table:
     """Rows that are good on their own but clash with others.
 
@@ -90,6 +91,7 @@ def late_rows(
         files: of the sources, None for frames.
         raws: the sources as they came; where None, the row is shown in our own columns.
         hows: how each source was read.
+        firsts: place of each source's first row in its file, where they are stretches.
     """
     sources, rows = origin["source"].to_pylist(), origin["row"].to_pylist()
     raw: list[str] = []
@@ -97,7 +99,7 @@ def late_rows(
     for k, (source, row) in enumerate(zip(sources, rows, strict=True)):
         table = raws[source] if source < len(raws) else None
         if table is not None:
-            cells, how = table.slice(row, 1).to_pylist()[0], hows[source]
+            cells, how = table.slice(row - (firsts[source] if firsts else 0), 1).to_pylist()[0], hows[source]
         else:
             cells = clean.slice(k, 1).to_pylist()[0]
             how = json.dumps({"known": {"basis": cells.pop("known_basis"), "at": None}})
