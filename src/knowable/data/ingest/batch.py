@@ -20,7 +20,7 @@ from knowable.data.schema import PRICES, Schema
 from knowable.data.times import DAY_NS, NO_TIME, Habit, TimeColumn, common_habit, parse_times
 from knowable.errors import DataError, InputError, shown, unknown_name
 
-__all__ = ["Batch", "Habits", "Known", "common_habits", "make_batch", "no_times", "read_how"]
+__all__ = ["Batch", "Habits", "Known", "common_habits", "known_of", "make_batch", "no_times", "read_how"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -158,7 +158,7 @@ def make_batch(
 
     event = times("event_time", session, opens=schema.labels_open)
     if table.num_rows and not stretch and (event.unreadable | event.missing).all():
-        raise no_times(source, table["event_time"][0].as_py())
+        raise no_times(source.file, table["event_time"][0].as_py())
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
     fields, texts, moments = _fields(table, schema, where, None if habits is None else habits.held, times)
@@ -188,13 +188,21 @@ def make_batch(
     )
 
 
-def no_times(source: Source, cell: object) -> DataError:
-    """The error for a file none of whose event times can be read, such as `cell`."""
-    where = f" of {source.file}" if source.file else ""
+def no_times(file: str | None, cell: object) -> DataError:
+    """The error for a source none of whose event times can be read; `cell` is the first."""
+    where = f" of {file}" if file else ""
     return DataError(
-        f"`event_time` is no time in any row{where}; row {source.first_row} is {shown(cell)}.\n"
+        f"`event_time` is no time in any row{where}; row 0 is {shown(cell)}.\n"
         "Use ISO 8601 (2016-03-01 or 2016-03-01T21:00:00Z), or convert first with pd.to_datetime."
     )
+
+
+def known_of(source: Source, schema: Schema, columns: Mapping[str, str] | None, known: Known) -> Known:
+    """How the rows of one source came to be known: the schema's lag is for those that state no time."""
+    stated = {*source.table.column_names, *(columns or {}).values()}
+    if "known_time" in stated and known.lag_ns is not None and known.from_schema:
+        return Known(basis=schema.known_basis)
+    return known
 
 
 def common_habits(stretches: Sequence[Habits]) -> Habits:

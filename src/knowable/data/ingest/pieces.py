@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from knowable.data.ingest.source import Source, is_parquet
 from knowable.data.ingest.text import Cut, Cutter, Header, count_rows, no_twins, read_header, read_rows
 from knowable.errors import DataError
 
-__all__ = ["PIECE_BYTES", "Piece", "Survey", "read_piece", "survey"]
+__all__ = ["PIECE_BYTES", "Piece", "Survey", "count_rows_of", "read_piece", "survey"]
 
 PIECE_BYTES = 32 << 20  # of text; a worker then holds about ten times as much while it judges
 _PIECE_ROWS = 1 << 19
@@ -37,6 +38,7 @@ class Piece:
         begin, size: bytes; row groups of a Parquet file.
         line: number of the first line.
         first_row: place of the first row among those of the file.
+        n_rows: rows; None where only unpacking it all would tell.
         final: whether the file ends here.
         stamp: size and time of change of the file when it was surveyed.
     """
@@ -48,6 +50,7 @@ class Piece:
     stamp: _Stamp
     line: int = 0
     first_row: int = 0
+    n_rows: int | None = None
     final: bool = True
 
 
@@ -121,6 +124,14 @@ def read_piece(piece: Piece, piece_bytes: int = PIECE_BYTES) -> Iterator[Source]
         raise DataError(f"{piece.path} cannot be read: {error.strerror or error}.") from error
 
 
+def count_rows_of(found: Survey) -> int:
+    """Rows of a file, the refused ones included; 0 where it cannot be read."""
+    if any(piece.n_rows is None for piece in found.pieces):
+        with contextlib.suppress(DataError):
+            return sum(source.table.num_rows for piece in found.pieces for source in read_piece(piece))
+    return sum(piece.n_rows or 0 for piece in found.pieces)
+
+
 def _stretches(path: str, header: Header, stamp: _Stamp, blocks: Iterator[bytes], piece_bytes: int) -> Iterator[Piece]:
     n_rows = n_broken = 0
     for cut in Cutter(path, header, piece_bytes).cuts(blocks):
@@ -133,6 +144,7 @@ def _stretches(path: str, header: Header, stamp: _Stamp, blocks: Iterator[bytes]
                 size=len(cut.data),
                 line=cut.line,
                 first_row=n_rows,
+                n_rows=rows,
                 final=cut.final,
                 stamp=stamp,
             )
@@ -155,6 +167,7 @@ def _row_groups(path: str, stamp: _Stamp, piece_bytes: int) -> Iterator[Piece]:
                 begin=first,
                 size=group + 1 - first,
                 first_row=first_row,
+                n_rows=n_rows,
                 final=last,
                 stamp=stamp,
             )

@@ -43,6 +43,11 @@ class Spill:
     known_from: int
 
     @property
+    def step(self) -> int:
+        """Rows from one moment of the sketch to the next."""
+        return _SKETCH
+
+    @property
     def events(self) -> npt.NDArray[np.int64]:
         """(n,) the sketch as numbers."""
         return np.frombuffer(self.sketch, np.int64)
