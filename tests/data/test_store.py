@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
+import deltalake
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -235,11 +237,21 @@ def test_moments_need_a_zone(store: Store) -> None:
         store.panel("bars", "close", clock=np.array([2, 1], dtype=np.int64))
 
 
-def test_a_store_page_of_a_newer_release_is_refused(store: Store) -> None:
-    page = store.folder / "bars" / "schema.json"
-    page.write_text(page.read_text().replace('"format": 2', '"format": 3'))
+def rewrite(store: Store, name: str, **properties: str) -> None:
+    """Set properties of a table as another engine would."""
+    alter = deltalake.DeltaTable(store.table_path(name)).alter
+    alter.set_table_properties({f"knowable.{key}": text for key, text in properties.items()}, raise_if_not_exists=False)
+
+
+def test_a_schema_or_a_table_of_a_newer_release_is_refused(store: Store) -> None:
+    page = json.loads(store.schema("bars").to_json())
+    rewrite(store, "bars", schema=json.dumps(page | {"format": page["format"] + 1}))
     with pytest.raises(StoreError, match="Update knowable"):
         store.read("bars")
+    rewrite(store, "facts", table="2")
+    with pytest.raises(StoreError, match="table format 2; this release reads 1. Update knowable"):
+        store.read("facts")
+    assert store.read("facts", version=0).num_rows == 0, "what is whole is read"
 
 
 def test_pinned_versions_outlive_the_clean_up_that_a_checkpoint_starts(store: Store) -> None:

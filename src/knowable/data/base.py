@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from knowable.data.asof.assemble import Loaded
 from knowable.data.asof.facts import Facts, make_facts
 from knowable.data.table import delta
 from knowable.data.table.dataset import Dataset, dataset_names, open_dataset
+from knowable.data.table.location import Location
 from knowable.data.times import span_bound
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
@@ -24,49 +27,72 @@ _KEPT = 4  # dataset versions kept in memory
 class StoreBase:
     """The folder of a store and the dataset versions held in memory; the parts of `Store` add the verbs."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"A store cannot live in {self.folder}: {error.strerror}.") from error
+    def __init__(
+        self,
+        where: str | Path | Location,
+        storage_options: Mapping[str, str] | None = None,
+        cache: str | Path | None = None,
+    ) -> None:
+        self.location = Location.of(where, storage_options)
+        if self.location.path is not None:
+            try:
+                self.location.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"A store cannot live in {self.location}: {error.strerror}.") from error
+        self._given_cache = None if cache is None else Path(cache)
         self._facts: OrderedDict[tuple[str, str, int], Facts] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the store. Raises: InputError if it is at a URL."""
+        if self.location.path is None:
+            raise InputError(f"{self.location} is no folder; use store.location.")
+        return self.location.path
+
     def datasets(self) -> tuple[str, ...]:
         """Names of the datasets, sorted."""
-        return dataset_names(self.folder)
+        return dataset_names(self.location)
 
     def __repr__(self) -> str:
-        return f"Store({str(self.folder)!r}: {', '.join(self.datasets()) or 'no datasets yet'})"
+        return f"Store({self.location.uri!r}: {', '.join(self.datasets()) or 'no datasets yet'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.folder,)
+        return type(self), (self.location, None, self._given_cache)
 
     @property
     def _cache(self) -> Path:
-        return self.folder / ".cache"
+        if self._given_cache is not None:
+            return self._given_cache
+        return _user_cache(self.location.uri) if self.location.path is None else self.location.path / ".cache"
 
-    def _dataset(self, name: object) -> Dataset:
-        """The dataset of a name. Raises: UnknownNameError."""
-        return open_dataset(self.folder, name)
+    def _dataset(self, name: object, version: int | None = None) -> Dataset:
+        """The dataset of a name, with its schema as of a version. Raises: UnknownNameError, StoreError."""
+        return open_dataset(self.location, name, version)
 
     def _load(self, dataset: Dataset, version: int | None, table: Any = None) -> Loaded:
         """A version in memory, sorted for the sweep; the last few are kept."""
         table = dataset.open(version) if table is None else table
-        key = (dataset.name, delta.table_id(table), int(table.version()))
+        key = (dataset.name, delta.table_id(table), table.version)
         with self._lock:
             facts = self._facts.get(key)
             if facts is not None:
                 self._facts.move_to_end(key)
         if facts is None:
-            facts = make_facts(delta.load(dataset.observations, table), keys=dataset.schema.keys)
+            facts = make_facts(delta.scan(table), keys=dataset.schema.keys)
             with self._lock:
                 self._facts[key] = facts
                 while len(self._facts) > _KEPT:
                     self._facts.popitem(last=False)
         pin = {"dataset": dataset.name, "version": str(key[2]), "table": key[1]}
         return Loaded(name=dataset.name, schema=dataset.schema, facts=facts, pin=pin)
+
+
+def _user_cache(uri: str) -> Path:
+    """Where one user of this machine keeps the panels of a store that is elsewhere."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    base = Path(home) if home else Path.home() / ".cache"
+    return base / "knowable" / hashlib.sha256(uri.encode()).hexdigest()[:24]
 
 
 def check_fields(dataset: Dataset, fields: Sequence[str] | None) -> list[str]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from knowable.data.base import StoreBase
 from knowable.data.schema import Schema
+from knowable.data.table import delta
 
 __all__ = ["Keeping", "StoreVersion"]
 
@@ -28,11 +29,11 @@ class Keeping(StoreBase):
 
     def versions(self, name: str) -> tuple[StoreVersion, ...]:
         """The versions of a dataset, oldest first; version 0 is empty."""
-        history = self._dataset(name).open().history()
+        history = delta.history(self._dataset(name).open())
         found = (
             StoreVersion(
                 version=int(item["version"]),
-                committed_at=pd.Timestamp(item["timestamp"], unit="ms", tz="UTC"),
+                committed_at=pd.Timestamp(item["at"], unit="ms", tz="UTC"),
                 rows=int(item.get("rows", 0)),
                 known_basis=str(item.get("known_basis", "")),
             )
@@ -44,6 +45,7 @@ class Keeping(StoreBase):
         """The schema a dataset was created with."""
         return self._dataset(name).schema
 
-    def table_path(self, name: str) -> Path:
-        """Folder of the Delta table, for readers that are not ours: DuckDB, Polars, Spark."""
-        return self._dataset(name).observations
+    def table_path(self, name: str) -> Path | str:
+        """Folder or URL of the Delta table, for readers that are not ours: DuckDB, Polars, Spark."""
+        where = self._dataset(name).observations
+        return where.uri if where.path is None else where.path

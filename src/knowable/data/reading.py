@@ -54,7 +54,7 @@ class Reading(StoreBase):
 
         Raises: UnknownNameError, InputError (a moment without a zone), StoreError (no such version, damaged file).
         """
-        dataset = self._dataset(name)
+        dataset = self._dataset(name, version)
         wanted = check_fields(dataset, fields)
         moment = _FOREVER if as_of is None else instant(as_of, "as_of")
         facts = self._load(dataset, version).facts
@@ -95,7 +95,7 @@ class Reading(StoreBase):
 
         Raises: UnknownNameError (dataset, field, or no entity known at all), InputError, StoreError.
         """
-        dataset = self._dataset(name)
+        dataset = self._dataset(name, version)
         (field,) = check_fields(dataset, [field])
         times = instants(clock, "clock")
         table = dataset.open(version)
@@ -111,7 +111,7 @@ class Reading(StoreBase):
         parts = {
             "format": _CACHE_FORMAT,
             "table": delta.table_id(table),
-            "version": table.version(),
+            "version": table.version,
             "dataset": name,
             "field": field,
             "clock": times,
@@ -146,8 +146,8 @@ class Reading(StoreBase):
 
         Raises: DataError if most bars were not known by their decision time, naming the lag; UnknownNameError.
         """
-        datasets = [self._dataset(item) for item in (name, *check_names(also, "also"))]
         versions = version if isinstance(version, Mapping) else {name: version}
+        datasets = [self._dataset(item, versions.get(item)) for item in (name, *check_names(also, "also"))]
         for item in versions:
             if item not in {dataset.name for dataset in datasets}:
                 raise unknown_name("dataset", item, [dataset.name for dataset in datasets], where="version")
@@ -157,8 +157,7 @@ class Reading(StoreBase):
         parts = {
             "format": _CACHE_FORMAT,
             "tables": [
-                [item.name, delta.table_id(table), table.version()]
-                for item, table in zip(datasets, tables, strict=True)
+                [item.name, delta.table_id(table), table.version] for item, table in zip(datasets, tables, strict=True)
             ],
             "span": [first, last],
             "decide": decide,
@@ -170,7 +169,7 @@ class Reading(StoreBase):
                 return Market.load(folder)
             except (KnowableError, OSError, KeyError, TypeError, ValueError):
                 shutil.rmtree(folder, ignore_errors=True)  # damaged: it is built again from the data
-        loaded = [self._load(item, table.version(), table) for item, table in zip(datasets, tables, strict=True)]
+        loaded = [self._load(item, table.version, table) for item, table in zip(datasets, tables, strict=True)]
         market = assemble(loaded[0], loaded[1:], first=first, last=last, decide=decide, entities=wanted)
         with contextlib.suppress(OSError):
             market.save(folder)

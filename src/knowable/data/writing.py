@@ -28,7 +28,7 @@ class Writing(StoreBase):
 
         Raises: InputError for other names; StoreError if it exists with another schema.
         """
-        create_dataset(self.folder, name, schema)
+        create_dataset(self.location, name, schema)
 
     def append(
         self,
@@ -67,8 +67,5 @@ class Writing(StoreBase):
 
     def quarantine(self, name: str) -> pa.Table:
         """Rows that were refused: batch, rule, detail, entity, times, file, line, row (from 0), and the raw cells."""
-        dataset = self._dataset(name)
-        table = delta.open_table(dataset.quarantine, None, f"{name}/quarantine")
-        return delta.load(dataset.quarantine, table).sort_by(
-            [("batch", "ascending"), ("file", "ascending"), ("row", "ascending")]
-        )
+        rows = delta.scan(self._dataset(name).refused())
+        return rows.sort_by([("batch", "ascending"), ("file", "ascending"), ("row", "ascending")])

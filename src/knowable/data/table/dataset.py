@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
-import uuid
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,37 +21,53 @@ from knowable.data.ingest.judge import IngestReport, Judged, join, judge, settle
 from knowable.data.ingest.refused import QUARANTINE, broken_rows
 from knowable.data.ingest.source import BrokenLine, Source, as_paths, from_file, from_memory
 from knowable.data.names import check_dataset_name
-from knowable.data.schema import BASES, Schema, lag_ns, table_schema
+from knowable.data.schema import STATED, Schema, lag_ns, table_schema
 from knowable.data.table import delta
+from knowable.data.table.delta import Table
+from knowable.data.table.files import NewFile, write_file, write_files
+from knowable.data.table.location import Location
 from knowable.data.times import instant
-from knowable.errors import DataError, InputError, StoreError, unknown_name
+from knowable.errors import ConflictError, DataError, InputError, StoreError, unknown_name
 
-__all__ = ["Dataset", "create_dataset", "open_dataset"]
+__all__ = ["SCHEMA", "Dataset", "create_dataset", "dataset_names", "open_dataset", "schema_of"]
 
-_PAGE = "schema.json"
+SCHEMA = "knowable.schema"  # the property of a table that holds its schema as JSON
+_TRIES = 50
+_PAUSE_S = 0.01
+_OBSERVATIONS, _QUARANTINE = "observations", "quarantine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One folder: `schema.json`, the Delta table `observations`, and the Delta table `quarantine`."""
+    """One folder with two Delta tables: `observations`, whose properties hold the schema, and `quarantine`.
+
+    Attributes:
+        name: of the dataset.
+        location: of its folder.
+        schema: as of the version it was opened at.
+    """
 
     name: str
-    folder: Path
+    location: Location
     schema: Schema
 
     @property
-    def observations(self) -> Path:
-        """Folder of the Delta table any engine can read."""
-        return self.folder / "observations"
+    def observations(self) -> Location:
+        """Where the Delta table lies that any engine can read."""
+        return self.location.child(_OBSERVATIONS)
 
     @property
-    def quarantine(self) -> Path:
-        """Folder of the Delta table of refused rows."""
-        return self.folder / "quarantine"
+    def quarantine(self) -> Location:
+        """Where the Delta table of refused rows lies."""
+        return self.location.child(_QUARANTINE)
 
-    def open(self, version: int | None = None) -> Any:
-        """The Delta table at a version. Raises: StoreError."""
+    def open(self, version: int | None = None) -> Table:
+        """The observations at a version, the newest when None. Raises: StoreError."""
         return delta.open_table(self.observations, version, self.name)
+
+    def refused(self) -> Table:
+        """The quarantine, at its newest. Raises: StoreError."""
+        return delta.open_table(self.quarantine, None, f"{self.name}/quarantine")
 
     def append(
         self,
@@ -70,17 +86,62 @@ class Dataset:
         n_rows = sum(source.table.num_rows for source in sources)
         table = self.open()
         if delta.committed(table, batch_id):
-            return self._nothing_new(table.version(), n_rows, known.basis)
+            return self._nothing_new(table.version, n_rows, known.basis)
         judged = join([judge(self._batch(source, columns, tz, known), self.schema, batch_id) for source in sources])
         lost = [broken_rows(file, (broken,), batch_id) for file, broken in unreadable]
         judged = replace(judged, bad=pa.concat_tables([judged.bad, *lost]))
-        with delta.locked(self.folder):
-            table = self.open()
-            if delta.committed(table, batch_id):  # another writer landed it while this one was judging
-                return self._nothing_new(table.version(), n_rows, known.basis)
-            judged = settle(judged, self._neighbours(table, judged.clean), batch_id, known.basis)
-            version = self._commit(table, judged, batch_id, known.basis)
-        return _report(self.name, judged, version, known.basis)
+        done = self.land(judged, batch_id, known.basis)
+        if done is None:
+            return self._nothing_new(self.open().version, n_rows, known.basis)
+        settled, version = done
+        return _report(self.name, settled, version, known.basis)
+
+    def land(self, judged: Judged, batch_id: str, basis: str) -> tuple[Judged, int] | None:
+        """Settle judged rows against the stored ones and commit them; what another writer lands meanwhile counts.
+
+        Returns: what was settled and the new version; None if the batch was there already.
+
+        Raises: ConflictError if other writers came first again and again, or the dataset was made anew; StoreError.
+        """
+        born = self.open().id
+        written: tuple[pa.Table, list[NewFile]] | None = None
+        for attempt in range(_TRIES):
+            with delta.locked(self.location):
+                table = self.open()
+                if table.id != born:
+                    raise ConflictError(f"Dataset {self.name!r} was made anew by another writer. Repeat the append.")
+                if delta.committed(table, batch_id):
+                    return None
+                settled = settle(judged, self._neighbours(table, judged.clean), batch_id, basis)
+                self._refuse(settled.bad, batch_id)
+                if settled.clean.num_rows == 0:
+                    return settled, table.version
+                if written is None or not written[0].equals(settled.clean):
+                    written = settled.clean, write_files(table.location, settled.clean, self.schema.keys)
+                note = {"rows": str(settled.clean.num_rows), "known_basis": basis}
+                try:
+                    return settled, delta.commit(table, written[1], batch=batch_id, note=note)
+                except ConflictError:  # the lock does not reach every writer: those on other machines, for one
+                    pass
+            time.sleep(_PAUSE_S * (1 + attempt % 5))
+        raise ConflictError(
+            f"Other writers changed dataset {self.name!r} {_TRIES} times while this append tried to. Nothing of it is "
+            "stored; repeat it."
+        )
+
+    def _refuse(self, bad: pa.Table, batch_id: str) -> None:
+        """Quarantine first: if the process dies between the two tables, repeating the append completes it."""
+        for _ in range(_TRIES):
+            table = self.refused()
+            if not bad.num_rows or delta.committed(table, batch_id):
+                return
+            try:
+                delta.commit(table, [write_file(table.location, bad)], batch=batch_id, note={})
+            except ConflictError:
+                time.sleep(_PAUSE_S)
+            else:
+                return
+        raise ConflictError(f"Other writers hold the quarantine of dataset {self.name!r}; repeat the append.")
 
     def _batch(self, source: Source, columns: Mapping[str, str] | None, tz: str | None, known: Known) -> Any:
         stated = {*source.table.column_names, *(columns or {}).values()}
@@ -91,8 +152,8 @@ class Dataset:
     def _known(self, lag: str | None, moment: object, basis: str | None) -> Known:
         if lag is not None and moment is not None:
             raise InputError("Give known_lag= or known_time=, not both.")
-        if basis is not None and basis not in BASES:
-            raise unknown_name("known_basis", basis, BASES)
+        if basis is not None and basis not in STATED:
+            raise unknown_name("known_basis", basis, STATED)
         if lag is not None:
             return Known(basis=basis or "assumed_lag", lag_ns=lag_ns(lag))
         if moment is not None:
@@ -101,26 +162,13 @@ class Dataset:
             return Known(basis=basis or "assumed_lag", lag_ns=lag_ns(self.schema.known_lag), from_schema=True)
         return Known(basis=basis or self.schema.known_basis)
 
-    def _neighbours(self, table: Any, rows: pa.Table) -> pa.Table:
-        """Stored rows that could clash with these: those known no earlier than the first of them."""
+    def _neighbours(self, table: Table, rows: pa.Table) -> pa.Table:
+        """Stored rows that could clash with these: of their event times, known no earlier than the first of them."""
         if rows.num_rows == 0:
             return rows.slice(0, 0)
-        first = pc.min(rows["known_time"]).cast(pa.int64()).as_py()
-        return delta.load(self.observations, table, columns=rows.column_names, known_from=first)
-
-    def _commit(self, table: Any, judged: Judged, batch_id: str, basis: str) -> int:
-        """Quarantine first: if the process dies between the two, repeating the append completes it."""
-        if judged.bad.num_rows:
-            refused = delta.open_table(self.quarantine, None, f"{self.name}/quarantine")
-            if not delta.committed(refused, batch_id):
-                delta.commit(self.quarantine, refused, judged.bad, batch_id, {})
-        if judged.clean.num_rows == 0:
-            return int(table.version())
-        order = pc.sort_indices(
-            judged.clean, sort_keys=[(name, "ascending") for name in ("known_time", "entity", "event_time", "revision")]
-        )
-        note = {"rows": str(judged.clean.num_rows), "known_basis": basis}
-        return delta.commit(self.observations, table, judged.clean.take(order), batch_id, note)
+        event, known = pc.min_max(rows["event_time"]), pc.min_max(rows["known_time"])
+        start, end, known_from = (moment.cast(pa.int64()).as_py() * 1000 for moment in (*event.values(), known["min"]))
+        return delta.scan(table, columns=rows.column_names, start=start, end=end, known_from=known_from)
 
     def _nothing_new(self, version: int, n_rows: int, basis: str) -> IngestReport:
         return IngestReport(
@@ -134,62 +182,84 @@ class Dataset:
         )
 
 
-def create_dataset(root: Path, name: str, schema: Schema) -> Dataset:
-    """Make the folder of a dataset, all or nothing.
+def create_dataset(root: Location, name: str, schema: Schema) -> Dataset:
+    """Make a dataset, all or nothing: it exists once its observations do, and they come last.
 
     Raises: InputError for a name outside the allow-list; StoreError if it exists with another schema.
     """
-    folder = root / check_dataset_name(name)
+    where = root.child(check_dataset_name(name))
     if not isinstance(schema, Schema):
         raise InputError(
             f"`schema` must be a Schema, such as kn.Schema.bars(calendar='XNYS'), but it is {schema!r:.80}."
         )
-    if folder.exists() or folder.is_symlink():
+    made = Dataset(name=name, location=where, schema=schema)
+    if _there(root, name):
         found = open_dataset(root, name)
         if found.schema == schema:
             return found
-        if found.open().version() == 0:  # nothing was ever stored under the other schema
-            shutil.rmtree(folder)
-            return create_dataset(root, name, schema)
-        raise StoreError(
-            f"Dataset {name!r} exists in {root} with another schema: {found.schema}.\n"
-            "Append to it, or choose another name; a schema does not change under stored data."
-        )
-    part = root / f".{name}.{uuid.uuid4().hex[:12]}"
-    try:
-        part.mkdir(parents=True)
-        (part / _PAGE).write_text(schema.to_json(), encoding="utf-8")
-        delta.create_table(part / "observations", table_schema(schema), schema.description or f"{schema.kind} {name}")
-        delta.create_table(part / "quarantine", QUARANTINE, f"rows refused by {name}")
-        part.rename(folder)
-    except OSError as error:
-        raise StoreError(f"Dataset {name!r} could not be created in {root}: {error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return Dataset(name=name, folder=folder, schema=schema)
+        if where.path is None or found.open().version > 0:
+            raise StoreError(
+                f"Dataset {name!r} exists in {root} with another schema: {found.schema}.\n"
+                "Append to it, or choose another name; a schema does not change under stored data."
+            )
+        with delta.locked(where):
+            if found.open().version == 0:  # nothing was ever stored under the other schema
+                shutil.rmtree(where.path)
+    elif where.path is not None and (where.path.is_symlink() or (where.path / "schema.json").exists()):
+        raise StoreError(f"{where} is a link, or a dataset of an older release; this release makes none in its place.")
+    columns = {made.quarantine: QUARANTINE, made.observations: table_schema(schema)}
+    said = {made.quarantine: f"rows refused by {name}", made.observations: schema.description}
+    for table, fields in columns.items():
+        try:
+            properties = {SCHEMA: schema.to_json()} if table == made.observations else None
+            delta.create_table(table, fields, description=said[table] or f"{schema.kind} {name}", properties=properties)
+        except ConflictError:  # another process makes the same dataset, or died while it did
+            if table == made.observations:
+                return create_dataset(root, name, schema)
+    return made
 
 
-def open_dataset(root: Path, name: object) -> Dataset:
-    """The dataset of a name.
+def open_dataset(root: Location, name: object, version: int | None = None) -> Dataset:
+    """The dataset of a name, with its schema as of a version.
 
-    Raises: UnknownNameError, offering the nearest name; StoreError if its page is damaged.
+    Raises: UnknownNameError, offering the nearest name; StoreError if its log is damaged or of another release.
     """
-    known = dataset_names(root)
-    if name not in known:
-        raise unknown_name("dataset", name, known, where=f"store {root}")
-    folder = root / check_dataset_name(name)
-    page = folder / _PAGE
-    return Dataset(
-        name=folder.name, folder=folder, schema=Schema.from_json(page.read_text(encoding="utf-8"), str(page))
-    )
+    if not isinstance(name, str) or not _there(root, name):
+        raise unknown_name("dataset", name, dataset_names(root), where=f"store {root}")
+    where = root.child(name)
+    table = delta.open_table(where.child(_OBSERVATIONS), version, name)
+    return Dataset(name=name, location=where, schema=schema_of(table))
 
 
-def dataset_names(root: Path) -> tuple[str, ...]:
+def schema_of(table: Table) -> Schema:
+    """The schema of a dataset at the version of its observations.
+
+    Raises: StoreError if there is none that this release reads.
+    """
+    text = table.properties.get(SCHEMA)
+    if text is None:
+        raise StoreError(f"{table.location} is no dataset of this release: its table has no property {SCHEMA!r}.")
+    return _schema(text, f"The schema of dataset {table.name!r} in {table.location}")
+
+
+def dataset_names(root: Location) -> tuple[str, ...]:
     """Names of the datasets in a store, sorted; links are not followed."""
-    if not root.is_dir():
-        return ()
-    found = (path for path in root.iterdir() if not path.name.startswith(".") and not path.is_symlink())
-    return tuple(sorted(path.name for path in found if (path / _PAGE).is_file()))
+    return tuple(name for name in root.names() if _there(root, name))
+
+
+@functools.lru_cache(maxsize=256)
+def _schema(text: str, where: str) -> Schema:
+    return Schema.from_json(text, where)
+
+
+def _there(root: Location, name: str) -> bool:
+    try:
+        where = root.child(check_dataset_name(name))
+    except InputError:
+        return False
+    if where.path is not None and where.path.is_symlink():
+        return False
+    return delta.is_table(where.child(_OBSERVATIONS))
 
 
 def _sources(data: object) -> tuple[list[Source], list[tuple[str, BrokenLine]]]:

@@ -1,224 +1,388 @@
-"""One Delta table: content-named files, one transaction an append, verified reads. The commit protocol is Delta's.
-
-A data file is named by the SHA-256 of its bytes, so a flipped bit is found when the file is read, and the table
-stays an ordinary Delta table that any engine reads.
-"""
+"""Changing and reading one Delta table: one transaction a commit, verified reads. The commit protocol is Delta's."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from knowable.data.table import opening
+from knowable.data.table.files import Bounds, NewFile, read_file
+from knowable.data.table.location import Location, sync_folder
+from knowable.data.table.opening import FORMAT, LOG, current, entry_name, hold, said, state_after
+from knowable.data.table.state import STATE, file_rows, files_sum, sealed, state_of, without
 from knowable.errors import ConflictError, StoreError
 
-__all__ = ["commit", "committed", "create_table", "load", "locked", "open_table", "table_id"]
+__all__ = [
+    "Table",
+    "commit",
+    "committed",
+    "create_table",
+    "evolve",
+    "forget",
+    "history",
+    "is_table",
+    "locked",
+    "open_table",
+    "scan",
+    "scan_batches",
+    "table_id",
+]
 
-# Pinned versions must stay readable: Delta's default forgets log entries after 30 days.
-_FOREVER = {
+# opening is a room of its own; who uses a table finds all of it here
+Table = opening.Table
+open_table = opening.open_table
+table_id = opening.table_id
+forget = opening.forget
+
+_PROPERTIES = {
+    # pinned versions must stay readable: Delta's default forgets log entries after 30 days
     "delta.appendOnly": "true",
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
+    # an opening and a commit read each entry since the last checkpoint: at 100, the default, they took twice as long
+    "delta.checkpointInterval": "20",
+    FORMAT[0]: FORMAT[1],
 }
+_ALL = 1 << 30
+_SLACK_US = 999  # Delta lets writers cut the times in statistics to milliseconds
 
 
-def create_table(folder: Path, schema: pa.Schema, description: str) -> None:
-    """Create an empty table, version 0."""
-    import deltalake
+def create_table(
+    location: Location, schema: pa.Schema, *, description: str = "", properties: Mapping[str, str] | None = None
+) -> None:
+    """Create an empty table, version 0; another process that does so at the same moment wins or loses as a whole.
 
-    deltalake.DeltaTable.create(folder, schema, description=description, configuration=_FOREVER)
-
-
-def open_table(folder: Path, version: int | None, name: str) -> Any:
-    """The table at a version, or at its newest.
-
-    Raises: StoreError if the version does not exist or the log is damaged.
+    Raises: ConflictError if there is one; StoreError if the disk refuses.
     """
-    table = _opened(folder, None, name) if version is None else _opened_at(folder, version, name)
-    if table.protocol().min_reader_version > 1:
-        raise StoreError(f"Dataset {name!r} was changed by another engine in a way this release does not read.")
-    return table
-
-
-def _opened_at(folder: Path, version: int, name: str) -> Any:
-    """A pinned version is opened without looking at newer ones, so that damage to those does not matter."""
-    if isinstance(version, int) and not isinstance(version, bool) and version >= 0:
-        try:
-            return _opened(folder, version, name)
-        except StoreError:
-            if version <= _opened(folder, None, name).version():
-                raise
-    newest = _opened(folder, None, name).version()
-    raise StoreError(
-        f"Dataset {name!r} has no version {version!r}; it has 0 to {newest}. See store.versions({name!r})."
-    )
-
-
-def _opened(folder: Path, version: int | None, name: str) -> Any:
     import deltalake
 
+    configuration = {**_PROPERTIES, **(properties or {})}
+    columns = pa.schema(deltalake.Schema.from_arrow(schema).to_arrow())
+    state = state_of(0, 0, columns, configuration)
+    if is_table(location):
+        raise ConflictError(f"There is a table in {location} already.")
     try:
-        return deltalake.DeltaTable(folder, version=version)
-    except Exception as error:  # deltalake raises many kinds, some of them private
-        raise StoreError(
-            f"The log of dataset {name!r} in {folder} cannot be read: {str(error)[:300]}\n"
-            "An older version may still open: pass version=."
-        ) from error
+        if location.path is not None:
+            location.path.mkdir(parents=True, exist_ok=True)
+        deltalake.DeltaTable.create(
+            location.uri,
+            schema,
+            description=description,
+            configuration=configuration,
+            storage_options=location.options,
+            raise_if_key_not_exists=False,
+            commit_properties=deltalake.CommitProperties(
+                custom_metadata=sealed({}, state, _now()), max_commit_retries=0
+            ),
+        )
+        _sync(location, 0)
+    except Exception as error:  # noqa: BLE001 - deltalake raises many kinds, some of them private
+        if is_table(location):
+            raise ConflictError(f"Another writer created a table in {location} at the same moment.") from None
+        raise StoreError(f"No table could be created in {location}: {location.clean(error)}.") from None
 
 
-def table_id(table: Any) -> str:
-    """The id that tells a table from another one created later under the same name."""
-    return str(table.metadata().id)
+def is_table(location: Location) -> bool:
+    """Whether there is a Delta table."""
+    return location.exists(f"{LOG}/{0:020d}.json")
 
 
-def committed(table: Any, batch: str) -> bool:
-    """Whether an append with this batch id is in the table."""
-    return table.transaction_version(batch) is not None
+def committed(table: Table, batch: str) -> bool:
+    """Whether a commit with this batch id is in the table (or in a newer version of it)."""
+    with table.lock:
+        return current(table).transaction_version(batch) is not None
 
 
-def commit(folder: Path, table: Any, rows: pa.Table, batch: str, note: Mapping[str, str]) -> int:
-    """Append rows in one transaction; the old version or the new one is there, never a part.
+def commit(
+    table: Table,
+    new_files: Sequence[NewFile],
+    *,
+    batch: str,
+    note: Mapping[str, str],
+    remove: Sequence[str] = (),
+) -> int:
+    """Add files to a version, and take others away, in one transaction: the next version is there as a whole or not.
+
+    Args:
+        table: the newest version.
+        new_files: written already.
+        batch: id by which `committed` knows the commit.
+        note: what `history` tells of it.
+        remove: paths of files whose rows the new ones hold as well. Without them the new rows are data; with them they
+            are a rearrangement, which other engines do not take for new data.
 
     Returns: the new version.
 
-    Raises: ConflictError if another writer landed the same batch first; StoreError if the disk refuses.
+    Raises: ConflictError if the table has moved on: open it again, look at what is new, and repeat; StoreError if the
+        disk refuses.
+    """
+    from deltalake import Transaction
+    from deltalake.transaction import AddAction, RemoveAction
+
+    added = file_rows(new_files)
+    stay, gone = without(table.files, remove)
+    if gone.num_rows != len(set(remove)):
+        raise ConflictError(f"A file to be removed is not in version {table.version} of {table.location}.")
+    after = replace(
+        table,
+        version=table.version + 1,
+        files=pa.concat_tables([stay, added]).sort_by("path"),
+        foreign=False,
+        files_sum=table.files_sum + files_sum(added) - files_sum(gone),
+    )
+    now = _now()
+    fresh = not remove
+    actions: list[Any] = [AddAction(file.path, file.size, {}, now, fresh, file.stats) for file in new_files]
+    actions += [
+        RemoveAction(path=path, deletion_timestamp=now, data_change=False, partition_values={}, size=size)
+        for path, size in zip(gone["path"].to_pylist(), gone["size"].to_pylist(), strict=True)
+    ]
+    said_with_it = _unrepeated(sealed(note, state_after(after), now), [Transaction(batch, 1)])
+    with table.lock:
+        handle = _moved(table)
+        with _landing(after):
+            handle.create_write_transaction(actions, "append", table.schema, commit_properties=said_with_it)
+        _sync(after.location, after.version)
+        hold(after)
+    return after.version
+
+
+def evolve(table: Table, add_columns: Sequence[pa.Field], properties: Mapping[str, str]) -> int:
+    """Add columns, null in the rows that are there, and set properties; no row is rewritten.
+
+    The columns come first, each step whole: if the process dies in between, the columns stay unmentioned, and
+    repeating the call completes it.
+
+    Returns: the new version. Raises: ConflictError, StoreError as `commit`.
     """
     import deltalake
-    from deltalake.exceptions import CommitFailedError
-    from deltalake.transaction import AddAction
 
-    try:
-        file, size = _write_file(folder, rows)
-        add = AddAction(file, size, {}, int(time.time() * 1000), True, _stats(rows))
-        properties = deltalake.CommitProperties(
-            app_transactions=[deltalake.Transaction(batch, 1)], custom_metadata=dict(note), max_commit_retries=50
-        )
-        table.create_write_transaction([add], "append", rows.schema, commit_properties=properties)
-        fresh = deltalake.DeltaTable(folder)
-        _sync(folder / "_delta_log")
-    except CommitFailedError as error:
-        raise ConflictError(
-            f"Another writer changed {folder} at the same moment: {error} Nothing of this append is stored; repeat it."
-        ) from error
-    except (OSError, pa.ArrowException, deltalake.exceptions.DeltaError) as error:
-        raise StoreError(
-            f"Nothing was appended to {folder}: {error}. The last version stays readable; repeat the append when the "
-            "cause is mended (space, permissions)."
-        ) from error
-    return int(fresh.version())
+    with table.lock:
+        missing = [column for column in add_columns if column.name not in table.schema.names]
+        if missing:
+            new = pa.schema([column.with_nullable(True) for column in missing])
+            whole = pa.schema([*table.schema, *pa.schema(deltalake.Schema.from_arrow(new).to_arrow())])
+            fields = list(deltalake.Schema.from_arrow(new).fields)
+            table = _altered(
+                replace(table, version=table.version + 1, schema=whole, foreign=False),
+                lambda alter, said: alter.add_columns(fields, commit_properties=said),
+            )
+        changed = {key: value for key, value in properties.items() if table.properties.get(key) != value}
+        if changed:
+            held = MappingProxyType({**table.properties, **changed})
+            table = _altered(
+                replace(table, version=table.version + 1, properties=held, foreign=False),
+                lambda alter, said: alter.set_table_properties(
+                    changed, raise_if_not_exists=False, commit_properties=said
+                ),
+            )
+    return table.version
 
 
-def load(folder: Path, table: Any, *, columns: list[str] | None = None, known_from: int | None = None) -> pa.Table:
-    """Read the rows of a version, each file held against its name.
+def history(table: Table) -> list[dict[str, Any]]:
+    """What each commit said, newest first, from this version down: version, at (milliseconds), and its note.
+
+    Raises: StoreError naming the entry of the log that is damaged.
+    """
+    found = []
+    for version in range(table.version, -1, -1):
+        note = said(table.location, version, table.name)
+        found.append({**note, "version": version, "at": int(note.get("at", note.get("timestamp", 0)))})
+    return found
+
+
+def scan(
+    table: Table,
+    *,
+    columns: Sequence[str] | None = None,
+    entities: Sequence[str] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    known_from: int | None = None,
+    known_until: int | None = None,
+    coded: bool = False,
+) -> pa.Table:
+    """Read the rows of a version; files, row groups and columns that are not needed are not read.
 
     Args:
-        folder: of the table.
-        table: the opened version.
+        table: the version.
         columns: to read; all when None.
-        known_from: skip files whose rows were all known before this, in microseconds since 1970 UTC.
+        entities: rows of these only.
+        start: first event_time, int64 ns since 1970 UTC, as all bounds; both ends are included.
+        end: last event_time.
+        known_from: first known_time.
+        known_until: last known_time.
+        coded: give entity, op and known_basis as dictionaries, which is quicker and smaller.
+
+    Returns: rows by file; within a file sorted by entity, event_time, known_time and revision.
 
     Raises: StoreError naming a file that is absent or damaged.
     """
-    actions = pa.table(table.get_add_actions(flatten=True))
-    schema = pa.schema(table.schema().to_arrow())
-    wanted = schema.names if columns is None else columns
-    if known_from is not None and "max.known_time" in actions.column_names:
-        newest = pc.cast(actions["max.known_time"], pa.timestamp("us", "UTC")).cast(pa.int64())
-        actions = actions.filter(pc.fill_null(pc.greater_equal(newest, known_from), True))
-    target = pa.schema([schema.field(name) for name in wanted])
-    parts = [_read_file(folder / unquote(path), wanted, target) for path in sorted(actions["path"].to_pylist())]
-    return pa.concat_tables(parts) if parts else target.empty_table()
+    target = _target(table, columns)
+    bounds = _bounds(entities, start, end, known_from, known_until)
+    parts: list[pa.Table] = []
+    for path, size in _chosen(table, bounds):
+        parts.extend(read_file(table.location, path, size, target, bounds, coded=coded, groups=_ALL))
+    if not parts:
+        return _coded(target).empty_table() if coded else target.empty_table()
+    whole = pa.concat_tables(parts)
+    return whole.unify_dictionaries() if coded else whole
+
+
+def scan_batches(
+    table: Table,
+    *,
+    columns: Sequence[str] | None = None,
+    entities: Sequence[str] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    known_from: int | None = None,
+    known_until: int | None = None,
+) -> Iterator[pa.Table]:
+    """`scan` in pieces of at most a row group (131,072 rows), so that memory does not grow with the table."""
+    target = _target(table, columns)
+    bounds = _bounds(entities, start, end, known_from, known_until)
+    for path, size in _chosen(table, bounds):
+        yield from read_file(table.location, path, size, target, bounds)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the writers' lock of a dataset; the system frees it when its process dies.
+def locked(location: Location) -> Iterator[None]:
+    """Hold the writers' lock of a local folder; the system frees it when its process dies.
 
-    It lets an append check its rows against the stored ones without a race. Without it (other systems, some network
-    disks) Delta's own conflict detection still loses no update.
+    A courtesy: writers that wait for one another need not repeat their work. Without it (object stores, other systems,
+    some network disks) commits that meet are found out all the same.
     """
     try:
         import fcntl
     except ImportError:  # pragma: no cover - not on POSIX
         yield
         return
-    with (folder / ".writers").open("ab") as handle:
+    if location.path is None:
+        yield
+        return
+    try:
+        handle = (location.path / ".writers").open("ab")
+    except OSError as error:
+        raise StoreError(f"{location} cannot be written to: {error.strerror}.") from error
+    with handle:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def _write_file(folder: Path, rows: pa.Table) -> tuple[str, int]:
-    part = folder / f".part-{os.getpid()}-{uuid.uuid4().hex}"
-    try:
-        with part.open("wb") as file:
-            pq.write_table(rows, file, compression="zstd", write_page_checksum=True, row_group_size=262_144)
-            file.flush()
-            os.fsync(file.fileno())
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = part.stat().st_size
-        part.rename(folder / f"part-{digest}.parquet")
-    finally:
-        part.unlink(missing_ok=True)
-    _sync(folder)
-    return f"part-{digest}.parquet", size
+def _moved(table: Table) -> Any:
+    """The handle, at the table's version. Raises: ConflictError if it has moved on."""
+    handle = current(table)
+    if handle.version() != table.version:
+        raise _lost(table.location)
+    return handle
 
 
-def _read_file(path: Path, columns: list[str], target: pa.Schema) -> pa.Table:
+def _lost(location: Location) -> ConflictError:
+    return ConflictError(
+        f"Another writer changed {location} at the same moment. Nothing of this one is stored; repeat it."
+    )
+
+
+@contextlib.contextmanager
+def _landing(after: Table) -> Iterator[None]:
+    """Find out what became of a commit that raised: it may have landed (the checkpoint failed, an answer got lost)."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"Data file {path} cannot be read: {error}. Restore it from a copy.") from error
-    stem = path.name.removeprefix("part-").removesuffix(".parquet")
-    ours = len(stem) == 64
-    if ours and hashlib.sha256(data).hexdigest() != stem:
+        yield
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            raise
+        location = after.location
+        if location.exists(entry_name(after.version)):
+            with contextlib.suppress(StoreError):
+                if said(location, after.version, after.name).get(STATE) == state_after(after):
+                    return
+            raise _lost(location) from None
         raise StoreError(
-            f"Data file {path} is damaged: its bytes do not match the hash in its name. Restore it from a copy; "
-            "versions that do not use it stay readable."
-        )
-    try:
-        return pq.read_table(pa.BufferReader(data), columns=columns).select(columns).cast(target)
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"Data file {path} is damaged: {error}. Restore it from a copy.") from error
+            f"Nothing was appended to {location}: {location.clean(error)}. The last version stays readable; repeat the "
+            "append when the cause is mended (space, permissions)."
+        ) from None
 
 
-def _stats(rows: pa.Table) -> str:
-    """File statistics as Delta defines them, so that engines can skip files."""
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    for name in ("event_time", "known_time"):
-        if name in rows.column_names and rows.num_rows:
-            span = pc.min_max(rows[name])
-            if span["min"].is_valid:
-                low[name], high[name] = _iso(span["min"]), _iso(span["max"])
-    nulls = {name: rows[name].null_count for name in rows.column_names}
-    return json.dumps({"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
+def _unrepeated(note: dict[str, str], transactions: Any = None) -> Any:
+    """Properties of a commit that is not tried again by itself: whoever lost a race must look at the new rows first."""
+    from deltalake import CommitProperties
+
+    return CommitProperties(custom_metadata=note, max_commit_retries=0, app_transactions=transactions)
 
 
-def _iso(moment: Any) -> str:
-    return str(moment.as_py().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+def _altered(after: Table, change: Any) -> Table:
+    said_with_it = _unrepeated(sealed({}, state_after(after), _now()))
+    handle = _moved(replace(after, version=after.version - 1))
+    with _landing(after):
+        change(handle.alter, said_with_it)
+    _sync(after.location, after.version)
+    return hold(after)
 
 
-def _sync(folder: Path) -> None:
-    """Make the newest names of a folder survive a power cut, the newest log entry included."""
-    newest = max(folder.glob("*.json"), default=None)
-    for path in (newest, folder):
-        if path is not None:
+def _sync(location: Location, version: int) -> None:
+    """Make a commit survive a power cut; a checkpoint that came with it, too."""
+    if location.path is None:
+        return
+    log = location.path / LOG
+    beside = [f"{k:020d}.checkpoint.parquet" for k in (version, version - 1) if k >= 0]
+    for path in (location.path / entry_name(version), *(log / name for name in (*beside, "_last_checkpoint"))):
+        with contextlib.suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+    sync_folder(log)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _target(table: Table, columns: Sequence[str] | None) -> pa.Schema:
+    names = table.schema.names if columns is None else columns
+    return pa.schema([table.schema.field(name) for name in names])
+
+
+def _coded(target: pa.Schema) -> pa.Schema:
+    kind = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([f.with_type(kind) if f.name in ("entity", "op", "known_basis") else f for f in target])
+
+
+def _bounds(
+    entities: Sequence[str] | None, start: int | None, end: int | None, known_from: int | None, known_until: int | None
+) -> Bounds:
+    """Bounds in the microseconds of the table: a first moment is rounded up, a last one down."""
+    return Bounds(
+        entities=None if entities is None else tuple(entities),
+        start=None if start is None else -(-start // 1000),
+        end=None if end is None else end // 1000,
+        known_from=None if known_from is None else -(-known_from // 1000),
+        known_until=None if known_until is None else known_until // 1000,
+    )
+
+
+def _chosen(table: Table, bounds: Bounds) -> Iterator[tuple[str, int]]:
+    """Files that may hold wanted rows."""
+    plain = {name: table.files[name] for name in table.files.column_names}
+    plain = {name: col.cast(pa.int64()) if pa.types.is_timestamp(col.type) else col for name, col in plain.items()}
+    names = ("event_time", "known_time", "entity")
+    for row in pa.table(plain).to_pylist():
+        low = {name: row[f"min_{name}"] for name in names}
+        high = {name: row[f"max_{name}"] for name in names}
+        for name in names[:2]:
+            if high[name] is not None:
+                high[name] += _SLACK_US
+        if bounds.may_hold(low, high):
+            yield unquote(row["path"]), row["size"]

@@ -1,0 +1,419 @@
+"""Data files: Parquet in which every byte that is read was checked, though few of them are read.
+
+A file is named by the SHA-256 of its footer, and the footer holds a CRC-32 of each column chunk. So a reader that
+wants two columns of one row group reads the footer and two chunks, holds each against its sum, and has proved all it
+uses. Names that are the hash of whole files would cost the reading of whole files. Parquet's own page checksums leave
+the page headers out, and a flipped bit there can change how a page is decoded. To other engines the files are
+ordinary: the sums are key-value metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knowable.data.table.location import Location
+from knowable.errors import StoreError
+
+__all__ = ["ROWS_PER_FILE", "Bounds", "NewFile", "read_file", "sort_rows", "write_file", "write_files"]
+
+Whole = npt.NDArray[Any]
+
+ROWS_PER_FILE = 3_000_000
+_ROWS_PER_GROUP = (
+    131_072  # 122,880 to 1M are usual; small groups prune better and a chunk of 8 bytes a row stays > 100 kB
+)
+_CRC = b"knowable.crc"
+_TAIL = 8  # length of the footer and magic
+_CODED = ("entity", "op", "known_basis")
+_GAP = 1 << 17  # on an object store a request costs as much as 100 kB or more: nearer chunks are fetched as one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """A data file that is written but in no version yet.
+
+    Attributes:
+        path: its name in the table's folder.
+        size: in bytes.
+        rows: in it.
+        stats: Delta's statistics as JSON, by which engines skip files.
+    """
+
+    path: str
+    size: int
+    rows: int
+    stats: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Which rows are wanted; None means all. Times are int64 microseconds since 1970 UTC, both ends included."""
+
+    entities: tuple[str, ...] | None = None
+    start: int | None = None
+    end: int | None = None
+    known_from: int | None = None
+    known_until: int | None = None
+
+    def columns(self) -> list[str]:
+        """Columns that decide."""
+        found = [name for name, first, last in self._times() if first is not None or last is not None]
+        return found if self.entities is None else ["entity", *found]
+
+    def _times(self) -> tuple[tuple[str, int | None, int | None], ...]:
+        return ("event_time", self.start, self.end), ("known_time", self.known_from, self.known_until)
+
+    def may_hold(self, low: dict[str, Any], high: dict[str, Any]) -> bool:
+        """Whether rows between these values, by column, can be wanted; an unknown value excludes nothing."""
+        for name, first, last in (
+            ("event_time", self.start, self.end),
+            ("known_time", self.known_from, self.known_until),
+        ):
+            if first is not None and high.get(name) is not None and high[name] < first:
+                return False
+            if last is not None and low.get(name) is not None and low[name] > last:
+                return False
+        if self.entities is None or low.get("entity") is None or high.get("entity") is None:
+            return True
+        return any(low["entity"] <= name <= high["entity"] for name in self.entities)
+
+    def keep(self, rows: pa.Table) -> pa.Table:
+        """The rows that are wanted."""
+        mask = None
+        for name, low, high in (
+            ("event_time", self.start, self.end),
+            ("known_time", self.known_from, self.known_until),
+        ):
+            for bound, compare in ((low, pc.greater_equal), (high, pc.less_equal)):
+                if bound is not None:
+                    fits = compare(rows[name].cast(pa.int64()), bound)
+                    mask = fits if mask is None else pc.and_(mask, fits)
+        if self.entities is not None:
+            fits = _among(rows["entity"], self.entities)
+            mask = fits if mask is None else pc.and_(mask, fits)
+        return rows if mask is None else rows.filter(mask)
+
+
+def sort_rows(rows: pa.Table, keys: Sequence[str] = ()) -> pa.Table:
+    """Rows by (entity, event_time, keys, known_time, revision), so that row groups are skipped by entity and time."""
+    names = [name for name in ("entity", "event_time", *keys, "known_time", "revision") if name in rows.column_names]
+    codes = [_ranks(rows[name]) for name in names]
+    if not codes or rows.num_rows < 2 or _ascend(codes):
+        return rows
+    return rows.take(pa.array(np.lexsort(codes[::-1])))
+
+
+def write_files(location: Location, rows: pa.Table, keys: Sequence[str] = ()) -> list[NewFile]:
+    """Sort rows and write them as files of at most `ROWS_PER_FILE`. Raises: StoreError if the disk refuses."""
+    ordered = sort_rows(rows, keys)
+    cuts = range(0, ordered.num_rows, ROWS_PER_FILE)
+    return [write_file(location, ordered.slice(first, ROWS_PER_FILE)) for first in cuts]
+
+
+def write_file(location: Location, rows: pa.Table) -> NewFile:
+    """Write rows as one data file, in the order they have.
+
+    Args:
+        location: folder of the table.
+        rows: at least one; columns as the table has them.
+
+    Raises: StoreError if the disk refuses; nothing is left behind.
+    """
+    coded = [
+        name for name in rows.column_names if pa.types.is_string(rows.schema.field(name).type) or name == "revision"
+    ]
+    times = [name for name in rows.column_names if pa.types.is_timestamp(rows.schema.field(name).type)]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        rows.schema.remove_metadata(),
+        compression="zstd",
+        use_dictionary=coded,  # floats rarely repeat: trying costs a fifth more time, and the files are larger
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),  # a third of the size on minute bars
+        store_schema=False,
+    ) as writer:
+        writer.write_table(rows, row_group_size=_ROWS_PER_GROUP)
+    body = sink.getvalue()
+    metadata = pq.read_metadata(pa.BufferReader(body))
+    footer = _footer(rows.schema, metadata, _sums(body, metadata))
+    data = b"".join((memoryview(body)[: body.size - _TAIL - _footer_length(bytes(body[-_TAIL:]))], footer))
+    path = f"part-{hashlib.sha256(footer).hexdigest()}.parquet"
+    try:
+        location.write(path, data)
+    except StoreError as error:
+        raise StoreError(
+            f"Nothing was appended: {error} The last version stays readable; repeat when the cause is mended "
+            "(space, permissions)."
+        ) from error
+    return NewFile(path=path, size=len(data), rows=rows.num_rows, stats=_stats(rows))
+
+
+def read_file(
+    location: Location, path: str, size: int, schema: pa.Schema, bounds: Bounds, *, coded: bool = False, groups: int = 1
+) -> Iterator[pa.Table]:
+    """The wanted rows of a file, some row groups at a time.
+
+    Args:
+        location: folder of the table.
+        path: of the file within it.
+        size: in bytes, as the log says.
+        schema: columns wanted, as the table has them now; those the file lacks are null.
+        bounds: rows wanted.
+        coded: give entity, op and known_basis as dictionaries, which is quicker and smaller.
+        groups: row groups to read at once.
+
+    Raises: StoreError naming the file if it is absent or a byte that is needed is not as it was written.
+    """
+    stem = path.removeprefix("part-").removesuffix(".parquet")
+    if len(stem) != 64:
+        yield from _read_foreign(location, path, schema, bounds, coded=coded)
+        return
+    where = f"Data file {location.uri}/{path}"
+    data = _Bytes(location, path, size, where)
+    footer = data.footer(stem)
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(footer))
+        sums = [int(word, 16) for word in metadata.metadata[_CRC].split()]
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{where} is not as this release writes it: {error}. Update knowable.") from error
+    names = metadata.schema.names
+    needed = [name for name in names if name in schema.names or name in bounds.columns()]
+    plain = [name for name in _CODED if name in needed]
+    places = [names.index(name) for name in needed]
+    wanted = [k for k in range(metadata.num_row_groups) if bounds.may_hold(*_limits(metadata.row_group(k), names))]
+    for first in range(0, len(wanted), groups):
+        some = wanted[first : first + groups]
+        data.check(metadata, some, places, sums)
+        try:
+            reader = pq.ParquetFile(data.source(), metadata=metadata, read_dictionary=plain)
+            rows = reader.read_row_groups(some, columns=needed)
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(f"{where} cannot be read: {error}.") from error
+        rows = bounds.keep(rows)
+        if rows.num_rows:
+            yield _shaped(rows, schema, coded=coded)
+
+
+class _Bytes:
+    """The bytes of one file: mapped where it is local, else fetched as they are needed."""
+
+    def __init__(self, location: Location, path: str, size: int, where: str) -> None:
+        self._location, self._path, self._where = location, path, where
+        found = size if location.path is None else location.size(path)
+        if found != size or size < _TAIL:
+            raise StoreError(f"{where} is damaged: it has {found:,} bytes and not {size:,}. {_REMEDY}")
+        self._size = size
+        self._held: Any = None
+        if location.path is not None:
+            self._held = _mapped(location, path)
+
+    def footer(self, digest: str) -> bytes:
+        tail = self._tail()
+        length = _footer_length(tail) + _TAIL
+        footer = self.part(self._size - length, length) if length <= self._size else b""
+        if hashlib.sha256(footer).hexdigest() != digest:
+            raise StoreError(f"{self._where} is damaged: its footer does not match the hash in its name. {_REMEDY}")
+        return bytes(footer)
+
+    def part(self, start: int, size: int) -> Any:
+        if self._location.path is None:
+            return self._location.read(self._path, start, size)
+        return self._held[start : start + size]
+
+    def check(self, metadata: Any, groups: list[int], places: list[int], sums: list[int]) -> None:
+        """Hold the chunks of some row groups against their sums."""
+        chunks = [
+            (group, place, *_span(metadata.row_group(group).column(place))) for group in groups for place in places
+        ]
+        if self._location.path is None:
+            self._fetch([(start, size) for _, _, start, size in chunks])
+        for group, place, start, size in chunks:
+            if zlib.crc32(self._held[start : start + size]) != sums[group * metadata.num_columns + place]:
+                raise StoreError(
+                    f"{self._where} is damaged: column {metadata.schema.names[place]!r} of row group {group} does not "
+                    f"match its checksum. {_REMEDY}"
+                )
+
+    def source(self) -> Any:
+        return pa.BufferReader(pa.py_buffer(self._held))
+
+    def _tail(self) -> bytes:
+        return bytes(self.part(self._size - _TAIL, _TAIL))
+
+    def _fetch(self, spans: list[tuple[int, int]]) -> None:
+        """Fetch the chunks into a buffer as long as the file; what is not fetched takes no memory."""
+        held = np.zeros(self._size, np.uint8)
+        for start, stop in _joined(spans):
+            data = self._location.read(self._path, start, stop - start)
+            held[start : start + len(data)] = np.frombuffer(data, np.uint8)
+        self._held = held.data
+
+
+_REMEDY = "Restore it from a copy; versions that do not use it stay readable."
+
+
+def _mapped(location: Location, path: str) -> memoryview:
+    try:
+        with pa.memory_map(str(location.child(path).path)) as file:
+            return memoryview(file.read_buffer())
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"Data file {location.uri}/{path} cannot be read: {error}. Restore it from a copy.") from error
+
+
+def _joined(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    begin, end = -1, -1
+    for start, size in sorted(spans):
+        if end < 0 or start - end > _GAP:
+            if end >= 0:
+                yield begin, end
+            begin = start
+        end = max(end, start + size)
+    if end >= 0:
+        yield begin, end
+
+
+def _span(chunk: Any) -> tuple[int, int]:
+    """First byte and length of a column chunk."""
+    start = chunk.data_page_offset
+    if chunk.dictionary_page_offset is not None:
+        start = min(start, chunk.dictionary_page_offset)
+    return start, chunk.total_compressed_size
+
+
+def _sums(body: pa.Buffer, metadata: Any) -> bytes:
+    view = memoryview(body)
+    found = []
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            start, size = _span(metadata.row_group(group).column(column))
+            found.append(f"{zlib.crc32(view[start : start + size]):08x}")
+    return " ".join(found).encode()
+
+
+def _footer(schema: pa.Schema, metadata: Any, sums: bytes) -> bytes:
+    """The file's footer with the sums in it, its length and the magic at its end.
+
+    The sums are known only when the chunks are written, and the writer's footer is then closed; so an empty file gets
+    the sums and takes over the row groups.
+    """
+    empty, whole = pa.BufferOutputStream(), pa.BufferOutputStream()
+    with pq.ParquetWriter(empty, schema.remove_metadata(), store_schema=False) as writer:
+        writer.add_key_value_metadata({_CRC.decode(): sums.decode()})
+    merged = pq.read_metadata(pa.BufferReader(empty.getvalue()))
+    merged.append_row_groups(metadata)
+    merged.write_metadata_file(whole)
+    return bytes(whole.getvalue()[4:])  # without the magic at its start
+
+
+def _footer_length(tail: bytes) -> int:
+    return int.from_bytes(tail[:4], "little")
+
+
+def _limits(group: Any, names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Lowest and highest values of a row group; times in microseconds."""
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for name in ("entity", "event_time", "known_time"):
+        if name not in names:
+            continue
+        found = group.column(names.index(name)).statistics
+        if found is None or not found.has_min_max:
+            continue
+        low[name], high[name] = found.min, found.max
+        if name != "entity":
+            low[name], high[name] = found.min_raw, found.max_raw
+    return low, high
+
+
+def _read_foreign(
+    location: Location, path: str, schema: pa.Schema, bounds: Bounds, *, coded: bool
+) -> Iterator[pa.Table]:
+    """A file that another engine wrote: as a whole, on that engine's word."""
+    try:
+        rows = pq.read_table(pa.BufferReader(location.read(path)))
+        rows = bounds.keep(_shaped(rows, pa.unify_schemas([schema, _DECIDING]), coded=coded)).select(schema.names)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise StoreError(f"Data file {location.uri}/{path} is damaged: {error}. Restore it from a copy.") from error
+    if rows.num_rows:
+        yield rows
+
+
+_TIME = pa.timestamp("us", "UTC")
+_DECIDING = pa.schema([("entity", pa.string()), ("event_time", _TIME), ("known_time", _TIME)])
+
+
+def _shaped(rows: pa.Table, schema: pa.Schema, *, coded: bool) -> pa.Table:
+    """Columns as the table has them now."""
+    columns = []
+    for field in schema:
+        if field.name not in rows.column_names:
+            columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
+        elif coded and field.name in _CODED:
+            column = rows[field.name]
+            columns.append(
+                column if pa.types.is_dictionary(column.type) else column.cast(field.type).dictionary_encode()
+            )
+        else:
+            columns.append(rows[field.name].cast(field.type))
+    return pa.table(columns, names=schema.names)
+
+
+def _among(column: pa.ChunkedArray, names: tuple[str, ...]) -> pa.ChunkedArray:
+    if not pa.types.is_dictionary(column.type):
+        return pc.is_in(column, pa.array(names, pa.string()))
+    masks = [pc.is_in(chunk.dictionary, pa.array(names, pa.string())).take(chunk.indices) for chunk in column.chunks]
+    return pa.chunked_array(masks, pa.bool_())
+
+
+def _ranks(column: pa.ChunkedArray) -> Whole:
+    """Whole numbers in the order of the values."""
+    if not pa.types.is_string(column.type):
+        whole: Whole = column.cast(pa.int64()).fill_null(0).to_numpy()
+        return whole
+    coded = pa.chunked_array([column.combine_chunks()]).dictionary_encode().combine_chunks()
+    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    order = pc.array_sort_indices(coded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    codes: Whole = coded.indices.fill_null(0).to_numpy()
+    return rank[codes] if len(order) else codes
+
+
+def _ascend(codes: list[Whole]) -> bool:
+    """Whether rows are in order already; most bulk loads are."""
+    tied = np.ones(len(codes[0]) - 1, dtype=bool)
+    for code in codes:
+        if (tied & (code[1:] < code[:-1])).any():
+            return False
+        tied &= code[1:] == code[:-1]
+    return True
+
+
+def _stats(rows: pa.Table) -> str:
+    """File statistics as Delta defines them, so that engines can skip files."""
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for name in ("entity", "event_time", "known_time"):
+        if name in rows.column_names and rows.num_rows:
+            span = pc.min_max(rows[name])
+            if span["min"].is_valid:
+                low[name], high[name] = (_stated(span[end]) for end in ("min", "max"))
+    nulls = {name: rows[name].null_count for name in rows.column_names}
+    return json.dumps({"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
+
+
+def _stated(value: pa.Scalar) -> str:
+    if pa.types.is_timestamp(value.type):
+        return str(value.as_py().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return str(value.as_py())
