@@ -191,9 +191,12 @@ def test_split_like_moves_are_those_of_the_oracle(
 ) -> None:
     held = arrivals(rows, others)
     rule = SplitLike(field="x", limit=3.7, window=5, least=2, floor=0.0523, confirm=confirm, actions="actions")  # type: ignore[arg-type]
-    ratios = [new / old for new, old in RATIOS] + ([100.0, 1e3, 1e4, 1e-3, 1e-4] if confirm == "back" else [])
+    ratios, slack = [new / old for new, old in RATIOS], math.inf
+    if confirm == "back":
+        slips = [2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1e3, 1e4, 1.5]
+        ratios, slack = [*slips, *(1 / slip for slip in slips)], 0.1
     expected = oracle.split_like(
-        rows, ratios, share=0.1, limit=3.7, window=5, least=2, floor=0.0523, confirm=confirm, splits=splits
+        rows, ratios, share=0.1, slack=slack, limit=3.7, window=5, least=2, floor=0.0523, confirm=confirm, splits=splits
     )
     assert found(held, judge(rule, held, context(held, splits))) == told(expected)
 
@@ -327,6 +330,16 @@ def test_several_fields_are_stale_only_together() -> None:
     made = make_arrivals(rows, Schema.facts(fields={"x": "USD", "y": "USD"}))
     assert judge(Stale(field="x", repeats=2), made, context(made)).row.tolist() == [1, 2]
     assert judge(Stale(field=("x", "y"), repeats=2), made, context(made)).row.tolist() == [1]
+
+
+def test_what_the_next_row_first_says_decides_and_not_its_corrections() -> None:
+    rows = [Statement(event=k, known=k, value=10.0) for k in range(8)]
+    rows += [Statement(event=8, known=8, value=1.0), Statement(event=9, known=9, value=1.0)]
+    rows += [Statement(event=9, known=11, value=10.0)]
+    held = arrivals(rows)
+    assert judge(Jump(field="x", least=5, confirm="back"), held, context(held)).row.tolist() == []
+    stays = judge(Jump(field="x", least=5, confirm="stays"), held, context(held))
+    assert found(held, stays) == {((8, 8, 0), (9, 9, 0))}
 
 
 def test_an_announced_split_explains_its_move_only_once_it_is_known() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "in_order",
     "jumps",
     "ohlc_order",
+    "should_stand",
     "split_like",
     "stale",
     "standing_at",
@@ -84,6 +85,26 @@ def standing_at(rows: Sequence[Statement], last: Statement, *, with_last: bool =
         if stack:
             held[event] = stack[-1]
     return held
+
+
+def should_stand(
+    rows: Sequence[Statement], verdicts: Mapping[Statement, tuple[int, float | None]], moment: int
+) -> float | None:
+    """What one period says at a moment, once its verdicts are carried out; None: nothing.
+
+    The sources' own stack rules: a verdict only hides a statement (None), or replaces what it says, from its own known
+    time on.
+    """
+    stack: list[Statement] = []
+    for row in sorted((row for row in rows if row.known <= moment), key=lambda row: (row.known, row.revision)):
+        stack = stack[:-1] if row.retract else [*stack, row]
+    for row in reversed(stack):
+        known, instead = verdicts.get(row, (moment + 1, None))
+        if known > moment:
+            return row.value
+        if instead is not None:
+            return instead
+    return None
 
 
 def bounds(rows: Sequence[Statement], low: float, high: float) -> list[Finding]:
@@ -171,6 +192,7 @@ def split_like(
     ratios: Sequence[float],
     *,
     share: float,
+    slack: float = math.inf,
     limit: float,
     window: int,
     least: int,
@@ -183,7 +205,8 @@ def split_like(
     tolerance: dict[Statement, float] = {}
     for row, (_, move, scale) in moves.items():
         bound = limit * (floor if math.isnan(scale) else max(scale, floor))
-        near = [math.log(ratio) for ratio in ratios if abs(move + math.log(ratio)) <= share * abs(math.log(ratio))]
+        logs = [math.log(ratio) for ratio in ratios]
+        near = [log for log in logs if abs(move + log) <= min(share * abs(log), slack)]
         if near and abs(move) > bound:
             rests = [(abs(move + log), log) for log in near]
             tolerance[row] = share * abs(min(rests)[1])

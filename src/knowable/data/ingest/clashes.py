@@ -66,9 +66,11 @@ def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...], basis: 
     same &= is_new
     clash &= is_new
     early = np.zeros(both.num_rows, dtype=bool)
-    if basis == "observed" and old.num_rows:
+    # what cleaning wrote is known with the last of its evidence, which says nothing of when a source stated a row
+    stated = ~is_new & pc.not_equal(both["known_basis"], "repaired").to_numpy().astype(bool)
+    if basis == "observed" and stated.any():
         period = ["entity", "event_time", *keys]
-        latest = names[~is_new].groupby(period)["known_time"].max().rename("latest").reset_index()
+        latest = names[stated].groupby(period)["known_time"].max().rename("latest").reset_index()
         known = names[is_new].merge(latest, how="left", on=period)
         early[is_new] = (known["known_time"] < known["latest"]).to_numpy()
         early &= ~same & ~clash

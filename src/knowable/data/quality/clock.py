@@ -49,7 +49,7 @@ def expected_labels(arrivals: Arrivals, every: str | None = None, spacing_ns: in
         )
     if schema.calendar is None:
         return np.arange(first // step * step, last + step, step, dtype=np.int64)
-    return _inside(arrivals, schema, step)
+    return calendar_of(schema.calendar).bars(every or f"{step}ns", *_days(arrivals))
 
 
 def usual_spacing(arrivals: Arrivals) -> int | None:
@@ -70,18 +70,6 @@ def _sessions(arrivals: Arrivals, schema: Schema) -> Nanos:
     held = calendar.sessions(days[0], days[1])
     labels = calendar.opens(held) if schema.labels_open else calendar.closes(held)
     return labels[np.searchsorted(labels, arrivals.event.min(), side="left") :]
-
-
-def _inside(arrivals: Arrivals, schema: Schema, step: int) -> Nanos:
-    """Bars of a session end every step after its open, the last one at its close."""
-    calendar = calendar_of(str(schema.calendar))
-    held = calendar.sessions(*_days(arrivals))
-    opens, closes = calendar.opens(held), calendar.closes(held)
-    counts = -(-(closes - opens) // step)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    within = np.arange(int(counts.sum())) - starts + 1
-    labels: Nanos = np.minimum(np.repeat(opens, counts) + within * step, np.repeat(closes, counts))
-    return labels
 
 
 def _days(arrivals: Arrivals) -> tuple[np.datetime64, np.datetime64]:

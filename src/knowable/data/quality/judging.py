@@ -32,7 +32,10 @@ __all__ = ["Context", "Verdicts", "judge"]
 
 Rows = npt.NDArray[np.int64]
 Sentence = Callable[[int], str]
-_UNITS = (*RATIOS, (100, 1), (1000, 1), (10_000, 1), (1, 1000), (1, 10_000))
+_SLIPS = (2, 3, 4, 5, 10, 20, 50, 100, 1000, 10_000)
+# what a single row is off by: units and decimal points, and splits taken too early; far enough apart to be told apart
+_UNITS = (*((n, 1) for n in _SLIPS), *((1, n) for n in _SLIPS), (3, 2), (2, 3))
+_SLACK = 0.1  # log move that a row in the wrong unit may have made besides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +211,7 @@ def _(rule: Jump, arrivals: Arrivals, context: Context) -> Verdicts:
     value, move = arrivals.values(rule.field)[row], moves.move[row]
     expected = value / np.exp(move)
     scales = np.abs(move) / np.maximum(moves.scale[row], rule.floor)
-    _, log_ratio = _nearest(move, 0.1, _UNITS)
+    _, log_ratio = _nearest(move, 1.0, _UNITS, _SLACK)
 
     def detail(k: int) -> str:
         return f"{rule.field} moved from {expected[k]:g} to {value[k]:g}, {scales[k]:.1f} scales" + _later(rule.confirm)
@@ -219,12 +222,12 @@ def _(rule: Jump, arrivals: Arrivals, context: Context) -> Verdicts:
 
 @_judge.register
 def _(rule: SplitLike, arrivals: Arrivals, context: Context) -> Verdicts:
-    ratios = _UNITS if rule.confirm == "back" else RATIOS
+    ratios, slack = (_UNITS, _SLACK) if rule.confirm == "back" else (RATIOS, np.inf)
     least = (1 - rule.share) * min(abs(np.log(new / old)) for new, old in ratios)
     moves = _moves(rule, arrivals, context, max(rule.limit * rule.floor, least))
     bound = rule.limit * np.fmax(moves.scale, rule.floor)
     large = np.flatnonzero(np.abs(moves.move) > bound)
-    place, log_ratio = _nearest(moves.move[large], rule.share, ratios)
+    place, log_ratio = _nearest(moves.move[large], rule.share, ratios, slack)
     near = place >= 0
     if rule.opening is not None and rule.opening in arrivals.schema.fields:
         opening, closing = (arrivals.values(name)[large] for name in (rule.opening, rule.field))
@@ -236,7 +239,7 @@ def _(rule: SplitLike, arrivals: Arrivals, context: Context) -> Verdicts:
     doubted = _not_returns(large[near], tolerance, moves)
     row, witness = _confirmed(rule.confirm, doubted, tolerance, moves)
     value, move = arrivals.values(rule.field)[row], moves.move[row]
-    place, log_ratio = _nearest(move, rule.share, ratios)
+    place, log_ratio = _nearest(move, rule.share, ratios, slack)
     before = value / np.exp(move)
 
     def detail(k: int) -> str:
@@ -336,11 +339,14 @@ def _confirmed(confirm: str | None, row: Rows, tolerance: Floats, moves: _Moves)
     return row[kept], moves.witness[row[kept]].astype(np.int64)
 
 
-def _nearest(move: Floats, share: float, ratios: tuple[tuple[int, int], ...]) -> tuple[Rows, Floats]:
-    """The ratio whose split would explain a move best, and its log; -1 and NaN where none does."""
+def _nearest(move: Floats, share: float, ratios: tuple[tuple[int, int], ...], slack: float) -> tuple[Rows, Floats]:
+    """The ratio whose split would explain a move best, and its log; -1 and NaN where none does.
+
+    The rest of the move may be a share of the ratio's log, and at most `slack`.
+    """
     logs = np.log(np.array([new / old for new, old in ratios]))
     rest = np.abs(move[:, None] + logs[None, :])
-    rest[rest > share * np.abs(logs)[None, :]] = np.inf
+    rest[rest > np.minimum(share * np.abs(logs), slack)[None, :]] = np.inf
     place = rest.argmin(axis=1) if len(move) else np.empty(0, np.int64)
     found = np.isfinite(rest[np.arange(len(move)), place])
     return np.where(found, place, -1), np.where(found, logs[place], np.nan)
