@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from knowable.data.base import StoreBase
+from knowable.data.corporate.identity import standing_names
 from knowable.data.ingest.judge import IngestReport
 from knowable.data.schema import Schema
 from knowable.data.table import delta
@@ -40,6 +41,7 @@ class Writing(StoreBase):
         known_lag: str | None = None,
         known_time: object = None,
         known_basis: str | None = None,
+        identifiers: str | None = None,
     ) -> IngestReport:
         """Add observations: the good rows are stored in one transaction, the others quarantined with their rule.
 
@@ -55,14 +57,27 @@ class Writing(StoreBase):
             known_lag: where no known_time exists: the lag after event_time at which a row counts as known.
             known_time: where no known_time exists: the moment at which all rows count as known.
             known_basis: how the known times came about, see `knowable.data.schema.BASES`.
+            identifiers: dataset of intervals by which the entities of `data`, which are tickers, become permanent ids:
+                a row's entity is who bore its ticker at its event_time, see `identify`. A ticker that was nobody's, or
+                several entities', at that time is quarantined; append the same data again once its interval is there.
 
         Raises:
             UnknownNameError: no such dataset.
             DataError: columns missing, naive and aware times mixed, naive times without tz, an unreadable file.
             StoreError: the disk refused; the last version stays.
         """
+        names = None
+        if identifiers is not None:
+            held = self._load(self._dataset(identifiers), None)
+            names = standing_names(held.facts, held.schema, identifiers, pin=held.pin)
         return self._dataset(name).append(
-            data, columns=columns, tz=tz, known_lag=known_lag, known_time=known_time, known_basis=known_basis
+            data,
+            columns=columns,
+            tz=tz,
+            known_lag=known_lag,
+            known_time=known_time,
+            known_basis=known_basis,
+            names=names,
         )
 
     def quarantine(self, name: str) -> pa.Table:

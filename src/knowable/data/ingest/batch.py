@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from knowable.calendars import Calendar, Nanos
 from knowable.calendars import calendar as calendar_of
+from knowable.data.corporate.identity import Names
 from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
 from knowable.data.ingest.source import Source
 from knowable.data.schema import PRICES, Schema
@@ -58,10 +59,14 @@ class Habits:
 
     def fits(self, stretch: Habits) -> bool:
         """Whether a stretch that was judged by its own habits is judged right."""
-        return stretch.held == self.held and all(
-            found.midnights == held.midnights
-            and (found.zoned is None or (found.zoned, found.timed) == (held.zoned, held.timed))
-            for found, held in ((found, self.times[name]) for name, found in stretch.times.items())
+        return (
+            stretch.held == self.held
+            and stretch.times.keys() == self.times.keys()
+            and all(
+                found.midnights == held.midnights
+                and (found.zoned is None or (found.zoned, found.timed) == (held.zoned, held.timed))
+                for found, held in ((found, self.times[name]) for name, found in stretch.times.items())
+            )
         )
 
 
@@ -86,6 +91,7 @@ class Batch:
         basis: how the rows came to be known.
         habits: what these rows alone tell of their file.
         how: the arguments of the append as JSON, so that a refused row can be read again the same way.
+        lost: rule -> (n_rows,) rows whose entity is a name that is nobody's, or several entities'.
     """
 
     source: Source
@@ -104,6 +110,7 @@ class Batch:
     basis: str
     how: str
     habits: Habits
+    lost: Mapping[str, Mask] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -120,6 +127,7 @@ def make_batch(
     known: Known,
     stretch: bool = False,
     habits: Habits | None = None,
+    names: Names | None = None,
 ) -> Batch:
     """Bring a source into the store's columns.
 
@@ -131,6 +139,8 @@ def make_batch(
         known: how the rows came to be known.
         stretch: whether it is a part of a file; what is wrong with all its rows may be right of the file.
         habits: of the file, where they are known.
+        names: who bore which name when, where the rows name their entities by those; an entity is then who bore the
+            name at the row's event time.
 
     Raises: DataError if a needed column is absent, a name is nearly right, or times have no zone.
     """
@@ -168,10 +178,14 @@ def make_batch(
         times={name: column.habit for name, column in columns_of_times.items()},
         held=frozenset(name for name in fields if _counts(name, schema) and table[name].null_count < table.num_rows),
     )
+    entity, lost = _entities(table["entity"], where), {}
+    if names is not None:
+        mapped = names.mapped(entity, event.ns)
+        entity, lost = mapped.entity, {"unknown_identifier": mapped.unknown, "ambiguous_identifier": mapped.ambiguous}
     return Batch(
         source=source,
         vendor=dict(zip(theirs, source.table.column_names, strict=True)),
-        entity=_entities(table["entity"], where),
+        entity=entity,
         event=event,
         known=known_times,
         revision=revision,
@@ -183,8 +197,9 @@ def make_batch(
         moments=moments,
         ignored=ignored,
         basis=known.basis,
-        how=_how(columns, tz, known, own if habits is None else habits),
+        how=_how(columns, tz, known, own if habits is None else habits, names),
         habits=own,
+        lost=lost,
     )
 
 
@@ -219,11 +234,13 @@ def _counts(name: str, schema: Schema) -> bool:
     return schema.kind == "bars" and (name == "close" or (name in (*PRICES, "volume") and not schema.partial))
 
 
-def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known, habits: Habits) -> str:
+def _how(columns: Mapping[str, str] | None, tz: str | None, known: Known, habits: Habits, names: Names | None) -> str:
     """All that reading one of the rows again the same way needs, as JSON."""
     page: dict[str, object] = {"columns": dict(columns or {}), "tz": tz, "known": asdict(known)}
     page["midnights"] = {name: habit.midnights for name, habit in sorted(habits.times.items())}
     page["held"] = sorted(habits.held)
+    if names is not None:
+        page["identifiers"] = names.dataset
     return json.dumps(page, ensure_ascii=False)
 
 

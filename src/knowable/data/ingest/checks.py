@@ -27,6 +27,9 @@ RULES: Mapping[str, str] = MappingProxyType(
         "header_row": "the header comes again among the data",
         "bad_entity": "the entity is missing, or has characters that no name may have",
         "bad_event_time": "the event time is missing or no time",
+        "unknown_identifier": "nobody bore this name at that time; add it to the dataset of identifiers, then append "
+        "again",
+        "ambiguous_identifier": "several entities bore this name at that time; close the interval that ended",
         "bad_key": "a key of the schema is missing, has blanks around it, or is longer than 64 characters",
         "no_session": "the date is no session of the schema's calendar",
         "bad_known_time": "the known time is missing or no time; it is never made up",
@@ -92,6 +95,8 @@ def breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
     yield Breach(rule="header_row", column="entity", where=_equals(batch.entity, batch.vendor["entity"]) & unreadable)
     yield Breach(rule="bad_entity", column="entity", where=_bad_entities(batch.entity))
     yield Breach(rule="bad_event_time", column="event_time", where=unreadable)
+    for rule, where in batch.lost.items():
+        yield Breach(rule=rule, column="entity", where=where)
     for name in schema.keys:
         yield Breach(rule="bad_key", column=name, where=_bad_keys(batch.texts[name].cells))
     yield Breach(rule="no_session", column="event_time", where=batch.event.no_session)

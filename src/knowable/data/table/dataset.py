@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knowable.data.corporate.identity import Names
 from knowable.data.ingest.batch import Known, make_batch
 from knowable.data.ingest.judge import IngestReport, Judged, join, judge, settle
 from knowable.data.ingest.refused import QUARANTINE, broken_rows
@@ -78,23 +79,43 @@ class Dataset:
         known_lag: str | None,
         known_time: object,
         known_basis: str | None,
+        names: Names | None = None,
     ) -> IngestReport:
         """Judge the rows of `data` and commit the good ones; `Store.append` says what the arguments mean."""
         known = self._known(known_lag, known_time, known_basis)
-        sources, unreadable = _sources(data)
-        batch_id = _batch_id(sources, unreadable, [columns and dict(columns), tz, str(known)])
-        n_rows = sum(source.table.num_rows for source in sources)
+        options = [columns and dict(columns), tz, str(known)]
+        paths = as_paths(data)
+        if paths is not None and (work is not None or is_bulk(paths)):
+            target = Target(
+                name=self.name,
+                schema=self.schema,
+                location=self.location,
+                observations=self.observations,
+                quarantine=self.quarantine,
+            )
+            return ingest(target, paths, columns=columns, tz=tz, known=known, options=options, work=work or Work())
+        files = open_frame(data) if paths is None else open_files(paths)
+        batch_id = batch_name(
+            [file.digest for file in files if file.digest], [str(file.path) for file in files if not file.digest], options
+        )
+        n_rows = sum(file.source.table.num_rows for file in files if file.source is not None)
         table = self.open()
         if delta.committed(table, batch_id):
             return self._nothing_new(table.version, n_rows, known.basis)
-        judged = join([judge(self._batch(source, columns, tz, known), self.schema, batch_id) for source in sources])
-        lost = [broken_rows(file, (broken,), batch_id) for file, broken in unreadable]
-        judged = replace(judged, bad=pa.concat_tables([judged.bad, *lost]))
+        judged = judge_whole(files, self.schema, columns=columns, tz=tz, known=known, batch_id=batch_id)
         done = self.land(judged, batch_id, known.basis)
         if done is None:
             return self._nothing_new(self.open().version, n_rows, known.basis)
         settled, version = done
-        return _report(self.name, settled, version, known.basis)
+        return make_report(
+            self.name,
+            tally(settled.bad),
+            accepted=settled.clean.num_rows,
+            duplicates=settled.duplicates,
+            version=version,
+            basis=known.basis,
+            notes=settled.notes,
+        )
 
     def land(self, judged: Judged, batch_id: str, basis: str) -> tuple[Judged, int] | None:
         """Settle judged rows against the stored ones and commit them; what another writer lands meanwhile counts.
@@ -142,12 +163,6 @@ class Dataset:
             else:
                 return
         raise ConflictError(f"Other writers hold the quarantine of dataset {self.name!r}; repeat the append.")
-
-    def _batch(self, source: Source, columns: Mapping[str, str] | None, tz: str | None, known: Known) -> Any:
-        stated = {*source.table.column_names, *(columns or {}).values()}
-        if "known_time" in stated and known.lag_ns is not None and known.from_schema:
-            known = Known(basis=self.schema.known_basis)  # the schema's lag is for rows that state no time
-        return make_batch(source, self.schema, columns=columns, tz=tz, known=known)
 
     def _known(self, lag: str | None, moment: object, basis: str | None) -> Known:
         if lag is not None and moment is not None:
@@ -260,63 +275,3 @@ def _there(root: Location, name: str) -> bool:
     if where.path is not None and where.path.is_symlink():
         return False
     return delta.is_table(where.child(_OBSERVATIONS))
-
-
-def _sources(data: object) -> tuple[list[Source], list[tuple[str, BrokenLine]]]:
-    paths = as_paths(data)
-    if paths is None:
-        source = from_memory(data)
-        if source.table.num_rows == 0:
-            raise DataError("`data` has no rows.")
-        return [source], []
-    sources: list[Source] = []
-    unreadable: list[tuple[str, BrokenLine]] = []
-    for path in paths:
-        try:
-            sources.append(from_file(path))
-        except DataError as error:
-            if len(paths) == 1:
-                raise
-            unreadable.append((str(path), BrokenLine(rule="unreadable_file", line=0, detail=str(error))))
-    if not sources:
-        raise DataError(f"None of {len(paths)} files could be read. {unreadable[0][1].detail}")
-    return sources, unreadable
-
-
-def _batch_id(sources: list[Source], unreadable: list[tuple[str, BrokenLine]], options: list[Any]) -> str:
-    page = json.dumps([sorted(source.digest for source in sources), sorted(file for file, _ in unreadable), options])
-    return f"knowable-append-{hashlib.sha256(page.encode()).hexdigest()[:40]}"
-
-
-def _report(name: str, judged: Judged, version: int, basis: str) -> IngestReport:
-    rules: dict[str, int] = {}
-    examples: list[str] = []
-    if judged.bad.num_rows:
-        frame = judged.bad.to_pandas()
-        counts = frame["rule"].value_counts()
-        for rule in counts.index:
-            rules[str(rule)] = int(counts[rule])
-            examples.append(_example(frame[frame["rule"] == rule].iloc[0]))
-    return IngestReport(
-        dataset=name,
-        accepted=judged.clean.num_rows,
-        quarantined=judged.bad.num_rows,
-        duplicates=judged.duplicates,
-        version=version,
-        known_basis=basis,
-        rules=rules,
-        examples=tuple(examples),
-        notes=judged.notes,
-    )
-
-
-def _example(row: pd.Series) -> str:
-    place = f"row {int(row['row'])}" if not np.isnan(row["row"]) else ""
-    if not np.isnan(row["line"]) and row["line"] > 0:
-        place = f"line {int(row['line'])}"
-    if row["file"] is not None and row["file"] == row["file"]:
-        place = f"{place} of {row['file']}".strip()
-    about = f"{row['entity']!r}" if isinstance(row["entity"], str) else "a row"
-    if pd.notna(row["event_time"]):
-        about += f" of {row['event_time']:%Y-%m-%d %H:%M}Z"
-    return f"{row['rule']}: {row['detail']}; first {about} ({place})"
