@@ -60,7 +60,7 @@ class Location:
         if scheme not in _SCHEMES:
             raise InputError(f"A store at {scheme}:// is not supported; {', '.join(_SCHEMES)} and folders are.")
         if "@" in rest.split("/")[0] and scheme not in ("abfs", "abfss"):
-            raise InputError("Credentials do not belong in a URL, which ends up in logs; pass them as storagegiven=.")
+            raise InputError("Credentials do not belong in a URL, which ends up in logs; pass them as storage_options=.")
         if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or "?" in rest:
             raise InputError(
                 f"{scheme}:// needs a bucket and a plain prefix after it, such as {scheme}://bucket/prefix."
