@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from knowable.calendars import Nanos, calendar, period_ends
 from knowable.data.asof.assemble import Loaded, decision_times
+from knowable.data.asof.beside import Trailing, beside_panels
 from knowable.data.asof.facts import Facts
 from knowable.data.corporate.membership import Flags, make_members
-from knowable.data.corporate.universe import DOLLARS, SizeRule, choose, dollars
+from knowable.data.corporate.universe import DOLLARS, RULES, SizeRule, choose, dollars
 from knowable.data.frames import Panel
 from knowable.data.market import Market
+from knowable.data.schema import Schema
 from knowable.errors import DataError, InputError, shown, unknown_name
 
 __all__ = ["Selection", "Sources", "Span", "market_within", "selection"]
@@ -28,6 +31,13 @@ class Selection:
     dataset: str | None = None
     key: object = None
 
+    @property
+    def plain(self) -> Any:
+        """The same in texts, numbers, lists and mappings, as `selection` reads them back."""
+        if self.rule is not None:
+            return {"rule": type(self.rule).__name__, **asdict(self.rule)}
+        return self.dataset if self.key is None else [self.dataset, self.key]
+
     def __str__(self) -> str:
         if self.rule is not None:
             return str(self.rule)
@@ -39,13 +49,18 @@ class Sources:
     """The dataset versions that a market is made of.
 
     Attributes:
-        bars: the dataset of bars.
-        also: datasets of facts beside them; a rule may choose by their fields.
+        name: of the dataset of bars.
+        schema: of the bars.
+        facts: ``facts(names, first, fields)``: bars of these names (None: all) from that event time on (None: all) up
+            to the end of the span, with these number fields at least.
+        also: what stands beside the bars; a rule may choose by it.
         intervals: the dataset of membership, where the choice is by one.
     """
 
-    bars: Loaded
-    also: Sequence[Loaded] = ()
+    name: str
+    schema: Schema
+    facts: Callable[[tuple[str, ...] | None, int | None, tuple[str, ...]], Facts]
+    also: Sequence[tuple[Loaded, Trailing | None]] = ()
     intervals: Loaded | None = None
 
 
@@ -60,19 +75,31 @@ class Span:
 
 
 def selection(universe: object) -> Selection | None:
-    """What a user's `universe` says: None, a dataset, (dataset, key), or a rule. Raises: InputError."""
+    """What a user's `universe` says: None, a dataset, (dataset, key), a rule, or `Selection.plain` of one.
+
+    Raises: InputError.
+    """
     if universe is None:
         return None
     if isinstance(universe, SizeRule):
         return Selection(rule=universe)
     if isinstance(universe, str):
         return Selection(dataset=universe)
-    if isinstance(universe, tuple) and len(universe) == 2 and isinstance(universe[0], str):
+    if isinstance(universe, Mapping) and universe.get("rule") in RULES:
+        values = {name: value for name, value in universe.items() if name != "rule"}
+        return Selection(rule=RULES[universe["rule"]](**values))
+    if isinstance(universe, tuple | list) and len(universe) == 2 and _is_keyed(universe):
         return Selection(dataset=universe[0], key=universe[1])
     raise InputError(
         f"`universe` must be a dataset of intervals, such as 'members' or ('members', 'SP500'), or a rule, such as "
         f"Largest(n=500)\nof knowable.data.corporate.universe, but it is {shown(universe)}."
     )
+
+
+def _is_keyed(pair: Sequence[object]) -> bool:
+    key = pair[1]
+    named = isinstance(key, Mapping) and all(isinstance(value, str) for value in key.values())
+    return isinstance(pair[0], str) and (isinstance(key, str) or named)
 
 
 def market_within(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
@@ -92,37 +119,39 @@ def market_within(chosen: Selection, sources: Sources, span: Span, build: Callab
 
 
 def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
-    bars, intervals = sources.bars, sources.intervals
+    intervals = sources.intervals
     if intervals is None:
         raise AssertionError(chosen)
     members = make_members(intervals.facts, intervals.schema, chosen.key, intervals.name)
     pool = members.names if span.entities is None else tuple(span.entities)
-    names, times = _clock(bars.facts, pool, span.first, span.last)
-    decision = decision_times(times, span.decide, bars.schema.calendar)
+    names, times = _clock(sources.facts(pool, span.first, ("close",)), pool, span.first, span.last)
+    decision = decision_times(times, span.decide, sources.schema.calendar)
     ever = _ever(members.panel(decision, pool))
     held = [name for name, was in zip(pool, ever, strict=True) if was and name in names]
     if not held:
         raise DataError(
-            f"Nobody of `universe` ({chosen}) was a member on any bar of {bars.name!r} in that span: "
+            f"Nobody of `universe` ({chosen}) was a member on any bar of {sources.name!r} in that span: "
             f"its intervals are of\n{shown(list(members.names), 200)}; {len(names)} of {len(pool)} have bars there."
         )
     market = build(held)
     n_absent = sum(ever) - len(held)
-    label = f"{chosen} ({n_absent:,} more have no bars in {bars.name})" if n_absent else str(chosen)
+    label = f"{chosen} ({n_absent:,} more have no bars in {sources.name})" if n_absent else str(chosen)
     pin = {**intervals.pin, "as_of": pd.Timestamp(int(market.decision_times[-1]), tz="UTC").isoformat()}
     return market.with_universe(members.panel(market.decision_times, market.assets), label, (pin,))
 
 
 def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
-    bars = sources.bars
-    pool = bars.facts.entities if span.entities is None else tuple(span.entities)
-    names, times = _clock(bars.facts, pool, None, span.last)
+    asked = None if span.entities is None else tuple(span.entities)
+    facts = sources.facts(asked, None, _read(rule, sources.schema))
+    pool = facts.entities if asked is None else asked
+    names, times = _clock(facts, pool, None, span.last)
     pool = tuple(name for name in pool if name in names)
     if not pool:
-        raise DataError(f"Dataset {bars.name!r} has no bars before the end of that span to choose from.")
-    decision = decision_times(times, span.decide, bars.schema.calendar)
-    close, value = _measured(rule, sources, times, decision, pool)
-    members = choose(rule, close, value, _ends(rule, times, bars.schema.calendar), pool)
+        raise DataError(f"Dataset {sources.name!r} has no bars before the end of that span to choose from.")
+    decision = decision_times(times, span.decide, sources.schema.calendar)
+    panels = facts.bars(_read(rule, sources.schema), times, decision, pool)[0]
+    close, value = panels["close"], _measure(rule, sources, panels, decision, pool)
+    members = choose(rule, close, value, _ends(rule, times, sources.schema.calendar), pool)
     ever = _ever(members if span.first is None else members[np.searchsorted(times, span.first) :])
     if not any(ever):
         known = (~np.isnan(close) & ~np.isnan(value)).sum(axis=0)
@@ -154,21 +183,24 @@ def _clock(facts: Facts, pool: Sequence[str], first: int | None, last: int | Non
     return frozenset(facts.entities[k] for k in np.unique(owner[inside])), np.unique(event[inside])
 
 
-def _measured(
-    rule: SizeRule, sources: Sources, times: Nanos, decision: Nanos, names: Sequence[str]
-) -> tuple[Panel, Panel]:
-    """(close, measure), each (n_bars, n_names) as known at each decision. Raises: UnknownNameError."""
-    bars, by, held = sources.bars, rule.by, sources.bars.schema.numeric
-    beside = next((item for item in sources.also if by in item.schema.numeric), None)
-    if by in held or (by == DOLLARS and beside is None):
-        wanted = ["close", by] if by in held else ["close", "volume"]
-        panels = bars.facts.bars(list(dict.fromkeys(wanted)), times, decision, names)[0]
-        return panels["close"], panels[by] if by in held else dollars(panels["close"], panels["volume"])
-    if beside is None:
-        known = [DOLLARS, *held, *(name for item in sources.also for name in item.schema.numeric)]
-        raise unknown_name("field", by, known, where="`by` of the universe")
-    close = bars.facts.bars(["close"], times, decision, names)[0]["close"]
-    return close, beside.facts.panel(by, decision, names)
+def _read(rule: SizeRule, schema: Schema) -> tuple[str, ...]:
+    """Fields of the bars that a rule reads."""
+    own = (rule.by,) if rule.by in schema.numeric else ("volume",) if rule.by == DOLLARS else ()
+    return tuple(dict.fromkeys(("close", *own)))
+
+
+def _measure(
+    rule: SizeRule, sources: Sources, panels: Mapping[str, Panel], decision: Nanos, names: tuple[str, ...]
+) -> Panel:
+    """(n_bars, n_names) the measure as known at each decision. Raises: UnknownNameError."""
+    if rule.by in panels:
+        return panels[rule.by]
+    if rule.by == DOLLARS:
+        return dollars(panels["close"], panels["volume"])
+    beside = beside_panels(sources.also, panels, decision, names)
+    if rule.by not in beside:
+        raise unknown_name("field", rule.by, [DOLLARS, *sources.schema.numeric, *beside], where="`by` of the universe")
+    return beside[rule.by]
 
 
 def _ends(rule: SizeRule, times: Nanos, clock: str | None) -> Flags:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError, shown
 from knowable.kernels.universe import ChosenState, Limits, chosen_kernel
 
-__all__ = ["DOLLARS", "AtLeast", "Largest", "SizeRule", "begin", "choose", "dollars"]
+__all__ = ["DOLLARS", "RULES", "AtLeast", "Largest", "SizeRule", "begin", "choose", "dollars"]
 
 DOLLARS = "dollar_volume"
 
@@ -156,6 +157,9 @@ class AtLeast(SizeRule):
 
     def __str__(self) -> str:
         return self._text(f"at least {self.level:,.10g}")
+
+
+RULES: Mapping[str, type[SizeRule]] = MappingProxyType({"Largest": Largest, "AtLeast": AtLeast})
 
 
 def choose(rule: SizeRule, close: Panel, value: Panel, ends: Flags, assets: Sequence[str]) -> Flags:
