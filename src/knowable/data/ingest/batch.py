@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from knowable.calendars import Calendar, Nanos
 from knowable.calendars import calendar as calendar_of
 from knowable.data.corporate.identity import Names
+from knowable.data.feeds import time_of_day
 from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
 from knowable.data.ingest.source import Source
 from knowable.data.schema import PRICES, Schema
@@ -36,6 +37,7 @@ class Known:
         instant_ns: declared moment of all rows, where no column says when.
         at: wall-clock ns after midnight, and zone, that the dates of the known_time column mean.
         from_schema: whether the lag is the schema's, which gives way to a column.
+        given: whether the append itself says the basis.
     """
 
     basis: str
@@ -43,6 +45,7 @@ class Known:
     instant_ns: int | None = None
     at: tuple[int, str] | None = None
     from_schema: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,7 @@ def make_batch(
     revision, bad_revision = _revisions(table)
     retract, bad_op = _ops(table)
     fields, texts, moments = _fields(table, schema, where, None if habits is None else habits.held, times)
-    known_times = _known(table, event, known, tz=tz, times=times, where=where)
+    known_times, basis = _known(table, event, known, schema, tz=tz, times=times, where=where)
     columns_of_times = {"event_time": event, "known_time": known_times, **moments}
     own = Habits(
         times={name: column.habit for name, column in columns_of_times.items()},
@@ -196,7 +199,7 @@ def make_batch(
         texts=texts,
         moments=moments,
         ignored=ignored,
-        basis=known.basis,
+        basis=basis,
         how=_how(columns, tz, known, own if habits is None else habits, names),
         habits=own,
         lost=lost,
@@ -216,7 +219,7 @@ def known_of(source: Source, schema: Schema, columns: Mapping[str, str] | None, 
     """How the rows of one source came to be known: the schema's lag is for those that state no time."""
     stated = {*source.table.column_names, *(columns or {}).values()}
     if "known_time" in stated and known.lag_ns is not None and known.from_schema:
-        return Known(basis=schema.known_basis)
+        return replace(known, lag_ns=None, basis=known.basis if known.given else schema.known_basis)
     return known
 
 
@@ -311,24 +314,36 @@ def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
 
 
 def _known(
-    table: pa.Table, event: TimeColumn, known: Known, *, tz: str | None, times: Callable[..., TimeColumn], where: str
-) -> TimeColumn:
-    """When each row could first be known: as its column says, or as was declared."""
+    table: pa.Table,
+    event: TimeColumn,
+    known: Known,
+    schema: Schema,
+    *,
+    tz: str | None,
+    times: Callable[..., TimeColumn],
+    where: str,
+) -> tuple[TimeColumn, str]:
+    """When each row could first be known, as its column says or as was declared; and how that came about."""
     if "known_time" in table.column_names:
-        found = times("known_time", None, at=known.at or (DAY_NS, tz))
-        if known.at is not None and found.times:
-            if not known.from_schema:
-                raise InputError(
-                    f"known_at= gives dates of publication a time of day, but `known_time`{where} has times of its own."
-                )
-            found = times("known_time", None, at=(DAY_NS, tz))
-        return _up_to_microseconds(found)
+        if known.at is None:
+            return _up_to_microseconds(times("known_time", None, at=(DAY_NS, tz))), known.basis
+        found = times("known_time", None, at=known.at)
+        if not found.times:
+            by_date = "vendor" if known.basis == "observed" and not known.given else known.basis
+            return _up_to_microseconds(found), by_date
+        if schema.known_at is None or time_of_day(schema.known_at) != known.at:
+            raise InputError(
+                f"known_at= gives dates of publication a time of day, but `known_time`{where} has times of its own."
+            )
+        # what the schema says of dates is no matter where times are stated
+        return _up_to_microseconds(times("known_time", None, at=(DAY_NS, tz))), known.basis
     none = np.zeros(len(event.ns), dtype=bool)
     if known.instant_ns is not None:
         ns = np.full(len(event.ns), known.instant_ns)
     else:
         ns = np.where(event.ns == NO_TIME, NO_TIME, event.ns + (known.lag_ns or 0))
-    return _up_to_microseconds(TimeColumn(ns=ns, missing=none, unreadable=none, no_session=none, dates=False))
+    lagged = TimeColumn(ns=ns, missing=none, unreadable=none, no_session=none, dates=False)
+    return _up_to_microseconds(lagged), known.basis
 
 
 def _up_to_microseconds(column: TimeColumn) -> TimeColumn:
