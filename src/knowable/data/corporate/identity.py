@@ -70,6 +70,9 @@ class Names:
     by_entity: Mapping[str, tuple[Bearer, ...]]
     pin: Mapping[str, str] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _names, (self.dataset, dict(self.by_name), dict(self.by_entity), dict(self.pin))
+
     def identify(self, names: Sequence[str], at: int) -> list[str]:
         """The entity that bears each name at a moment.
 
@@ -142,6 +145,10 @@ class Names:
                 f"{_listed(map(str, held))}.\nClose the interval that ended: append it again with its end."
             )
         return held[-1].entity
+
+
+def _names(dataset: str, by_name: Any, by_entity: Any, pin: Any) -> Names:
+    return Names(dataset=dataset, by_name=MappingProxyType(by_name), by_entity=MappingProxyType(by_entity), pin=pin)
 
 
 def standing_names(

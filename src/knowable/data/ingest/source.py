@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import zlib
@@ -21,10 +22,11 @@ from knowable.data.ingest.text import BrokenLine as BrokenLine  # noqa: PLC0414 
 from knowable.data.ingest.text import no_twins, read_header, read_rows
 from knowable.errors import DataError, InputError, shown
 
-__all__ = ["Source", "as_paths", "from_file", "from_memory", "is_parquet"]
+__all__ = ["Source", "as_paths", "from_bytes", "from_file", "from_memory", "is_parquet", "read_bytes"]
 
 _MAX_BYTES = 8 << 30  # a larger batch is a mistake or an attack; it is refused before memory is asked for
 _CHUNK = 16 << 20
+_ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +53,39 @@ class Source:
 def as_paths(data: object) -> list[Path] | None:
     """The paths that were handed in, or None if `data` is a frame or table.
 
-    Raises: InputError if it is none of them.
+    A folder stands for the CSV and Parquet files in it, and a pattern such as ``"data/*.csv.gz"`` for those it matches,
+    each sorted by name.
+
+    Raises: InputError if it is neither; DataError if a folder or pattern has no file.
     """
-    if isinstance(data, (str, Path)):
-        return [Path(data)]
     if isinstance(data, (pd.DataFrame, pa.Table, pa.RecordBatch)):
         return None
+    if isinstance(data, (str, Path)):
+        return _files_of(data)
     if isinstance(data, Sequence) and data and all(isinstance(item, (str, Path)) for item in data):
-        return [Path(item) for item in data]
+        return [path for item in data for path in _files_of(item)]
     raise InputError(
         f"`data` must be a DataFrame, a pyarrow Table, or paths to CSV or Parquet files, but it is {shown(data)}."
     )
+
+
+def _files_of(where: str | Path) -> list[Path]:
+    path = Path(where)
+    if path.is_dir():
+        found = sorted(item for item in path.iterdir() if item.is_file() and item.name.lower().endswith(_ENDINGS))
+        if not found:
+            there = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
+            raise DataError(
+                f"The folder {path} has no file that ends in {', '.join(_ENDINGS)}; "
+                + (f"it has {shown(there, 160)}." if there else "it is empty.")
+            )
+        return found
+    if isinstance(where, str) and any(mark in where for mark in "*?[") and not path.exists():
+        found = sorted(Path(item) for item in glob.glob(where, recursive=True) if Path(item).is_file())  # noqa: PTH207
+        if not found:
+            raise DataError(f"No file matches {where!r}, looked for from {Path.cwd()}.")
+        return found
+    return [path]
 
 
 def from_memory(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> Source:
@@ -85,13 +109,22 @@ def from_file(path: Path) -> Source:
 
     Raises: DataError naming the file if it is absent, empty, cut off, not text, or claims an absurd size.
     """
+    return from_bytes(path, *read_bytes(path))
+
+
+def read_bytes(path: Path) -> tuple[bytes, str]:
+    """A file's bytes and their hash. Raises: DataError if it cannot be read, or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not data:
         raise DataError(f"{path} is empty.")
-    digest = bytes_identity(data)
+    return data, bytes_identity(data)
+
+
+def from_bytes(path: Path, data: bytes, digest: str) -> Source:
+    """The rows in a file's bytes. Raises: DataError naming the file if it is cut off, not text, or absurdly large."""
     if is_parquet(path):
         table = _parquet(path, data)
         return Source(table=table, file=str(path), lines=None, broken=(), digest=digest)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.corporate.identity import Names
-from knowable.data.ingest.batch import Known, make_batch
-from knowable.data.ingest.judge import IngestReport, Judged, join, judge, settle
-from knowable.data.ingest.refused import QUARANTINE, broken_rows
-from knowable.data.ingest.source import BrokenLine, Source, as_paths, from_file, from_memory
+from knowable.data.ingest.batch import Known
+from knowable.data.ingest.bulk import Target, Work, ingest, is_bulk
+from knowable.data.ingest.judge import IngestReport, Judged, settle
+from knowable.data.ingest.refused import QUARANTINE
+from knowable.data.ingest.source import as_paths
+from knowable.data.ingest.tally import batch_name, make_report, tally
+from knowable.data.ingest.whole import judge_whole, open_files, open_frame
 from knowable.data.names import check_dataset_name
 from knowable.data.schema import STATED, Schema, lag_ns, table_schema
 from knowable.data.table import delta
@@ -28,7 +26,7 @@ from knowable.data.table.delta import Table
 from knowable.data.table.files import NewFile, write_file, write_files
 from knowable.data.table.location import Location
 from knowable.data.times import instant
-from knowable.errors import ConflictError, DataError, InputError, StoreError, unknown_name
+from knowable.errors import ConflictError, InputError, StoreError, unknown_name
 
 __all__ = ["SCHEMA", "Dataset", "create_dataset", "dataset_names", "open_dataset", "schema_of"]
 
@@ -80,10 +78,14 @@ class Dataset:
         known_time: object,
         known_basis: str | None,
         names: Names | None = None,
+        work: Work | None = None,
     ) -> IngestReport:
-        """Judge the rows of `data` and commit the good ones; `Store.append` says what the arguments mean."""
+        """Judge the rows of `data` and commit the good ones; `Store.append` says what the arguments mean.
+
+        Files are taken in pieces where `work` says who does it, or where together they are large.
+        """
         known = self._known(known_lag, known_time, known_basis)
-        options = [columns and dict(columns), tz, str(known)]
+        options = [columns and dict(columns), tz, str(known), *([] if names is None else [dict(names.pin)])]
         paths = as_paths(data)
         if paths is not None and (work is not None or is_bulk(paths)):
             target = Target(
@@ -93,17 +95,21 @@ class Dataset:
                 observations=self.observations,
                 quarantine=self.quarantine,
             )
-            return ingest(target, paths, columns=columns, tz=tz, known=known, options=options, work=work or Work())
+            return ingest(
+                target, paths, columns=columns, tz=tz, known=known, names=names, options=options, work=work or Work()
+            )
         files = open_frame(data) if paths is None else open_files(paths)
         batch_id = batch_name(
-            [file.digest for file in files if file.digest], [str(file.path) for file in files if not file.digest], options
+            [file.digest for file in files if file.digest],
+            [str(file.path) for file in files if not file.digest],
+            options,
         )
         n_rows = sum(file.source.table.num_rows for file in files if file.source is not None)
         table = self.open()
         if delta.committed(table, batch_id):
             return self._nothing_new(table.version, n_rows, known.basis)
-        judged = judge_whole(files, self.schema, columns=columns, tz=tz, known=known, batch_id=batch_id)
-        done = self.land(judged, batch_id, known.basis)
+        judged = judge_whole(files, self.schema, columns=columns, tz=tz, known=known, names=names, batch_id=batch_id)
+        done = self.land(judged, batch_id, known.basis, absent_at=table.version)
         if done is None:
             return self._nothing_new(self.open().version, n_rows, known.basis)
         settled, version = done
@@ -117,8 +123,16 @@ class Dataset:
             notes=settled.notes,
         )
 
-    def land(self, judged: Judged, batch_id: str, basis: str) -> tuple[Judged, int] | None:
+    def land(
+        self, judged: Judged, batch_id: str, basis: str, *, absent_at: int | None = None
+    ) -> tuple[Judged, int] | None:
         """Settle judged rows against the stored ones and commit them; what another writer lands meanwhile counts.
+
+        Args:
+            judged: rows that are good on their own, and those that are not.
+            batch_id: by which the batch is known again.
+            basis: how the rows came to be known.
+            absent_at: a version that is known not to hold the batch.
 
         Returns: what was settled and the new version; None if the batch was there already.
 
@@ -131,7 +145,7 @@ class Dataset:
                 table = self.open()
                 if table.id != born:
                     raise ConflictError(f"Dataset {self.name!r} was made anew by another writer. Repeat the append.")
-                if delta.committed(table, batch_id):
+                if table.version != absent_at and delta.committed(table, batch_id):
                     return None
                 settled = settle(judged, self._neighbours(table, judged.clean), batch_id, basis)
                 self._refuse(settled.bad, batch_id)
@@ -151,13 +165,22 @@ class Dataset:
         )
 
     def _refuse(self, bad: pa.Table, batch_id: str) -> None:
-        """Quarantine first: if the process dies between the two tables, repeating the append completes it."""
+        """Quarantine rows, each once. They come before the good ones: if the process dies between the two tables,
+        repeating the append completes it.
+        """
         for _ in range(_TRIES):
-            table = self.refused()
-            if not bad.num_rows or delta.committed(table, batch_id):
+            if not bad.num_rows:
                 return
+            table, key = self.refused(), batch_id
+            if delta.committed(table, batch_id):  # by a try that lost its race, or died: rows may have joined since
+                held = delta.scan(table, columns=["batch", "id"])
+                mine = held.filter(pc.equal(held["batch"], batch_id))["id"]
+                bad = bad.filter(pc.invert(pc.is_in(bad["id"], mine.combine_chunks())))
+                key = f"{batch_id}+{len(mine)}"
+                if not bad.num_rows:
+                    return
             try:
-                delta.commit(table, [write_file(table.location, bad)], batch=batch_id, note={})
+                delta.commit(table, [write_file(table.location, bad)], batch=key, note={})
             except ConflictError:
                 time.sleep(_PAUSE_S)
             else:

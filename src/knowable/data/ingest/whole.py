@@ -1,0 +1,113 @@
+"""A batch in memory, judged as a whole: a frame, or files that together are small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from knowable.data.corporate.identity import Names
+from knowable.data.ingest.batch import Known, known_of, make_batch
+from knowable.data.ingest.judge import Judged, join, judge
+from knowable.data.ingest.refused import broken_rows
+from knowable.data.ingest.source import Source, from_bytes, from_memory, read_bytes
+from knowable.data.ingest.text import BrokenLine
+from knowable.data.schema import Schema
+from knowable.errors import DataError, KnowableError, UnknownNameError
+
+__all__ = ["File", "judge_whole", "open_files", "open_frame", "some_good", "unusable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file (or frame) of a batch.
+
+    Attributes:
+        path: of the file, None for a frame.
+        digest: hash of its contents; None if they cannot be read, or there are none.
+        source: its rows, None where there is a problem.
+        problem: why it cannot be used.
+    """
+
+    path: str | None
+    digest: str | None = None
+    source: Source | None = None
+    problem: KnowableError | None = None
+
+
+def open_frame(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> list[File]:
+    """Take a frame or table. Raises: DataError if it has no rows, or columns of one name."""
+    source = from_memory(data)
+    if source.table.num_rows == 0:
+        raise DataError("`data` has no rows.")
+    return [File(path=None, digest=source.digest, source=source)]
+
+
+def open_files(paths: Sequence[Path]) -> list[File]:
+    """Read files; what is wrong with one comes back with it."""
+    return [_opened(path) for path in paths]
+
+
+def judge_whole(
+    files: Sequence[File],
+    schema: Schema,
+    *,
+    columns: Mapping[str, str] | None,
+    tz: str | None,
+    known: Known,
+    names: Names | None,
+    batch_id: str,
+) -> Judged:
+    """Hold each row of a batch against the rules that concern it alone; a file that cannot be used is refused whole.
+
+    Raises: what is wrong with the only file, or with the first where none can be used.
+    """
+    parts: list[Judged] = []
+    tried: list[File] = []
+    for file in files:
+        if file.source is None:
+            tried.append(file)
+            continue
+        try:
+            own = known_of(file.source, schema, columns, known)
+            batch = make_batch(file.source, schema, columns=columns, tz=tz, known=own, names=names)
+        except (DataError, UnknownNameError) as error:
+            tried.append(replace(file, source=None, problem=error))
+            continue
+        parts.append(judge(batch, schema, batch_id))
+        tried.append(file)
+    problems = [(str(file.path), file.problem) for file in tried if file.problem is not None]
+    some_good(problems, len(files))
+    whole = join(parts)
+    return replace(whole, bad=pa.concat_tables([whole.bad, unusable(problems, batch_id)]))
+
+
+def some_good(problems: Sequence[tuple[str, KnowableError]], n_files: int) -> None:
+    """Raises: what is wrong with the only file, or with the first of files none of which can be used."""
+    if not n_files or len(problems) < n_files:
+        return
+    first = problems[0][1]
+    if n_files == 1:
+        raise first
+    raise DataError(f"None of {n_files} files could be read. {first}") from first
+
+
+def unusable(problems: Sequence[tuple[str, KnowableError]], batch_id: str) -> pa.Table:
+    """Quarantine rows for files that cannot be used."""
+    rows = [
+        broken_rows(path, (BrokenLine(rule="unreadable_file", line=0, detail=str(problem)),), batch_id)
+        for path, problem in problems
+    ]
+    return pa.concat_tables([broken_rows(None, (), batch_id), *rows])
+
+
+def _opened(path: Path) -> File:
+    digest = None
+    try:
+        data, digest = read_bytes(path)
+        return File(path=str(path), digest=digest, source=from_bytes(path, data, digest))
+    except DataError as error:
+        return File(path=str(path), digest=digest, problem=error)
