@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from knowable.data.asof.assemble import assemble
 from knowable.data.asof.cache import cache_key, cached_panel
 from knowable.data.asof.facts import Panel
 from knowable.data.base import StoreBase, check_fields, check_names, check_span
-from knowable.data.market import Market
 from knowable.data.table import delta
 from knowable.data.times import instant, instants
-from knowable.errors import KnowableError, unknown_name
+from knowable.errors import unknown_name
 
 __all__ = ["Reading"]
 
@@ -118,59 +114,3 @@ class Reading(StoreBase):
             "entities": list(names),
         }
         return cached_panel(self._cache / "panels", cache_key(parts), (len(times), len(names)), build)
-
-    def market(
-        self,
-        name: str,
-        *,
-        start: object = None,
-        end: object = None,
-        also: Sequence[str] = (),
-        decide: str = "bar_end",
-        version: int | Mapping[str, int] | None = None,
-        entities: Sequence[str] | None = None,
-    ) -> Market:
-        """The panels a backtest runs on: bar u as it was known at its own decision time, and its final value.
-
-        Args:
-            name: dataset of bars.
-            start: first session or moment, included.
-            end: last session or moment, included.
-            also: datasets of facts about the same entities; each field becomes a panel under its name, with the
-                dataset's name before it (``facts_close``) where that is taken.
-            decide: ``"bar_end"``; ``"before_next_open"`` for data that arrive overnight; or a lag such as ``"16h"``.
-            version: of the bars, or a mapping dataset -> version; the newest when None.
-            entities: assets, in this order; all with a bar in the span, sorted, when None.
-
-        Returns: a Market. A bar not known by its decision time is NaN in that row; `market.notes` counts them.
-
-        Raises: DataError if most bars were not known by their decision time, naming the lag; UnknownNameError.
-        """
-        versions = version if isinstance(version, Mapping) else {name: version}
-        datasets = [self._dataset(item, versions.get(item)) for item in (name, *check_names(also, "also"))]
-        for item in versions:
-            if item not in {dataset.name for dataset in datasets}:
-                raise unknown_name("dataset", item, [dataset.name for dataset in datasets], where="version")
-        tables = [dataset.open(versions.get(dataset.name)) for dataset in datasets]
-        wanted = None if entities is None else check_names(entities)
-        first, last = check_span(datasets[0], start, end)
-        parts = {
-            "format": _CACHE_FORMAT,
-            "tables": [
-                [item.name, delta.table_id(table), table.version] for item, table in zip(datasets, tables, strict=True)
-            ],
-            "span": [first, last],
-            "decide": decide,
-            "entities": wanted,
-        }
-        folder = self._cache / "markets" / cache_key(parts)
-        if folder.is_dir():
-            try:
-                return Market.load(folder)
-            except (KnowableError, OSError, KeyError, TypeError, ValueError):
-                shutil.rmtree(folder, ignore_errors=True)  # damaged: it is built again from the data
-        loaded = [self._load(item, table.version, table) for item, table in zip(datasets, tables, strict=True)]
-        market = assemble(loaded[0], loaded[1:], first=first, last=last, decide=decide, entities=wanted)
-        with contextlib.suppress(OSError):
-            market.save(folder)
-        return market

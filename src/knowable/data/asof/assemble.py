@@ -1,4 +1,4 @@
-"""From datasets to a `Market`: bars as they were known at each decision, facts beside them."""
+"""From datasets to a `Market`: bars as they were known at each decision, adjusted forward, facts beside them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
+from knowable.data.asof.beside import Trailing, beside_panels
 from knowable.data.asof.facts import Facts, Panel
+from knowable.data.corporate.actions import Adjusted, adjust_panels
 from knowable.data.market import Market
+from knowable.data.market_actions import MarketActions
 from knowable.data.schema import Schema, lag_ns
-from knowable.errors import DataError, InputError, shown, unknown_name
+from knowable.errors import DataError, InputError, unknown_name
 
-__all__ = ["Loaded", "assemble", "decision_times"]
+__all__ = ["Deeds", "Loaded", "assemble", "decision_times"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +33,26 @@ class Loaded:
     pin: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deeds:
+    """A version of a dataset of corporate actions, its rows as stored, and how prices are adjusted for them."""
+
+    name: str
+    schema: Schema
+    rows: pa.Table
+    pin: Mapping[str, str]
+    adjust: str
+
+
 def assemble(
     bars: Loaded,
-    also: Sequence[Loaded],
+    also: Sequence[tuple[Loaded, Trailing | None]],
     *,
     first: int | None,
     last: int | None,
     decide: str,
     entities: Sequence[str] | None,
+    deeds: Deeds | None = None,
 ) -> Market:
     """Build the market of one dataset of bars; `Store.market` says what the arguments mean.
 
@@ -46,7 +62,7 @@ def assemble(
         raise InputError(
             f"A market needs a dataset of bars, but {bars.name!r} holds {bars.schema.kind}; put it in also=[]."
         )
-    names = _assets(bars, entities)
+    names = bars.facts.entities if entities is None else tuple(entities)
     inside = _inside(bars.facts, names, first, last)
     if not inside.any():
         raise DataError(
@@ -65,20 +81,54 @@ def assemble(
     panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.numeric), times, decision, names)
     supplied = [name for name in panels if name == "close" or not np.isnan(final[name]).all()]
     notes = _missing(bars, seen, last_seen, inside, decide)
-    unrevised = bool(np.array_equal(seen, last_seen))
+    unrevised = final is panels or bool(np.array_equal(seen, last_seen))
     panels = {name: panels[name] for name in supplied}
     final = panels if unrevised else {name: final[name] for name in supplied}
-    beside = _beside(also, panels, decision, names)
+    adjusted = _adjusted(bars, deeds, panels, final, times=times, decision=decision, assets=names)
+    beside = beside_panels(also, adjusted.panels, decision, names)
     moment = pd.Timestamp(int(decision[-1]), tz="UTC").isoformat()
+    pins = {item.name: item.pin for item in (bars, *(item for item, _ in also), *(() if deeds is None else (deeds,)))}
     return Market.build(
         times=times,
         decision_times=decision,
         assets=names,
-        panels={**panels, **beside},
-        final=None if unrevised else {**final, **beside},
+        panels={**adjusted.panels, **beside},
+        final=None if adjusted.final is adjusted.panels else {**adjusted.final, **beside},
         calendar=bars.schema.calendar,
-        pins=tuple({**item.pin, "as_of": moment} for item in (bars, *also)),
-        notes=notes,
+        pins=tuple({**pin, "as_of": moment} for pin in pins.values()),
+        notes=(*notes, *adjusted.notes),
+        actions=adjusted.actions,
+        adjust="none" if deeds is None else deeds.adjust,
+    )
+
+
+def _adjusted(
+    bars: Loaded,
+    deeds: Deeds | None,
+    panels: Mapping[str, Panel],
+    final: Mapping[str, Panel],
+    *,
+    times: Nanos,
+    decision: Nanos,
+    assets: tuple[str, ...],
+) -> Adjusted:
+    if deeds is None:
+        return Adjusted(panels=panels, final=final, actions=MarketActions.of(), notes=())
+    if deeds.schema.kind != "actions":
+        raise InputError(
+            f"`actions` takes a dataset of actions, but {deeds.name!r} holds {deeds.schema.kind}.\n"
+            "Make one with store.create('actions', Schema.actions(calendar=...))."
+        )
+    return adjust_panels(
+        deeds.rows,
+        name=deeds.name,
+        adjust=deeds.adjust,
+        times=times,
+        decision=decision,
+        assets=assets,
+        panels=panels,
+        final=final,
+        currency=bars.schema.currency,
     )
 
 
@@ -134,16 +184,6 @@ def _next_opens(times: Nanos, clock: str | None) -> Nanos | None:
     return exchange.opens(following)
 
 
-def _assets(bars: Loaded, entities: Sequence[str] | None) -> tuple[str, ...]:
-    if entities is None:
-        return bars.facts.entities
-    names = tuple(entities)
-    for name in names:
-        if name not in bars.facts.entities:
-            raise unknown_name("entity", name, bars.facts.entities, where=f"dataset {bars.name!r}")
-    return names
-
-
 def _inside(facts: Facts, names: tuple[str, ...], first: int | None, last: int | None) -> npt.NDArray[np.bool_]:
     inside = (facts.columns_of(names) >= 0)[facts.owner[facts.period]] & ~facts.retracts
     if first is not None:
@@ -179,25 +219,6 @@ def _missing(
         )
     note = f"{n_late:,} of {n_bars:,} bars of {bars.name} were not known by their decision time (decide={decide!r})"
     return (f"{note} and are missing in the panels.",)
-
-
-def _beside(
-    also: Sequence[Loaded], taken: Mapping[str, Panel], decision: Nanos, names: tuple[str, ...]
-) -> dict[str, Panel]:
-    panels: dict[str, Panel] = {}
-    for item in also:
-        if item.schema.kind != "facts":
-            raise InputError(f"`also` takes datasets of facts, but {item.name!r} holds {item.schema.kind}.")
-        if not set(names) & set(item.facts.entities):
-            raise DataError(
-                f"Facts of {item.name!r} concern none of the {len(names)} assets (they concern "
-                f"{shown(list(item.facts.entities), 120)}).\nRead them apart: store.panel({item.name!r}, field, "
-                "clock=market.decision_times, entities=[...])."
-            )
-        for field in item.schema.numeric:
-            name = f"{item.name}_{field}" if field in taken or field in panels else field
-            panels[name] = item.facts.panel(field, decision, names)
-    return panels
 
 
 def _day(ns: np.integer) -> str:
