@@ -252,3 +252,27 @@ def test_years_and_months_name_whole_spans() -> None:
     assert (year[0], year[-1]) == (pd.Timestamp("2016-01-01"), pd.Timestamp("2016-12-30"))
     month = kn.backtest(Hold(), market, start="2016-03", end="2016-03").equity.index
     assert (month[0], month[-1]) == (pd.Timestamp("2016-03-01"), pd.Timestamp("2016-03-31"))
+
+
+def test_a_flipped_bit_in_the_page_of_a_saved_market_is_an_error_whatever_it_says(tmp_path: Path) -> None:
+    folder = kn.Market.from_frames(close=frame()).save(tmp_path / "m")
+    page = folder / "market.json"
+    whole = page.read_bytes()
+    for at in range(0, len(whole), 7):
+        raw = bytearray(whole)
+        raw[at] ^= 1
+        page.write_bytes(bytes(raw))
+        with pytest.raises(StoreError, match=r"damaged|market format|cannot be read"):
+            kn.Market.load(folder)
+
+
+def test_panels_that_are_one_array_are_one_file(tmp_path: Path) -> None:
+    close = np.ascontiguousarray(frame().to_numpy())
+    market = kn.Market.build(times=np.arange(6), assets=("A", "B"), panels={"close": close, "raw_close": close})
+    back = kn.Market.load(market.save(tmp_path / "m"))
+    assert len(list((tmp_path / "m").glob("*.npy"))) == 3
+    assert back.final is back.panels
+    assert back.panel("close") is back.panel("raw_close")
+    assert back.fingerprint == market.fingerprint == pickle.loads(pickle.dumps(market)).fingerprint
+    assert kn.Market.build(times=np.arange(6), assets=("A", "B"), panels={"close": close, "raw_close": close.copy()}) \
+        .fingerprint == market.fingerprint  # fmt: skip
