@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "kernels": set(),
     "params": set(),
     "calendars": set(),
-    "data": {"calendars", "kernels"},
+    "data": {"calendars", "kernels", "cluster"},
     "features": {"kernels", "data", "params"},
     "strategy": {"params", "features", "calendars"},
     "metrics": {"kernels"},
@@ -38,6 +38,7 @@ BELOW = set(ARROWS) - {"cli", "serve"}
 ARROWS["experiments"] = BELOW
 ARROWS["testing"] = BELOW | {"experiments"}
 DATA_ONLY_MARKET = {"features", "backtest"}
+DATA_WITH_CLUSTER = {"data/ingest/bulk.py"}  # bulk ingest asks for worker processes, lazily
 
 
 def room(path: Path) -> str:
@@ -69,6 +70,8 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
         there = name.split(".")[1]
         allowed = there == here or there in ARROWS[here] or (there == "errors" and here != "kernels")
         assert allowed, f"{here} may not import {there} ({path.name}: {name})"
+        if here == "data" and there == "cluster":
+            assert path.relative_to(SRC).as_posix() in DATA_WITH_CLUSTER, f"{path.name} may not import {name}"
         if here in DATA_ONLY_MARKET and there == "data":
             assert name == "knowable.data.market", f"{here} may import only Market from data ({path.name}: {name})"
 

@@ -35,7 +35,7 @@ from knowable.data.table.files import NewFile, write_file
 from knowable.data.table.location import Location
 from knowable.errors import ConflictError, DataError, KnowableError
 
-__all__ = ["SMALL_BYTES", "SPAN_ROWS", "Target", "Work", "ingest", "is_bulk", "workers_of"]
+__all__ = ["SMALL_BYTES", "SPAN_ROWS", "Target", "Work", "bar_of", "ingest", "is_bulk", "workers_of"]
 
 SMALL_BYTES = 64 << 20  # of text; judging it in memory takes about ten times as much
 SPAN_ROWS = 1_000_000  # of one span; a worker then holds a few hundred megabytes while it settles
@@ -137,6 +137,22 @@ def workers_of(workers: int) -> Iterator[Executor | None]:
 
     with worker_pool(workers, preload=("knowable.data.ingest.passes",)) as pool:
         yield pool
+
+
+@contextlib.contextmanager
+def bar_of(name: str, shown: bool | None) -> Iterator[Callable[[float, float], None]]:
+    """A progress bar in megabytes of work, with the time left; by default on a terminal and in a notebook only."""
+    from knowable.cluster.progress import ProgressBar
+    from knowable.cluster.report import Progress
+
+    began = time.monotonic()
+    with ProgressBar(f"{name}, MB", shown=shown) as bar:
+
+        def told(done: float, planned: float) -> None:
+            left = (time.monotonic() - began) * (planned - done) / done if done else None
+            bar(Progress(done=round(done), planned=round(planned), failed=0, eta_seconds=left))
+
+        yield told
 
 
 def ingest(
