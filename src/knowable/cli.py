@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     subs = parser.add_subparsers(dest="command", required=True, metavar="command")
     _ingest(_command(subs, "ingest", "ingest", "add files to a dataset of a store"))
     _read(_command(subs, "read", "read", "print rows of a dataset as they were known"))
+    _clean(_command(subs, "clean", "clean", "judge a dataset by rules; flag, withdraw or repair"))
+    _quality(_command(subs, "quality", "quality", "say how good a dataset is"))
     _backtest(_command(subs, "backtest", "backtest", "run a strategy once"))
     _sweep(_command(subs, "sweep", "sweep", "run a strategy over a grid of parameters"))
     _optimize(_command(subs, "optimize", "optimize", "search for the best parameters in sample"))
@@ -121,6 +123,27 @@ def _read(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--start", help="first event time")
     sub.add_argument("--end", help="last event time")
     sub.add_argument("--last", type=int, help="only the last rows of each entity")
+
+
+def _clean(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", help="name of the dataset")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="NAME[:FIELD][,SETTING=VALUE...]",
+        help="such as jump:close,limit=8,confirm=back,do=quarantine (default: the usual rules, which only flag)",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="tell what would be found, and write nothing")
+
+
+def _quality(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", help="name of the dataset")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument("--as-of", help="moment, with a time zone; rows known later are not seen")
+    sub.add_argument("--version", type=int, help="version of the dataset (default: the newest)")
+    sub.add_argument("--html", type=Path, help="write a page here")
 
 
 def _market(sub: argparse.ArgumentParser) -> None:

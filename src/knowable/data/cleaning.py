@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from knowable.data.base import StoreBase
 from knowable.data.quality.clean import CleaningReport, clean, read_flags
+from knowable.data.quality.measure import measure
+from knowable.data.quality.report import QualityReport
 from knowable.data.quality.rules import Rule
+from knowable.data.table import delta
+from knowable.data.table.dataset import schema_of
 from knowable.data.times import instant
 
 __all__ = ["Cleaning"]
@@ -57,3 +63,33 @@ class Cleaning(StoreBase):
         until = None if as_of is None else instant(as_of, "as_of")
         rows = read_flags(self._dataset(name), entities=entities, known_until=until)
         return rows.sort_by([("known_time", "ascending"), ("entity", "ascending"), ("event_time", "ascending")])
+
+    def quality(self, name: str, *, version: int | None = None, as_of: object = None) -> QualityReport:
+        """How good a dataset is: by field, entity, month and rule; what is missing, stale, restated, late, doubted.
+
+        Args:
+            name: of the dataset.
+            version: of it; the newest when None. Refused rows and verdicts are the newest always: they have no
+                version, only a known time.
+            as_of: look at what was known by this moment; all when None.
+
+        Returns: a report that shows itself; ``.frame(by="field" | "entity" | "month" | "rule")``, ``.write(path)``.
+
+        Raises: UnknownNameError, InputError, StoreError.
+        """
+        dataset = self._dataset(name)
+        table = dataset.open(version)
+        until = None if as_of is None else instant(as_of, "as_of")
+        flags = read_flags(dataset, known_until=until)
+        refused = delta.scan(dataset.refused())
+        if until is not None:
+            moment = pa.scalar(until // 1000, pa.int64()).cast(refused.schema.field("known_time").type)
+            refused = refused.filter(pc.fill_null(pc.less_equal(refused["known_time"], moment), True))
+        refused = refused.filter(pc.is_null(refused["mends"]))
+        return QualityReport(
+            dataset=name,
+            version=table.version,
+            as_of=None if until is None else pd.Timestamp(until, tz="UTC"),
+            kind=dataset.schema.kind,
+            measures=measure(delta.scan(table, known_until=until), schema_of(table), flags, refused),
+        )

@@ -16,6 +16,7 @@ import knowable.experiments.backtest as one
 import knowable.experiments.search as many
 from knowable.backtest.settings import Costs, Settings
 from knowable.data.market import Market
+from knowable.data.quality.rules import read_rule
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.errors import InputError, UnknownNameError, unknown_name
@@ -34,8 +35,10 @@ __all__ = [
     "Outcome",
     "backtest",
     "check",
+    "clean",
     "ingest",
     "optimize",
+    "quality",
     "read",
     "report",
     "resume",
@@ -97,6 +100,23 @@ def read(options: argparse.Namespace) -> Outcome:
     moment = f" as known at {options.as_of}" if options.as_of else ""
     text = f"{len(frame)} rows of {options.dataset}{moment}:\n"
     return Outcome(text=text + frame.to_string(index=False, max_rows=60), data=frame.to_dict("records"))
+
+
+def clean(options: argparse.Namespace) -> Outcome:
+    """Judge a dataset by rules, and do what they say."""
+    rules = [read_rule(text) for text in options.rule] or None
+    made = _store(options).clean(options.dataset, rules, dry_run=options.dry_run)
+    counts = [{"rule": rule, "done": done, "n": n} for (rule, done), n in made.counts.items()]
+    data = {name: getattr(made, name) for name in ("dataset", "judged", "version", "entities", "rows", "standing")}
+    return Outcome(text=repr(made), data={**data, "counts": counts, "verdicts": made.verdicts.to_pylist()})
+
+
+def quality(options: argparse.Namespace) -> Outcome:
+    """Say how good a dataset is."""
+    found = _store(options).quality(options.dataset, version=options.version, as_of=options.as_of)
+    text = repr(found) + (f"\nPage: {found.write(options.html)}" if options.html else "")
+    tables = {by: found.frame(by).to_dict("records") for by in ("field", "month", "rule", "entity")}
+    return Outcome(text=text, data={"dataset": found.dataset, "version": found.version, **found.totals, **tables})
 
 
 def backtest(options: argparse.Namespace) -> Outcome:

@@ -34,7 +34,7 @@ class Arrivals:
 
     Attributes:
         schema: of the dataset.
-        table: the statements in the order of the table, those of cleaning left out.
+        table: the statements in the order of the table.
         order: (n_rows,) row of `table` of each statement.
         names: entity of each series.
         keys: further keys of each series, () where the schema has none.
@@ -84,23 +84,33 @@ class Arrivals:
 
     def stood(self) -> tuple[Codes, Codes]:
         """(n_rows,) the statement each one replaces, and the one that stood in the period before; -1 where none."""
+        before, previous, _ = self._replayed()
+        return before, previous
+
+    def standing(self) -> Codes:
+        """(n_standing,) the statement that stands in the end in each period that has one, by series and event time."""
+        _, _, top = self._replayed()
+        return top[top >= 0]
+
+    def _replayed(self) -> tuple[Codes, Codes, Codes]:
         if "" not in self._made:
             before, previous = np.full((2, self.n_rows), -1, np.int32)
             state = arrival_state(len(self.owner), self.n_rows)
             stood_kernel(self.n_rows, self.period, self.owner, self.first, self.retracts, state, before, previous)
-            self._made[""] = (before, previous)
-        found: tuple[Codes, Codes] = self._made[""]
+            self._made[""] = (before, previous, state.top)
+        found: tuple[Codes, Codes, Codes] = self._made[""]
         return found
 
 
-def make_arrivals(table: pa.Table, schema: Schema) -> Arrivals:
-    """Arrange the rows of a dataset; rows that cleaning wrote are left out.
+def make_arrivals(table: pa.Table, schema: Schema, *, cleaned: bool = False) -> Arrivals:
+    """Arrange the rows of a dataset.
 
     Args:
         table: rows as stored, in any order.
         schema: of the dataset.
+        cleaned: keep the rows that cleaning wrote, which are left out else.
     """
-    table = table.filter(pc.not_equal(table["known_basis"], CLEANED)).combine_chunks()
+    table = (table if cleaned else table.filter(pc.not_equal(table["known_basis"], CLEANED))).combine_chunks()
     names, keys, series = _series(table, schema.keys)
     event, known = _nanos(table["event_time"]), _nanos(table["known_time"])
     revision = np.ascontiguousarray(table["revision"].to_numpy())

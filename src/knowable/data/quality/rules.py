@@ -7,6 +7,7 @@ their order does not matter, cleaning twice is cleaning once, and no verdict han
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ __all__ = [
     "check_rules",
     "default_rules",
     "label",
+    "read_rule",
     "signature",
 ]
 
@@ -80,6 +82,10 @@ class _Rule:
                 f"A repair says by what, and nothing else does, but {kind} has {came}.\n"
                 f"Such as {kind}(..., do='repair', replace={self.replaces[0]!r})."
             )
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if "float" in str(item.type) and not (_is_number(value) or (value is None and "None" in str(item.type))):
+                raise InputError(f"`{item.name}` of {kind} must be a number, but it is {shown(value)}.")
 
 
 _WHY_NOT = {
@@ -318,6 +324,40 @@ def check_rules(rules: Sequence[Rule] | None, schema: Schema, dataset: str) -> t
     return tuple(rules)
 
 
+def read_rule(text: str) -> Rule:
+    """A rule as a command line has it: its name, a field after a colon, and settings, such as
+    ``"jump:close,limit=8,confirm=back,do=quarantine"``.
+
+    Raises: UnknownNameError for a rule or setting that does not exist; InputError for a value without sense.
+    """
+    head, *rest = [part.strip() for part in text.split(",")]
+    name, _, field = head.partition(":")
+    if name not in RULES:
+        raise unknown_name("rule", name, RULES)
+    settings = {item.name: item for item in dataclasses.fields(RULES[name])}
+    given: dict[str, Any] = {}
+    for part in ([f"field={field}"] if field else []) + rest:
+        key, sign, value = part.partition("=")
+        if key not in settings:
+            raise unknown_name("setting", key, settings, where=f"rule {name!r}")
+        if not sign:
+            raise InputError(f"A setting of a rule is NAME=VALUE, but {shown(part)} came in {shown(text)}.")
+        given[key] = tuple(value.split("+")) if key == "field" and "+" in value else _typed(value)
+    try:
+        return RULES[name](**given)
+    except TypeError:  # a setting that the rule needs
+        needed = [key for key, item in settings.items() if item.default is dataclasses.MISSING]
+        raise InputError(f"{shown(text)} lacks {', '.join(needed)}; {name} takes {', '.join(settings)}.") from None
+
+
+def _typed(text: str) -> Any:
+    """A value as typed: a number, nothing or a switch where it says so, else text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def _kinds() -> list[str]:
     return [kind.__name__ for kind in RULES.values()]
 
@@ -356,6 +396,10 @@ def _check_moves(rule: Jump | SplitLike) -> None:
             "replace='scale' needs confirm='back': a factor can be taken out of a row only once the next row shows "
             "that the price was never there.\nA level that stays is a split: append it to a dataset of actions."
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _whole(rule: Any, name: str, least: int) -> None:
