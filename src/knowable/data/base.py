@@ -66,11 +66,11 @@ class StoreBase:
             return self._given_cache
         return _user_cache(self.location.uri) if self.location.path is None else self.location.path / ".cache"
 
-    def _dataset(self, name: object, version: int | None = None) -> Dataset:
+    def _dataset(self, name: object, version: int | str | None = None) -> Dataset:
         """The dataset of a name, with its schema as of a version. Raises: UnknownNameError, StoreError."""
         return open_dataset(self.location, name, version)
 
-    def _load(self, dataset: Dataset, version: int | None, table: Any = None) -> Loaded:
+    def _load(self, dataset: Dataset, version: int | str | None, table: Any = None) -> Loaded:
         """A version in memory, sorted for the sweep; the last few are kept."""
         table = dataset.open(version) if table is None else table
         key = (dataset.name, delta.table_id(table), table.version)

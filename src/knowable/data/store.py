@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from knowable.data.cleaning import Cleaning
+from knowable.data.following import Following
 from knowable.data.keeping import Keeping
 from knowable.data.markets import Markets
 from knowable.data.naming import Naming
@@ -12,7 +13,7 @@ from knowable.data.writing import Writing
 __all__ = ["Store"]
 
 
-class Store(Cleaning, Writing, Markets, Naming, Reading, Keeping):
+class Store(Cleaning, Writing, Markets, Naming, Reading, Keeping, Following):
     """A folder of point-in-time datasets, each a Delta table of append-only observations.
 
     Writing: create, append, quarantine. Reading: read, panel, market. Keeping: versions, schema, datasets, table_path.

@@ -25,6 +25,8 @@ from knowable.data.table import delta
 from knowable.data.table.delta import Table
 from knowable.data.table.files import NewFile, write_file, write_files
 from knowable.data.table.location import Location
+from knowable.data.table.retention import refuse_dropped
+from knowable.data.table.snapshots import version_in
 from knowable.data.times import instant
 from knowable.errors import ConflictError, InputError, StoreError, unknown_name
 
@@ -42,11 +44,13 @@ class Dataset:
 
     Attributes:
         name: of the dataset.
+        root: of the store.
         location: of its folder.
         schema: as of the version it was opened at.
     """
 
     name: str
+    root: Location
     location: Location
     schema: Schema
 
@@ -60,9 +64,12 @@ class Dataset:
         """Where the Delta table of refused rows lies."""
         return self.location.child(_QUARANTINE)
 
-    def open(self, version: int | None = None) -> Table:
-        """The observations at a version, the newest when None. Raises: StoreError."""
-        return delta.open_table(self.observations, version, self.name)
+    def open(self, version: int | str | None = None) -> Table:
+        """The observations at a version or a snapshot's, the newest when None.
+
+        Raises: UnknownNameError (no such snapshot); StoreError, saying so where retention dropped the version.
+        """
+        return _open(self.root, self.name, version)
 
     def refused(self) -> Table:
         """The quarantine, at its newest. Raises: StoreError."""
@@ -230,7 +237,7 @@ def create_dataset(root: Location, name: str, schema: Schema) -> Dataset:
         raise InputError(
             f"`schema` must be a Schema, such as kn.Schema.bars(calendar='XNYS'), but it is {schema!r:.80}."
         )
-    made = Dataset(name=name, location=where, schema=schema)
+    made = Dataset(name=name, root=root, location=where, schema=schema)
     if _there(root, name):
         found = open_dataset(root, name)
         if found.schema == schema:
@@ -257,7 +264,7 @@ def create_dataset(root: Location, name: str, schema: Schema) -> Dataset:
     return made
 
 
-def open_dataset(root: Location, name: object, version: int | None = None) -> Dataset:
+def open_dataset(root: Location, name: object, version: int | str | None = None) -> Dataset:
     """The dataset of a name, with its schema as of a version.
 
     Raises: UnknownNameError, offering the nearest name; StoreError if its log is damaged or of another release.
@@ -265,8 +272,7 @@ def open_dataset(root: Location, name: object, version: int | None = None) -> Da
     if not isinstance(name, str) or not _there(root, name):
         raise unknown_name("dataset", name, dataset_names(root), where=f"store {root}")
     where = root.child(name)
-    table = delta.open_table(where.child(_OBSERVATIONS), version, name)
-    return Dataset(name=name, location=where, schema=schema_of(table))
+    return Dataset(name=name, root=root, location=where, schema=schema_of(_open(root, name, version)))
 
 
 def schema_of(table: Table) -> Schema:
@@ -283,6 +289,17 @@ def schema_of(table: Table) -> Schema:
 def dataset_names(root: Location) -> tuple[str, ...]:
     """Names of the datasets in a store, sorted; links are not followed."""
     return tuple(name for name in root.names() if _there(root, name))
+
+
+def _open(root: Location, name: str, version: int | str | None) -> Table:
+    number, born = version_in(root, version, name)
+    where = root.child(name)
+    if number is not None:
+        refuse_dropped(where, name, number)
+    table = delta.open_table(where.child(_OBSERVATIONS), number, name)
+    if born not in (None, table.id):
+        raise StoreError(f"Snapshot {version!r} is of another dataset of that name: {name!r} was made anew since.")
+    return table
 
 
 @functools.lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from knowable.data.table import opening
 from knowable.data.table.files import Bounds, NewFile, read_file
 from knowable.data.table.location import Location, sync_folder
 from knowable.data.table.opening import FORMAT, LOG, current, entry_name, hold, said, state_after
-from knowable.data.table.state import STATE, file_rows, files_sum, sealed, state_of, without
+from knowable.data.table.state import NOTE_SUM, file_rows, files_sum, sealed, state_of, without
 from knowable.errors import ConflictError, StoreError
 
 __all__ = [
@@ -146,10 +146,11 @@ def commit(
         RemoveAction(path=path, deletion_timestamp=now, data_change=False, partition_values={}, size=size)
         for path, size in zip(gone["path"].to_pylist(), gone["size"].to_pylist(), strict=True)
     ]
-    said_with_it = _unrepeated(sealed(note, state_after(after), now), [Transaction(batch, 1)])
+    whole_note = sealed(note, state_after(after), now)
+    said_with_it = _unrepeated(whole_note, [Transaction(batch, 1)])
     with table.lock:
         handle = _moved(table)
-        with _landing(after):
+        with _landing(after, whole_note):
             handle.create_write_transaction(actions, "append", table.schema, commit_properties=said_with_it)
         _sync(after.location, after.version)
         hold(after)
@@ -295,7 +296,7 @@ def _lost(location: Location) -> ConflictError:
 
 
 @contextlib.contextmanager
-def _landing(after: Table) -> Iterator[None]:
+def _landing(after: Table, note: Mapping[str, str]) -> Iterator[None]:
     """Find out what became of a commit that raised: it may have landed (the checkpoint failed, an answer got lost)."""
     try:
         yield
@@ -305,7 +306,7 @@ def _landing(after: Table) -> Iterator[None]:
         location = after.location
         if location.exists(entry_name(after.version)):
             with contextlib.suppress(StoreError):
-                if said(location, after.version, after.name).get(STATE) == state_after(after):
+                if said(location, after.version, after.name).get(NOTE_SUM) == note[NOTE_SUM]:
                     return
             raise _lost(location) from None
         raise StoreError(
@@ -322,10 +323,10 @@ def _unrepeated(note: dict[str, str], transactions: Any = None) -> Any:
 
 
 def _altered(after: Table, change: Any) -> Table:
-    said_with_it = _unrepeated(sealed({}, state_after(after), _now()))
+    note = sealed({}, state_after(after), _now())
     handle = _moved(replace(after, version=after.version - 1))
-    with _landing(after):
-        change(handle.alter, said_with_it)
+    with _landing(after, note):
+        change(handle.alter, _unrepeated(note))
     _sync(after.location, after.version)
     return hold(after)
 

@@ -33,7 +33,7 @@ ROWS_PER_FILE = 3_000_000
 _ROWS_PER_GROUP = (
     131_072  # 122,880 to 1M are usual; small groups prune better and a chunk of 8 bytes a row stays > 100 kB
 )
-_CRC = b"knowable.crc"
+_CRC, _MARK = b"knowable.crc", "knowable.mark"
 _TAIL = 8  # length of the footer and magic
 _CODED = ("entity", "op", "known_basis")
 _GAP = 1 << 17  # on an object store a request costs as much as 100 kB or more: nearer chunks are fetched as one
@@ -121,12 +121,14 @@ def write_files(location: Location, rows: pa.Table, keys: Sequence[str] = ()) ->
     return [write_file(location, ordered.slice(first, ROWS_PER_FILE)) for first in cuts]
 
 
-def write_file(location: Location, rows: pa.Table) -> NewFile:
+def write_file(location: Location, rows: pa.Table, *, mark: str = "") -> NewFile:
     """Write rows as one data file, in the order they have.
 
     Args:
         location: folder of the table.
         rows: at least one; columns as the table has them.
+        mark: makes a file of the same rows another one. A rearrangement needs that: a name that came back after it
+            was removed could not be told from the one that went.
 
     Raises: StoreError if the disk refuses; nothing is left behind.
     """
@@ -146,7 +148,7 @@ def write_file(location: Location, rows: pa.Table) -> NewFile:
         writer.write_table(rows, row_group_size=_ROWS_PER_GROUP)
     body = sink.getvalue()
     metadata = pq.read_metadata(pa.BufferReader(body))
-    footer = _footer(rows.schema, metadata, _sums(body, metadata))
+    footer = _footer(rows.schema, metadata, _sums(body, metadata), mark)
     data = b"".join((memoryview(body)[: body.size - _TAIL - _footer_length(bytes(body[-_TAIL:]))], footer))
     path = f"part-{hashlib.sha256(footer).hexdigest()}.parquet"
     try:
@@ -301,7 +303,7 @@ def _sums(body: pa.Buffer, metadata: Any) -> bytes:
     return " ".join(found).encode()
 
 
-def _footer(schema: pa.Schema, metadata: Any, sums: bytes) -> bytes:
+def _footer(schema: pa.Schema, metadata: Any, sums: bytes, mark: str) -> bytes:
     """The file's footer with the sums in it, its length and the magic at its end.
 
     The sums are known only when the chunks are written, and the writer's footer is then closed; so an empty file gets
@@ -309,7 +311,7 @@ def _footer(schema: pa.Schema, metadata: Any, sums: bytes) -> bytes:
     """
     empty, whole = pa.BufferOutputStream(), pa.BufferOutputStream()
     with pq.ParquetWriter(empty, schema.remove_metadata(), store_schema=False) as writer:
-        writer.add_key_value_metadata({_CRC.decode(): sums.decode()})
+        writer.add_key_value_metadata({_CRC.decode(): sums.decode(), **({_MARK: mark} if mark else {})})
     merged = pq.read_metadata(pa.BufferReader(empty.getvalue()))
     merged.append_row_groups(metadata)
     merged.write_metadata_file(whole)

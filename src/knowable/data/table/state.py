@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -100,8 +101,11 @@ def state_of(total: int, n_files: int, schema: pa.Schema, properties: Mapping[st
 
 
 def sealed(note: Mapping[str, str], state: str, at: int) -> dict[str, str]:
-    """A commit's note with the state after it and a checksum of the note itself. Args: at: milliseconds since 1970."""
-    whole = {**note, "at": str(at), STATE: state}
+    """A commit's note with the state after it, a mark of its own and a checksum of it all.
+
+    The mark tells a commit from another writer's of the very same files. Args: at: milliseconds since 1970.
+    """
+    whole = {**note, "at": str(at), "mark": uuid.uuid4().hex, STATE: state}
     return {**whole, NOTE_SUM: note_sum(whole)}
 
 
