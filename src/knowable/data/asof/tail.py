@@ -110,7 +110,7 @@ class Tail:
         ends = np.cumsum(np.bincount(codes))
         for name, part in zip(coded.dictionary.to_pylist(), np.split(order, ends[:-1]), strict=True):
             self._one[name].put({key: column[part] for key, column in columns.items()}, self.now)
-        return rows.num_rows
+        return int(rows.num_rows)
 
 
 class _Entity:
@@ -122,7 +122,9 @@ class _Entity:
         self.columns: Columns = {name: np.zeros(_ROOM, kind) for name, kind in kinds.items()}
         self.columns |= {name: np.zeros(_ROOM) for name in fields}
         self._keys: npt.NDArray[Any] | None = None
-        self._reset(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+        self._events, self._n_periods = np.empty(0, np.int64), 0  # of the periods, ascending
+        self._period, self._group = np.empty(0, np.int32), np.empty(0, np.int32)
+        self._state = _begin(0, 0)
 
     def put(self, new: Columns, now: int) -> None:
         """Take in facts that are sorted among themselves; `now` is how far the sweep has gone."""
@@ -182,28 +184,36 @@ class _Entity:
     def _settle(self, now: int) -> None:
         """Sort all facts, number their periods anew, and sweep again up to `now`."""
         held = {name: column[: self.size] for name, column in self.columns.items()}
-        key = held["key"].tolist() if "key" in held else [""] * self.size
-        pairs = sorted(set(zip(held["event"].tolist(), key, strict=True)))
-        number = {pair: k for k, pair in enumerate(pairs)}
-        period = np.array([number[pair] for pair in zip(held["event"].tolist(), key, strict=True)], np.int32)
+        events, period, group = _numbered(held["event"], held.get("key"))
         order = np.lexsort((period, held["retracts"], held["revision"], held["known"]))
         for name, column in held.items():
             self.columns[name][: self.size] = column[order]
-        events = np.array([event for event, _ in pairs], np.int64)
-        group = np.searchsorted(events, events).astype(np.int32) if "key" in held else np.empty(0, np.int32)
-        self._reset(events, period[order], group)
+        self._events, self._n_periods, self._period, self._group = events, len(events), period[order], group
+        self._state = _begin(len(events), self.size)
         self.sweep(lock(np.array([now])))
 
-    def _reset(self, events: Nanos, period: npt.NDArray[np.int32], group: npt.NDArray[np.int32]) -> None:
-        self._events, self._period, self._group = events.copy(), period, group
-        self._n_periods = len(events)
-        self._state = AsofState(
-            top=np.full(len(events), -1, np.int32),
-            below=np.full(len(period), -1, np.int32),
-            current=np.full(1, -1, np.int32),
-            shown=np.full(1, -1, np.int32),
-            cursor=np.zeros(1, np.int64),
-        )
+
+def _begin(n_periods: int, n_facts: int) -> AsofState:
+    """The state before the first fact."""
+    return AsofState(
+        top=np.full(n_periods, -1, np.int32),
+        below=np.full(n_facts, -1, np.int32),
+        current=np.full(1, -1, np.int32),
+        shown=np.full(1, -1, np.int32),
+        cursor=np.zeros(1, np.int64),
+    )
+
+
+def _numbered(event: Nanos, key: npt.NDArray[Any] | None) -> tuple[Nanos, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The event time of each period, the period of each fact, and the groups of periods, as `AsofFacts` has them."""
+    if key is None:
+        events, period = np.unique(event, return_inverse=True)
+        return events, period.astype(np.int32), np.empty(0, np.int32)
+    pairs = list(zip(event.tolist(), key.tolist(), strict=True))
+    ordered = sorted(set(pairs))
+    number = {pair: k for k, pair in enumerate(ordered)}
+    events = np.array([moment for moment, _ in ordered], np.int64)
+    return events, np.array([number[p] for p in pairs], np.int32), np.searchsorted(events, events).astype(np.int32)
 
 
 def _columns(rows: pa.Table, keys: Sequence[str], fields: Sequence[str]) -> Columns:

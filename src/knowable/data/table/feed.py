@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -57,7 +57,7 @@ class Feed:
         self, dataset: Dataset, table: Table, *, fields: Sequence[str] | None, entities: Sequence[str] | None
     ) -> None:
         self._dataset, self._fields, self._entities = dataset, fields, entities
-        self._place = _Place(table)
+        self._place = _Place.of(table)
 
     @property
     def version(self) -> int:
@@ -67,10 +67,10 @@ class Feed:
     def step(self) -> Update | None:
         """Look at the next commit, which must be there; None if it brought no rows that are wanted."""
         commit = read_commit(self._dataset.observations, self.version + 1, self._dataset.name)
-        self._place.pass_over(commit)
+        self._place = self._place.after(commit)
         if not commit.new:
             return None
-        rows = _rows(self._dataset, self._place.schema, commit, self._fields, self._entities)
+        rows = _rows(self._dataset, self._place.table.schema, commit, self._fields, self._entities)
         moment = pd.Timestamp(commit.at, unit="ms", tz="UTC")
         return Update(version=commit.version, committed_at=moment, rows=rows) if rows.num_rows else None
 
@@ -111,34 +111,38 @@ def updates(
             stop.wait(poll)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a follower stands in the log. An entry that only adds is held against the state its writer stated, at the
-    cost of what it adds; at any other the table is opened, which does the same for the whole of it.
-    """
+    """Where a follower stands in the log: a version, and what proves the next entry right."""
 
-    def __init__(self, table: Table) -> None:
-        self._stand_at(table)
+    table: Table
+    version: int
+    total: int
+    n_files: int
 
-    def pass_over(self, commit: Commit) -> None:
-        """Go on to the version of the next commit. Raises: StoreError if the log is damaged."""
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        return cls(table=table, version=table.version, total=table.files_sum, n_files=table.files.num_rows)
+
+    def after(self, commit: Commit) -> Self:
+        """The place after the next commit. An entry that only adds is held against the state its writer stated, at the
+        cost of what it adds; at any other the table is opened, which does the same for the whole of it.
+
+        Raises: StoreError if the log is damaged.
+        """
         if commit.removed or commit.shapes or commit.state is None:
-            self._stand_at(open_table(self._table.location, commit.version, self._table.name))
-            return
-        self.version, self._n_files = commit.version, self._n_files + len(commit.added)
+            return self.of(open_table(self.table.location, commit.version, self.table.name))
         try:
-            self._total += files_sum(file_rows(commit.added))
-            state = state_of(self._total, self._n_files, self.schema, self._table.properties)
+            total, n_files = self.total + files_sum(file_rows(commit.added)), self.n_files + len(commit.added)
+            state = state_of(total, n_files, self.table.schema, self.table.properties)
         except (KeyError, TypeError, ValueError):
             state = "no statistics"
         if state != commit.state:
             raise StoreError(
-                f"The log of dataset {self._table.name!r} in {self._table.location} is damaged: the entry of version "
+                f"The log of dataset {self.table.name!r} in {self.table.location} is damaged: the entry of version "
                 f"{commit.version} lists other files than its commit did. Restore the log from a copy."
             )
-
-    def _stand_at(self, table: Table) -> None:
-        self._table, self.schema, self.version = table, table.schema, table.version
-        self._total, self._n_files = table.files_sum, table.files.num_rows
+        return replace(self, version=commit.version, total=total, n_files=n_files)
 
 
 def _rows(

@@ -114,7 +114,7 @@ def find_snapshot(root: Location, name: object) -> Snapshot | None:
     return _read_snapshot(root, f"{name}.json") if root.child(_SNAPSHOTS).exists(f"{name}.json") else None
 
 
-def version_in(root: Location, version: object, dataset: str) -> tuple[object, str | None]:
+def version_in(root: Location, version: int | str | None, dataset: str) -> tuple[int | None, str | None]:
     """What ``version=`` means for a dataset: as it came, or what the snapshot of that name says.
 
     Returns: the version, and the id its table must have (None: any).
