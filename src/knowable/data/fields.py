@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 
 from knowable.errors import InputError, shown, unknown_name
 
-__all__ = ["DType", "Field", "as_field"]
+__all__ = ["DTYPES", "DType", "Field", "as_field"]
 
 DType = Literal["float64", "int64", "bool", "string", "timestamp"]
+DTYPES: tuple[str, ...] = get_args(DType)
 _TIME = pa.timestamp("us", "UTC")
 # int64 values are whole and at most 2**53, which a double holds exactly; so int64 widens to float64 without a rewrite.
 _PHYSICAL: Mapping[str, pa.DataType] = MappingProxyType(

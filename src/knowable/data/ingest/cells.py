@@ -76,7 +76,7 @@ def parse_numbers(column: pa.ChunkedArray, name: str, where: str) -> Numbers:
             parsed = column.cast(pa.float64())
         except pa.ArrowInvalid:
             return _coerced(column, missing)
-    elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+    elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         parsed = column.cast(pa.float64(), safe=False)
     elif pa.types.is_boolean(kind):
         parsed = column.cast(pa.int8()).cast(pa.float64())

@@ -38,14 +38,13 @@ class Clashes:
         return found
 
 
-def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...], basis: str) -> Clashes | None:
+def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...]) -> Clashes | None:
     """Look for rows that share the key (entity, event_time, keys, known_time, revision) or come too late.
 
     Args:
         new: rows in the table's schema, each good on its own.
         stored: stored rows that may share a key with them; known at or after the first of the new.
         keys: of the schema.
-        basis: under ``"observed"`` a row known earlier than a stored one of its period is refused.
 
     Returns: None if there is none at all.
     """
@@ -68,12 +67,13 @@ def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...], basis: 
     early = np.zeros(both.num_rows, dtype=bool)
     # what cleaning wrote is known with the last of its evidence, which says nothing of when a source stated a row
     stated = ~is_new & pc.not_equal(both["known_basis"], "repaired").to_numpy().astype(bool)
-    if basis == "observed" and stated.any():
+    seen = is_new & pc.equal(both["known_basis"], "observed").to_numpy().astype(bool)  # others may be filled in later
+    if seen.any() and stated.any():
         period = ["entity", "event_time", *keys]
         latest = names[stated].groupby(period)["known_time"].max().rename("latest").reset_index()
         known = names[is_new].merge(latest, how="left", on=period)
         early[is_new] = (known["known_time"] < known["latest"]).to_numpy()
-        early &= ~same & ~clash
+        early &= seen & ~same & ~clash
     found = Clashes(same=same[is_new], conflict=clash[is_new], early=early[is_new])
     return found if found.drop.any() else None
 

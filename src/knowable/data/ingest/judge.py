@@ -63,7 +63,9 @@ class IngestReport:
         lines = [f"{head} (known times: {self.known_basis}); {counts}."]
         lines += [f"  {self.rules[rule]:,} x {text}" for rule, text in zip(self.rules, self.examples, strict=False)][:8]
         if self.quarantined:
-            lines.append(f"  All of them: store.quarantine({self.dataset!r})")
+            name = self.dataset
+            lines.append(f"  All of them: store.quarantine({name!r}). To mend them, correct the cells of")
+            lines.append(f"  rows = store.quarantined_rows({name!r}) and hand them back: store.mend({name!r}, rows)")
         return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
 
 
@@ -179,16 +181,15 @@ def join(parts: Sequence[Judged]) -> Judged:
     )
 
 
-def settle(judged: Judged, stored: pa.Table, batch_id: str, basis: str) -> Judged:
+def settle(judged: Judged, stored: pa.Table, batch_id: str) -> Judged:
     """Collapse exact duplicates and set conflicts aside, within the batch and against the stored rows.
 
     Args:
         judged: rows that are good on their own.
         stored: stored rows that may share a key with them; known at or after the batch's first known time.
         batch_id: for the quarantine.
-        basis: under ``"observed"`` a row known earlier than a stored one of its period is refused.
     """
-    found = find_clashes(judged.clean, stored, judged.keys, basis)
+    found = find_clashes(judged.clean, stored, judged.keys)
     if found is None:
         return judged
     bad = [judged.bad]

@@ -27,7 +27,7 @@ from knowable.data.ingest.refused import late_rows
 from knowable.data.ingest.spill import Spill, read_spill, write_spill
 from knowable.data.ingest.tally import Tally, tally
 from knowable.data.schema import Schema, table_schema
-from knowable.data.table.delta import open_table, scan
+from knowable.data.table.delta import Table, scan
 from knowable.data.table.files import NewFile, sort_rows, write_files
 from knowable.data.table.location import Location
 from knowable.errors import DataError, KnowableError, UnknownNameError
@@ -164,28 +164,27 @@ def judge_piece(job: Job, piece: Piece, habits: Habits | None) -> list[Part] | K
     return parts
 
 
-def settle_span(job: Job, spills: Sequence[tuple[int, Spill]], span: Span, version: int) -> Settled:
+def settle_span(job: Job, spills: Sequence[tuple[int, Spill]], span: Span, table: Table) -> Settled:
     """Second pass.
 
     Args:
         job: shared.
         spills: number of a part, and its good rows; in order of parts.
         span: of event time.
-        version: of the table that the rows are to follow.
+        table: that the rows are to follow; only its files are looked at, so that no process opens a log.
     """
     schema = job.layout()
     rows = _gathered(spills, span)
     if rows is None:
         return Settled(files=(), accepted=0, duplicates=0)
     target = table_schema(schema)
-    rows = sort_rows(_uncarried(rows, target, job.known.basis), schema.keys)
+    rows = sort_rows(_uncarried(rows, target), schema.keys)
     clean = rows.select(target.names)
-    table = open_table(job.observations, version, job.dataset)
     known_from = pc.min(clean["known_time"]).cast(pa.int64()).as_py() * 1000
     stored = scan(
         table, columns=target.names, start=span.start * 1000, end=(span.end - 1) * 1000, known_from=known_from
     )
-    found = find_clashes(clean, stored, schema.keys, job.known.basis)
+    found = find_clashes(clean, stored, schema.keys)
     if found is None:
         return Settled(
             files=tuple(write_files(job.observations, clean, schema.keys)), accepted=len(clean), duplicates=0
@@ -267,8 +266,8 @@ def _clashed(path: str, part: int) -> pa.Table:
 
 def _carried(judged: Judged) -> pa.Table:
     """Good rows as they lie between the passes: texts that repeat as codes, and where each row came from."""
-    rows = judged.clean.drop_columns("known_basis")
-    for name in ("entity", "op"):
+    rows = judged.clean
+    for name in ("entity", "op", "known_basis"):
         rows = rows.set_column(rows.column_names.index(name), name, rows[name].dictionary_encode())
     return rows.append_column(_LINE, judged.origin["line"]).append_column(_ROW, judged.origin["row"])
 
@@ -293,9 +292,7 @@ def _shares(entity: pa.ChunkedArray, shares: int) -> npt.NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def _uncarried(rows: pa.Table, target: pa.Schema, basis: str) -> pa.Table:
+def _uncarried(rows: pa.Table, target: pa.Schema) -> pa.Table:
     """Gathered rows in the table's schema, and behind it where each came from."""
-    basis_column = pa.repeat(pa.scalar(basis, pa.string()), rows.num_rows)
-    held = {name: rows[name] for name in rows.column_names} | {"known_basis": basis_column}
-    columns = [held[field.name].cast(field.type) for field in target]
+    columns = [rows[field.name].cast(field.type) for field in target]
     return pa.table([*columns, rows[_PART], rows[_LINE], rows[_ROW]], names=[*target.names, _PART, _LINE, _ROW])

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.data.corporate.identity import Names
+from knowable.data.evolution import difference
+from knowable.data.feeds import time_of_day
 from knowable.data.ingest.batch import Known
 from knowable.data.ingest.bulk import Target, Work, ingest, is_bulk
 from knowable.data.ingest.judge import IngestReport, Judged, settle
@@ -84,6 +86,7 @@ class Dataset:
         known_lag: str | None,
         known_time: object,
         known_basis: str | None,
+        known_at: str | None = None,
         names: Names | None = None,
         work: Work | None = None,
     ) -> IngestReport:
@@ -91,8 +94,11 @@ class Dataset:
 
         Files are taken in pieces where `work` says who does it, or where together they are large.
         """
-        known = self._known(known_lag, known_time, known_basis)
-        options = [columns and dict(columns), tz, str(known), *([] if names is None else [dict(names.pin)])]
+        columns = self.schema.columns if columns is None else columns
+        tz = self.schema.tz if tz is None else tz
+        known = self.known(known_lag, known_time, known_basis, known_at)
+        # a schema that grew may judge the same rows otherwise
+        options = [dict(columns), tz, str(known), self.schema.to_json(), *([] if names is None else [dict(names.pin)])]
         paths = as_paths(data)
         if paths is not None and (work is not None or is_bulk(paths)):
             target = Target(
@@ -116,9 +122,10 @@ class Dataset:
         if delta.committed(table, batch_id):
             return self._nothing_new(table.version, n_rows, known.basis)
         judged = judge_whole(files, self.schema, columns=columns, tz=tz, known=known, names=names, batch_id=batch_id)
-        done = self.land(judged, batch_id, known.basis, absent_at=table.version)
+        basis = ", ".join(sorted(pc.unique(judged.clean["known_basis"]).to_pylist())) or known.basis
+        done = self.land(judged, batch_id, basis, absent_at=table.version)
         if done is None:
-            return self._nothing_new(self.open().version, n_rows, known.basis)
+            return self._nothing_new(self.open().version, n_rows, basis)
         settled, version = done
         return make_report(
             self.name,
@@ -126,20 +133,21 @@ class Dataset:
             accepted=settled.clean.num_rows,
             duplicates=settled.duplicates,
             version=version,
-            basis=known.basis,
+            basis=basis,
             notes=settled.notes,
         )
 
     def land(
-        self, judged: Judged, batch_id: str, basis: str, *, absent_at: int | None = None
+        self, judged: Judged, batch_id: str, basis: str, *, absent_at: int | None = None, keep_refused: bool = True
     ) -> tuple[Judged, int] | None:
         """Settle judged rows against the stored ones and commit them; what another writer lands meanwhile counts.
 
         Args:
             judged: rows that are good on their own, and those that are not.
             batch_id: by which the batch is known again.
-            basis: how the rows came to be known.
+            basis: how the rows came to be known, for the note of the commit.
             absent_at: a version that is known not to hold the batch.
+            keep_refused: whether the others go into the quarantine.
 
         Returns: what was settled and the new version; None if the batch was there already.
 
@@ -154,8 +162,9 @@ class Dataset:
                     raise ConflictError(f"Dataset {self.name!r} was made anew by another writer. Repeat the append.")
                 if table.version != absent_at and delta.committed(table, batch_id):
                     return None
-                settled = settle(judged, self._neighbours(table, judged.clean), batch_id, basis)
-                self._refuse(settled.bad, batch_id)
+                settled = settle(judged, self._neighbours(table, judged.clean), batch_id)
+                if keep_refused:
+                    self.refuse(settled.bad, batch_id)
                 if settled.clean.num_rows == 0:
                     return settled, table.version
                 if written is None or not written[0].equals(settled.clean):
@@ -171,9 +180,11 @@ class Dataset:
             "stored; repeat it."
         )
 
-    def _refuse(self, bad: pa.Table, batch_id: str) -> None:
+    def refuse(self, bad: pa.Table, batch_id: str) -> None:
         """Quarantine rows, each once. They come before the good ones: if the process dies between the two tables,
         repeating the append completes it.
+
+        Raises: ConflictError if other writers came first again and again; StoreError.
         """
         for _ in range(_TRIES):
             if not bad.num_rows:
@@ -194,18 +205,26 @@ class Dataset:
                 return
         raise ConflictError(f"Other writers hold the quarantine of dataset {self.name!r}; repeat the append.")
 
-    def _known(self, lag: str | None, moment: object, basis: str | None) -> Known:
-        if lag is not None and moment is not None:
-            raise InputError("Give known_lag= or known_time=, not both.")
+    def known(self, lag: str | None, moment: object, basis: str | None, at: str | None) -> Known:
+        """How rows come to be known, by what an append says of it and else by the schema.
+
+        Raises: InputError, UnknownNameError.
+        """
+        if sum(item is not None for item in (lag, moment, at)) > 1:
+            raise InputError("Give one of known_lag=, known_time= and known_at=; they exclude one another.")
+        given = basis is not None
         if basis is not None and basis not in STATED:
             raise unknown_name("known_basis", basis, STATED)
         if lag is not None:
-            return Known(basis=basis or "assumed_lag", lag_ns=lag_ns(lag))
+            return Known(basis=basis or "assumed_lag", lag_ns=lag_ns(lag), given=given)
         if moment is not None:
-            return Known(basis=basis or "assumed_lag", instant_ns=instant(moment, "known_time"))
+            return Known(basis=basis or "assumed_lag", instant_ns=instant(moment, "known_time"), given=given)
+        at = self.schema.known_at if at is None else at
+        day = None if at is None else time_of_day(at)
         if self.schema.known_lag is not None:
-            return Known(basis=basis or "assumed_lag", lag_ns=lag_ns(self.schema.known_lag), from_schema=True)
-        return Known(basis=basis or self.schema.known_basis)
+            lagged = lag_ns(self.schema.known_lag)
+            return Known(basis=basis or "assumed_lag", lag_ns=lagged, at=day, from_schema=True, given=given)
+        return Known(basis=basis or self.schema.known_basis, at=day, given=given)
 
     def _neighbours(self, table: Table, rows: pa.Table) -> pa.Table:
         """Stored rows that could clash with these: of their event times, known no earlier than the first of them."""
@@ -244,8 +263,7 @@ def create_dataset(root: Location, name: str, schema: Schema) -> Dataset:
             return found
         if where.path is None or found.open().version > 0:
             raise StoreError(
-                f"Dataset {name!r} exists in {root} with another schema: {found.schema}.\n"
-                "Append to it, or choose another name; a schema does not change under stored data."
+                f"Dataset {name!r} exists in {root} with another schema. " + difference(found.schema, schema, name)
             )
         with delta.locked(where):
             if found.open().version == 0:  # nothing was ever stored under the other schema
