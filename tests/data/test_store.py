@@ -221,7 +221,7 @@ def test_unknown_names_offer_the_nearest(store: Store) -> None:
         store.panel("bars", "close", clock=["2016-03-02T00:00Z"], entities=["AAPLL"])
 
 
-@pytest.mark.parametrize("version", [2, -1, True, "1"])
+@pytest.mark.parametrize("version", [2, -1, True, 1.5])
 def test_an_unknown_version_names_those_there_are(store: Store, version: object) -> None:
     store.append("bars", bars())
     with pytest.raises(StoreError, match="it has 0 to 1"):

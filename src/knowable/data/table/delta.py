@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from knowable.data.table import opening
 from knowable.data.table.files import Bounds, NewFile, read_file
 from knowable.data.table.location import Location, sync_folder
-from knowable.data.table.opening import FORMAT, LOG, current, entry_name, hold, said, state_after
-from knowable.data.table.state import NOTE_SUM, file_rows, files_sum, sealed, state_of, without
+from knowable.data.table.opening import FORMAT, LOG, current, entry_name, hold, said, state_after, successor
+from knowable.data.table.state import NOTE_SUM, file_rows, sealed, state_of
 from knowable.errors import ConflictError, StoreError
 
 __all__ = [
@@ -128,23 +129,16 @@ def commit(
     from deltalake import Transaction
     from deltalake.transaction import AddAction, RemoveAction
 
-    added = file_rows(new_files)
-    stay, gone = without(table.files, remove)
-    if gone.num_rows != len(set(remove)):
+    after = successor(table, file_rows(new_files), remove)
+    if after is None:
         raise ConflictError(f"A file to be removed is not in version {table.version} of {table.location}.")
-    after = replace(
-        table,
-        version=table.version + 1,
-        files=pa.concat_tables([stay, added]).sort_by("path"),
-        foreign=False,
-        files_sum=table.files_sum + files_sum(added) - files_sum(gone),
-    )
+    sizes = dict(zip(table.files["path"].to_pylist(), table.files["size"].to_pylist(), strict=True)) if remove else {}
     now = _now()
     fresh = not remove
     actions: list[Any] = [AddAction(file.path, file.size, {}, now, fresh, file.stats) for file in new_files]
     actions += [
-        RemoveAction(path=path, deletion_timestamp=now, data_change=False, partition_values={}, size=size)
-        for path, size in zip(gone["path"].to_pylist(), gone["size"].to_pylist(), strict=True)
+        RemoveAction(path=path, deletion_timestamp=now, data_change=False, partition_values={}, size=sizes[path])
+        for path in remove
     ]
     whole_note = sealed(note, state_after(after), now)
     said_with_it = _unrepeated(whole_note, [Transaction(batch, 1)])
@@ -366,7 +360,7 @@ def _bounds(
 ) -> Bounds:
     """Bounds in the microseconds of the table: a first moment is rounded up, a last one down."""
     return Bounds(
-        entities=None if entities is None else tuple(entities),
+        entities=None if entities is None else tuple(sorted(entities)),
         start=None if start is None else -(-start // 1000),
         end=None if end is None else end // 1000,
         known_from=None if known_from is None else -(-known_from // 1000),
@@ -375,15 +369,18 @@ def _bounds(
 
 
 def _chosen(table: Table, bounds: Bounds) -> Iterator[tuple[str, int]]:
-    """Files that may hold wanted rows."""
-    plain = {name: table.files[name] for name in table.files.column_names}
-    plain = {name: col.cast(pa.int64()) if pa.types.is_timestamp(col.type) else col for name, col in plain.items()}
-    names = ("event_time", "known_time", "entity")
-    for row in pa.table(plain).to_pylist():
-        low = {name: row[f"min_{name}"] for name in names}
-        high = {name: row[f"max_{name}"] for name in names}
-        for name in names[:2]:
-            if high[name] is not None:
-                high[name] += _SLACK_US
-        if bounds.may_hold(low, high):
-            yield unquote(row["path"]), row["size"]
+    """Files that may hold wanted rows; one that does not state its values is read."""
+    files = table.files
+    keep = pa.chunked_array([pa.repeat(True, files.num_rows)])
+    for name, first, last in bounds.times():
+        if first is not None:
+            late = pc.greater_equal(files[f"max_{name}"].cast(pa.int64()), first - _SLACK_US)
+            keep = pc.and_(keep, pc.fill_null(late, True))
+        if last is not None:
+            early = pc.less_equal(files[f"min_{name}"].cast(pa.int64()), last)
+            keep = pc.and_(keep, pc.fill_null(early, True))
+    files = files.filter(keep)
+    low, high = (files[name].to_pylist() for name in ("min_entity", "max_entity"))
+    for path, size, least, most in zip(files["path"].to_pylist(), files["size"].to_pylist(), low, high, strict=True):
+        if bounds.may_hold({"entity": least}, {"entity": most}):
+            yield unquote(path), size

@@ -9,6 +9,7 @@ ordinary: the sums are key-value metadata.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import zlib
@@ -58,7 +59,9 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Which rows are wanted; None means all. Times are int64 microseconds since 1970 UTC, both ends included."""
+    """Which rows are wanted; None means all. Times are int64 microseconds since 1970 UTC, both ends included; names of
+    entities are sorted.
+    """
 
     entities: tuple[str, ...] | None = None
     start: int | None = None
@@ -68,10 +71,11 @@ class Bounds:
 
     def columns(self) -> list[str]:
         """Columns that decide."""
-        found = [name for name, first, last in self._times() if first is not None or last is not None]
+        found = [name for name, first, last in self.times() if first is not None or last is not None]
         return found if self.entities is None else ["entity", *found]
 
-    def _times(self) -> tuple[tuple[str, int | None, int | None], ...]:
+    def times(self) -> tuple[tuple[str, int | None, int | None], ...]:
+        """Columns of times with their bounds."""
         return ("event_time", self.start, self.end), ("known_time", self.known_from, self.known_until)
 
     def may_hold(self, low: dict[str, Any], high: dict[str, Any]) -> bool:
@@ -86,7 +90,8 @@ class Bounds:
                 return False
         if self.entities is None or low.get("entity") is None or high.get("entity") is None:
             return True
-        return any(low["entity"] <= name <= high["entity"] for name in self.entities)
+        at = bisect.bisect_left(self.entities, low["entity"])
+        return at < len(self.entities) and self.entities[at] <= high["entity"]
 
     def keep(self, rows: pa.Table) -> pa.Table:
         """The rows that are wanted."""

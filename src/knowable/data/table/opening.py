@@ -1,7 +1,7 @@
 """Opening Delta tables: a version as a value, verified; behind it one handle a table that a process keeps up to date.
 
-Opening a table costs a look at the entry of the log that was read last and one for the next, whatever the length of the
-log: the handle is brought up to date by what is new.
+Opening a table again costs a look at the entry of the log that was read last and one for the next, whatever the length
+of the log. Entries of our own that came since are read alone, and believed because they prove the state they lead to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from knowable.data.table.location import Location
-from knowable.data.table.state import STATE, commit_note, files_of, files_sum, state_of
+from knowable.data.table.state import STATE, changes, commit_note, files_of, files_sum, state_of, without
 from knowable.errors import StoreError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "open_table",
     "said",
     "state_after",
+    "successor",
     "table_id",
 ]
 
@@ -120,27 +121,55 @@ def forget() -> None:
 
 
 def _newest(location: Location, name: str) -> Table:
-    key = _key(location, None)
     with _GUARD:
-        held = _HELD.get(key)
-    if held is not None:
-        with held.table.lock:
-            version = held.table.version
-            if _entry(location, version) == held.entry is not None:
-                if not location.exists(entry_name(version + 1)):
-                    return replace(held.table, name=name)
-                with contextlib.suppress(StoreError):  # then all of it is read again, and that tells what is wrong
-                    handle = current(held.table)
-                    _updated(handle, location)
-                    return hold(_described(location, handle, held.table.lock, name))
-    return hold(_described(location, _opened(location, None, name), threading.RLock(), name))
+        held = _HELD.get(_key(location, None))
+    if held is None or not _unchanged(held):
+        return hold(_described(location, _opened(location, None, name), threading.RLock(), name))
+    table = held.table
+    while location.exists(entry_name(table.version + 1)):
+        after = _followed(table)
+        if after is None:  # not a commit of ours, or damaged: all of it is read, and that tells what is wrong
+            return hold(_described(location, _opened(location, None, name), threading.RLock(), name))
+        table = after
+    return replace(table if table is held.table else hold(table), name=name)
+
+
+def successor(table: Table, added: pa.Table, gone: Collection[str]) -> Table | None:
+    """The next version, with some files more and others less; None if one of those is not there.
+
+    Args:
+        table: the version before.
+        added: rows of `FILES`.
+        gone: paths.
+    """
+    stay, leave = without(table.files, gone)
+    if leave.num_rows != len(set(gone)):
+        return None
+    return replace(
+        table,
+        version=table.version + 1,
+        files=pa.concat_tables([stay, added]).sort_by("path"),
+        foreign=False,
+        files_sum=table.files_sum + files_sum(added) - files_sum(leave),
+    )
+
+
+def _followed(table: Table) -> Table | None:
+    """The next version by its entry of the log alone, if that says no more than files and proves to be understood."""
+    try:
+        entry = table.location.read(entry_name(table.version + 1))
+        added, gone, stated = changes(entry)
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    after = successor(table, added, gone)
+    return after if after is not None and stated == state_after(after) else None
 
 
 def _pinned(location: Location, version: int, name: str) -> Table:
     for key in (_key(location, None), _key(location, version)):
         with _GUARD:
             held = _HELD.get(key)
-        if held is not None and held.table.version == version and _entry(location, version) == held.entry is not None:
+        if held is not None and held.table.version == version and _unchanged(held):
             return replace(held.table, name=name)
     table = _described(location, _opened(location, version, name), threading.RLock(), name)
     return hold(table, pinned=True)
@@ -159,6 +188,10 @@ def hold(table: Table, *, pinned: bool = False) -> Table:
 
 def _key(location: Location, version: int | None) -> tuple[Any, ...]:
     return (os.getpid(), location, version)  # a handle does not survive a fork
+
+
+def _unchanged(held: _Held) -> bool:
+    return held.entry is not None and _entry(held.table.location, held.table.version) == held.entry
 
 
 def _entry(location: Location, version: int) -> object:

@@ -26,6 +26,7 @@ __all__ = [
     "FILES",
     "NOTE_SUM",
     "STATE",
+    "changes",
     "commit_note",
     "file_rows",
     "files_of",
@@ -75,7 +76,7 @@ def file_rows(files: Sequence[NewFile]) -> pa.Table:
     found = []
     for file in files:
         stats = json.loads(file.stats)
-        row = {"path": file.path, "size": file.size, "rows": file.rows}
+        row = {"path": file.path, "size": file.size, "rows": stats["numRecords"]}
         for end in ("min", "max"):
             held = stats[f"{end}Values"]
             row |= {f"{end}_{name}": _moment(held.get(name)) for name in ("event_time", "known_time")}
@@ -129,6 +130,25 @@ def commit_note(data: bytes, where: str) -> dict[str, Any]:
     if not whole:
         raise StoreError(f"{where} is damaged: its note does not match its checksum. Restore it from a copy.")
     return found
+
+
+def changes(entry: bytes) -> tuple[pa.Table, list[str], str | None]:
+    """What one entry of the log changes: files added (as `FILES`), paths removed, and the state it states.
+
+    Raises: ValueError, KeyError, TypeError or AttributeError if it says more than that, or is damaged.
+    """
+    added, gone, stated = [], [], None
+    for line in entry.decode().splitlines():
+        ((kind, body),) = json.loads(line).items()
+        if kind == "add":
+            added.append(NewFile(path=body["path"], size=body["size"], rows=0, stats=body["stats"]))
+        elif kind == "remove":
+            gone.append(body["path"])
+        elif kind == "commitInfo":
+            stated = body[STATE]
+        elif kind != "txn":
+            raise ValueError(kind)
+    return file_rows(added), gone, stated
 
 
 def without(files: pa.Table, paths: Iterable[str]) -> tuple[pa.Table, pa.Table]:
