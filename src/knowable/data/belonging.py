@@ -23,7 +23,7 @@ class Belonging(StoreBase):
         clock: Iterable[Any],
         entities: Sequence[str] | None = None,
         key: str | Mapping[str, str] | None = None,
-        version: int | None = None,
+        version: int | str | None = None,
     ) -> Flags:
         """Who was a member at each time, as was known then.
 
@@ -36,7 +36,7 @@ class Belonging(StoreBase):
             entities: columns; all with an interval of that key, sorted, when None. A name without one is no member.
             key: value of the dataset's key, such as ``"SP500"``, or a mapping where it has several keys. Needed where
                 the dataset holds more than one.
-            version: of the dataset; the newest when None.
+            version: of the dataset, or a snapshot's name; the newest when None.
 
         Returns: (n_times, n_entities) bool, read-only. True at row t where any interval that stands, of the rows with
             known_time <= clock[t], holds: event_time <= clock[t] < end.

@@ -17,7 +17,7 @@ class Naming(StoreBase):
     """Tickers to permanent ids and back, at a moment and as known at another."""
 
     def identify(
-        self, dataset: str, names: Sequence[str], *, at: object, as_of: object = None, version: int | None = None
+        self, dataset: str, names: Sequence[str], *, at: object, as_of: object = None, version: int | str | None = None
     ) -> list[str]:
         """The permanent ids of tickers at a moment.
 
@@ -27,7 +27,7 @@ class Naming(StoreBase):
             names: tickers.
             at: the moment at which they are borne; a date means that session, or that UTC day.
             as_of: intervals known after this moment are not seen; None sees all.
-            version: of the dataset; the newest when None.
+            version: of the dataset, or a snapshot's name; the newest when None.
 
         Returns: an entity for each name, in their order.
 
@@ -37,7 +37,13 @@ class Naming(StoreBase):
         return self._names(dataset, as_of, version).identify(check_names(names, "names"), self._at(dataset, at))
 
     def names(
-        self, dataset: str, entities: Sequence[str], *, at: object, as_of: object = None, version: int | None = None
+        self,
+        dataset: str,
+        entities: Sequence[str],
+        *,
+        at: object,
+        as_of: object = None,
+        version: int | str | None = None,
     ) -> list[str]:
         """The tickers that permanent ids bear at a moment, such as ``store.names("tickers", market.assets, at=day)``.
 
@@ -46,7 +52,7 @@ class Naming(StoreBase):
             entities: permanent ids.
             at: the moment; a date means that session, or that UTC day.
             as_of: intervals known after this moment are not seen; None sees all.
-            version: of the dataset; the newest when None.
+            version: of the dataset, or a snapshot's name; the newest when None.
 
         Returns: a ticker for each entity, in their order; the one begun last where it bears several.
 
@@ -54,7 +60,7 @@ class Naming(StoreBase):
         """
         return self._names(dataset, as_of, version).names_of(check_names(entities), self._at(dataset, at))
 
-    def _names(self, dataset: str, as_of: object, version: int | None) -> Names:
+    def _names(self, dataset: str, as_of: object, version: int | str | None) -> Names:
         held = self._load(self._dataset(dataset, version), version)
         moment = OPEN if as_of is None else instant(as_of, "as_of")
         return standing_names(held.facts, held.schema, dataset, as_of=moment, pin=held.pin)
