@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,8 @@ from knowable.data.asof.beside import Trailing
 from knowable.data.asof.cache import cache_key
 from knowable.data.base import StoreBase, check_names, check_span
 from knowable.data.corporate.actions import ADJUST
+from knowable.data.corporate.selection import Selection, Sources, Span, market_within, selection
+from knowable.data.corporate.universe import SizeRule
 from knowable.data.market import Market
 from knowable.data.market_files import cached_market
 from knowable.data.table import delta
@@ -22,6 +25,20 @@ from knowable.errors import DataError, InputError, unknown_name
 __all__ = ["Markets"]
 
 _CACHE_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """A market asked for: what it is to hold, and the datasets it is made of, each at its version."""
+
+    name: str
+    also: tuple[str | Trailing, ...]
+    actions: str | None
+    adjust: str
+    universe: Selection | None
+    datasets: Mapping[str, Dataset]
+    tables: Mapping[str, delta.Table]
+    span: Span
 
 
 class Markets(StoreBase):
@@ -39,6 +56,7 @@ class Markets(StoreBase):
         entities: Sequence[str] | None = None,
         actions: str | None = None,
         adjust: str | None = None,
+        universe: str | tuple[str, object] | SizeRule | None = None,
     ) -> Market:
         """The panels a backtest runs on: bar u as it was known at its own decision time, and its final value.
 
@@ -48,6 +66,10 @@ class Markets(StoreBase):
         an action takes effect at the first decision at which it is known, in the final values at its ex-date.
         ``raw_close`` and its like are the prices as traded, ``split_factor`` and ``return_factor`` the factors,
         `market.actions` the actions themselves. Share counts are then in units of the adjusted series.
+
+        With `universe`, the assets are all names that were ever members in the span, those that died since included,
+        and the field ``universe`` says who is one on each bar: cross-sections of features see members only, and the
+        target weight of a non-member is 0.
 
         Args:
             name: dataset of bars.
@@ -64,17 +86,22 @@ class Markets(StoreBase):
             actions: dataset of corporate actions about the same entities.
             adjust: ``"total_return"`` (with `actions` the default), ``"split"``, or ``"none"``: prices as traded, the
                 factors and `market.actions` beside them.
+            universe: a dataset of intervals, ``("members", "SP500")`` for one key of it, or a rule, such as
+                ``Largest(n=500)`` of `knowable.data.corporate.universe`, which looks back before `start`. A rule goes
+                by prices as traded, and by the fields of the bars and of `also`. `entities` narrows who may be chosen.
 
         Returns: a Market. A bar not known by its decision time is NaN in that row; `market.notes` counts them.
 
-        Raises: DataError if most bars were not known by their decision time, naming the lag; UnknownNameError.
+        Raises: DataError if most bars were not known by their decision time, naming the lag, or nobody was ever a
+            member; UnknownNameError.
         """
-        how = _adjust(actions, adjust)
+        how, circle = _adjust(actions, adjust), selection(universe)
         versions = version if isinstance(version, Mapping) else {name: version}
         beside = [item.dataset if isinstance(item, Trailing) else item for item in also]
         check_names([item for item in also if isinstance(item, str)], "also")
-        sources = dict.fromkeys([name, *beside, *([] if actions is None else [actions])])
-        datasets = {item: self._dataset(item, versions.get(item)) for item in sources}
+        lists = None if circle is None else circle.dataset
+        sources = [item for item in (name, *beside, actions, lists) if item is not None]
+        datasets = {item: self._dataset(item, versions.get(item)) for item in dict.fromkeys(sources)}
         for item in versions:
             if item not in datasets:
                 raise unknown_name("dataset", item, datasets, where="version")
@@ -89,25 +116,64 @@ class Markets(StoreBase):
             "entities": wanted,
             "also": [repr(item) for item in also],
             "actions": [actions, how],
+            "universe": None if circle is None else repr(circle),
         }
+        request = _Request(
+            name=name,
+            also=tuple(also),
+            actions=actions,
+            adjust=how,
+            universe=circle,
+            datasets=datasets,
+            tables=tables,
+            span=Span(first=first, last=last, decide=decide, entities=wanted),
+        )
+        market: Market = cached_market(
+            self._cache / "markets" / cache_key(parts), lambda: self._built(request), Market.load
+        )
+        return market
 
-        def build() -> Market:
-            loaded = {item: self._load(datasets[item], tables[item].version, tables[item]) for item in set(beside)}
+    def _built(self, request: _Request) -> Market:
+        span, circle, bars = request.span, request.universe, request.datasets[request.name]
+        beside = [item.dataset if isinstance(item, Trailing) else item for item in request.also]
+        lists = None if circle is None else circle.dataset
+        loaded = {item: self._held(request, item) for item in {*beside, *([] if lists is None else [lists])}}
+        also = [
+            (loaded[held], item if isinstance(item, Trailing) else None)
+            for held, item in zip(beside, request.also, strict=True)
+        ]
+        deeds = None
+        if request.actions is not None:
+            deeds = _deeds(request.datasets[request.actions], request.tables[request.actions], request.adjust)
+
+        def build(names: list[str] | None) -> Market:
+            held = self._bars(bars, request.tables[request.name], names, span.first, span.last)
             return assemble(
-                self._bars(datasets[name], tables[name], wanted, first, last),
-                [
-                    (loaded[held], item if isinstance(item, Trailing) else None)
-                    for held, item in zip(beside, also, strict=True)
-                ],
-                first=first,
-                last=last,
-                decide=decide,
-                entities=wanted,
-                deeds=None if actions is None else _deeds(datasets[actions], tables[actions], how),
+                held,
+                also,
+                first=span.first,
+                last=span.last,
+                decide=span.decide,
+                entities=names,
+                deeds=deeds,
             )
 
-        market: Market = cached_market(self._cache / "markets" / cache_key(parts), build, Market.load)
-        return market
+        if circle is None:
+            return build(span.entities)
+        if span.entities is not None:  # raises on names it does not have
+            self._bars(bars, request.tables[request.name], span.entities, None, None)
+        sources = Sources(
+            name=request.name,
+            schema=bars.schema,
+            facts=lambda *_: self._held(request, request.name).facts,
+            also=also,
+            intervals=None if lists is None else loaded[lists],
+        )
+        return market_within(circle, sources, span, build)
+
+    def _held(self, request: _Request, name: str) -> Loaded:
+        table = request.tables[name]
+        return self._load(request.datasets[name], table.version, table)
 
     def _bars(
         self, dataset: Dataset, table: delta.Table, entities: list[str] | None, first: int | None, last: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from knowable.data.belonging import Belonging
 from knowable.data.cleaning import Cleaning
 from knowable.data.following import Following
 from knowable.data.keeping import Keeping
@@ -13,11 +14,11 @@ from knowable.data.writing import Writing
 __all__ = ["Store"]
 
 
-class Store(Cleaning, Writing, Markets, Naming, Reading, Keeping, Following):
+class Store(Cleaning, Writing, Markets, Naming, Reading, Belonging, Keeping, Following):
     """A folder of point-in-time datasets, each a Delta table of append-only observations.
 
     Writing: create, append, quarantine. Reading: read, panel, market. Keeping: versions, schema, datasets, table_path.
-    Naming: identify, names. Cleaning: clean, flags, quality.
+    Belonging: members. Naming: identify, names. Cleaning: clean, flags, quality.
 
     Args:
         folder: where the store lives; made if absent.

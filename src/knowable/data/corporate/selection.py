@@ -71,7 +71,7 @@ class Span:
     first: int | None
     last: int | None
     decide: str
-    entities: Sequence[str] | None
+    entities: list[str] | None
 
 
 def selection(universe: object) -> Selection | None:
@@ -102,7 +102,7 @@ def _is_keyed(pair: Sequence[object]) -> bool:
     return isinstance(pair[0], str) and (isinstance(key, str) or named)
 
 
-def market_within(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+def market_within(chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
     """The market of all names that were ever members in a span, with its panel ``universe``.
 
     Args:
@@ -118,7 +118,7 @@ def market_within(chosen: Selection, sources: Sources, span: Span, build: Callab
     return _by_intervals(chosen, sources, span, build)
 
 
-def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
     intervals = sources.intervals
     if intervals is None:
         raise AssertionError(chosen)
@@ -140,7 +140,7 @@ def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callab
     return market.with_universe(members.panel(market.decision_times, market.assets), label, (pin,))
 
 
-def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[Sequence[str]], Market]) -> Market:
+def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
     asked = None if span.entities is None else tuple(span.entities)
     facts = sources.facts(asked, None, _read(rule, sources.schema))
     pool = facts.entities if asked is None else asked
