@@ -1,0 +1,116 @@
+"""A live tail: 1,000 micro-batches of minute bars; what an append, a look and a read of the newest rows cost.
+
+Synthetic bars of 20 names, a batch a minute. Each figure is the best of some tries when 10 and when 1,000 batches are
+there, then after a compaction; the peer of each case is the same thing with 10 batches, so `ratio` = then / now, and a
+ratio above 0.5 says that it grew by less than 2. A reader that opens the store anew pays for the log as a new process
+does; one that stays open looks at what is new only. Run as ``python -m benchmarks tail``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from knowable.data.schema import Schema
+from knowable.data.store import Store
+from knowable.data.table import delta
+
+N_NAMES, N_BATCHES, FEW = 20, 1_000, 10
+START = pd.Timestamp("2016-01-04T14:31", tz="UTC")
+NAMES = [f"E{k:02d}" for k in range(N_NAMES)]
+
+
+def bars(minute: int, rng: np.random.Generator) -> pd.DataFrame:
+    """One minute of all names."""
+    moment = START + pd.Timedelta(minutes=minute)
+    close = rng.uniform(9, 11, N_NAMES)
+    return pd.DataFrame(
+        {"entity": NAMES, "event_time": moment, "known_time": moment + pd.Timedelta("1s"), "close": close}
+    )
+
+
+def best(work: Callable[[], Any], repeats: int = 7) -> float:
+    """The best of some runs, in milliseconds."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return 1e3 * min(times)
+
+
+def looks(store: Store, batch: int) -> dict[str, float]:
+    """What readers pay now, in milliseconds."""
+    newest = START + pd.Timedelta(minutes=batch - 1)
+    version = store.versions("bars")[-1].version
+
+    def anew() -> None:
+        delta.forget()
+        assert Store(store.folder).read("bars", start=newest).num_rows == N_NAMES
+
+    def again() -> None:
+        store._facts.clear()  # noqa: SLF001 - what is in memory already would be no reading
+        assert store.read("bars", start=newest).num_rows == N_NAMES
+
+    def follow() -> None:
+        (update,) = store.follow("bars", version - 1, timeout="0s")
+        assert update.rows.num_rows == N_NAMES
+
+    return {
+        "read of the newest minute, store opened anew": best(anew),
+        "read of the newest minute, store open": best(again),
+        "follow: one commit": best(follow),
+    }
+
+
+def run() -> list[dict[str, Any]]:
+    """Each case: with 1,000 batches and with 10, in milliseconds."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store")
+        store.create("bars", Schema.bars(currency="USD"))
+        taken: list[float] = []
+        for minute in range(N_BATCHES):
+            frame = bars(minute, rng)
+            started = time.perf_counter()
+            store.append("bars", frame)
+            taken.append(1e3 * (time.perf_counter() - started))
+            if minute + 1 == FEW:
+                first = looks(store, FEW)
+        last = looks(store, N_BATCHES)
+        tail = store.tail("bars", fields=["close"])
+        step = _tail_step(store, tail, rng)
+        started = time.perf_counter()
+        store.compact("bars")
+        compacting = 1e3 * (time.perf_counter() - started)
+        after = looks(store, N_BATCHES + 20)
+    rows = [_row(case, last[case], first[case], "the same with 10 batches") for case in first]
+    rows += [_row(f"{case}, compacted", after[case], first[case], "with 10 batches") for case in first]
+    early, late = statistics.median(taken[FEW : FEW + 50]), statistics.median(taken[-50:])
+    rows.append(_row("append of a minute, the last 50", late, early, "the first 50"))
+    rows.append(_row("tail: take in a minute, give a row", step, None, "-"))
+    rows.append(_row("compaction of 1,020 files", compacting, None, "-"))
+    return rows
+
+
+def _tail_step(store: Store, tail: Any, rng: np.random.Generator) -> float:
+    taken = []
+    for minute in range(N_BATCHES, N_BATCHES + 20):
+        store.append("bars", bars(minute, rng))
+        started = time.perf_counter()
+        tail.update()
+        tail.panel([START + pd.Timedelta(minutes=minute, seconds=1)])
+        taken.append(1e3 * (time.perf_counter() - started))
+    return min(taken)
+
+
+def _row(case: str, ours: float, peer: float | None, name: str) -> dict[str, Any]:
+    ratio = None if peer is None else peer / ours
+    return {"case": case, "ours": ours, "peer": peer, "peer_name": name, "ratio": ratio, "unit": "ms", "note": ""}
