@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from knowable.calendars import calendar as calendar_of
 from knowable.data.asof.assemble import Loaded
-from knowable.data.asof.facts import Facts, make_facts
-from knowable.data.table import delta
+from knowable.data.asof.cache import CACHE_BYTES
+from knowable.data.asof.load import whole
+from knowable.data.asof.memory import Memory
 from knowable.data.table.dataset import Dataset, dataset_names, open_dataset
 from knowable.data.table.location import Location
 from knowable.data.times import span_bound
 from knowable.errors import InputError, StoreError, shown, unknown_name
 
 __all__ = ["StoreBase", "check_fields", "check_names", "check_span"]
-
-_KEPT = 4  # dataset versions kept in memory
 
 
 class StoreBase:
@@ -32,6 +29,7 @@ class StoreBase:
         where: str | Path | Location,
         storage_options: Mapping[str, str] | None = None,
         cache: str | Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.location = Location.of(where, storage_options)
         if self.location.path is not None:
@@ -40,8 +38,8 @@ class StoreBase:
             except OSError as error:
                 raise StoreError(f"A store cannot live in {self.location}: {error.strerror}.") from error
         self._given_cache = None if cache is None else Path(cache)
-        self._facts: OrderedDict[tuple[str, str, int], Facts] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache_bytes = cache_bytes
+        self._memory = Memory()
 
     @property
     def folder(self) -> Path:
@@ -58,7 +56,7 @@ class StoreBase:
         return f"Store({self.location.uri!r}: {', '.join(self.datasets()) or 'no datasets yet'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.location, None, self._given_cache)
+        return type(self), (self.location, None, self._given_cache, self._cache_bytes)
 
     @property
     def _cache(self) -> Path:
@@ -73,18 +71,8 @@ class StoreBase:
     def _load(self, dataset: Dataset, version: int | str | None, table: Any = None) -> Loaded:
         """A version in memory, sorted for the sweep; the last few are kept."""
         table = dataset.open(version) if table is None else table
-        key = (dataset.name, delta.table_id(table), table.version)
-        with self._lock:
-            facts = self._facts.get(key)
-            if facts is not None:
-                self._facts.move_to_end(key)
-        if facts is None:
-            facts = make_facts(delta.scan(table), keys=dataset.schema.keys)
-            with self._lock:
-                self._facts[key] = facts
-                while len(self._facts) > _KEPT:
-                    self._facts.popitem(last=False)
-        pin = {"dataset": dataset.name, "version": str(key[2]), "table": key[1]}
+        facts = self._memory.get((table.id, table.version), lambda: whole(table, dataset.schema))
+        pin = {"dataset": dataset.name, "version": str(table.version), "table": table.id}
         return Loaded(name=dataset.name, schema=dataset.schema, facts=facts, pin=pin)
 
 
@@ -123,7 +111,8 @@ def check_span(dataset: Dataset, start: object, end: object) -> tuple[int | None
     """First and last event time in ns UTC, both included, None where open. Raises: InputError."""
     name = dataset.schema.calendar
     sessions = calendar_of(name) if name is not None else None
-    first, last = span_bound(start, "start", sessions, end=False), span_bound(end, "end", sessions, end=True)
+    first = span_bound(start, "start", sessions, end=False, opens=dataset.schema.labels_open)
+    last = span_bound(end, "end", sessions, end=True)
     if first is not None and last is not None and first > last:
         raise InputError(f"`start <= end` must hold, but start={shown(start)}, end={shown(end)}.")
     return first, last

@@ -209,6 +209,8 @@ class Facts:
 
     def take(self, facts: npt.NDArray[np.intp], columns: Sequence[str]) -> pa.Table:
         """Columns of some facts, in the order asked for; a row of nulls where the fact is -1."""
+        if self.n_facts == 0:
+            return pa.table({name: pa.nulls(len(facts), self._type(name)) for name in columns})
         absent = facts < 0
         any_absent = bool(absent.any())
         at = np.where(absent, 0, facts) if any_absent else facts
@@ -230,6 +232,12 @@ class Facts:
                 held[name] = _plain(self.rows[name].take(place))
         return pa.table(held)
 
+    def _type(self, name: str) -> pa.DataType:
+        if name in ("event_time", "known_time"):
+            return _TIME
+        kind = pa.string() if name in INDEX else self.rows.schema.field(name).type
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
+
     def bars(
         self, fields: Sequence[str], times: Nanos, decision: Nanos, names: Sequence[str]
     ) -> tuple[dict[str, Panel], dict[str, Panel], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -247,7 +255,8 @@ class Facts:
         final = np.full((len(times), len(names)), -1, np.int32)
         below = np.empty(self.n_facts, np.int32)
         bars_kernel(self.known, row, column, self.retracts, lock(np.ascontiguousarray(decision)), below, seen, final)
-        return self._gather(fields, seen), self._gather(fields, final), seen, final
+        known = self._gather(fields, seen)
+        return known, known if np.array_equal(seen, final) else self._gather(fields, final), seen, final
 
     def _gather(self, fields: Sequence[str], index: npt.NDArray[np.int32]) -> dict[str, Panel]:
         panels = {}
@@ -268,18 +277,22 @@ class Facts:
         )
 
 
-def make_facts(table: pa.Table, *, keys: Sequence[str] = (), numbers: Sequence[str] = ()) -> Facts:
+def make_facts(
+    table: pa.Table, *, keys: Sequence[str] = (), numbers: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Facts:
     """Sort and number the rows of a dataset for the sweep.
 
     Args:
         table: columns entity, event_time, known_time, revision, op, the keys and fields, in any order of rows.
         keys: columns that tell periods of one event time apart.
         numbers: number fields to hold as arrays alone, for tables that are large.
+        columns: further columns to hold; all when None.
 
     Raises: DataError if there are more rows than a sweep holds.
     """
     found: Ordered = ordered(table, tuple(keys))
-    rows = table.drop_columns([name for name in (*INDEX, *numbers) if name in table.column_names])
+    held = table.column_names if columns is None else columns
+    rows = table.select([name for name in held if name not in INDEX and name not in numbers])
     return Facts(
         entities=found.entities,
         index=found.index,
