@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -276,3 +278,24 @@ def test_panels_that_are_one_array_are_one_file(tmp_path: Path) -> None:
     assert back.fingerprint == market.fingerprint == pickle.loads(pickle.dumps(market)).fingerprint
     assert kn.Market.build(times=np.arange(6), assets=("A", "B"), panels={"close": close, "raw_close": close.copy()}) \
         .fingerprint == market.fingerprint  # fmt: skip
+
+
+def test_a_market_saved_in_the_first_format_is_read_and_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    close, times = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([10, 20])
+    for name, array in {"times": times, "decision_times": times, "panels-0": close}.items():
+        np.save(folder / f"{name}.npy", array)
+    sums = {path.stem: hashlib.blake2b(path.read_bytes()).hexdigest() for path in folder.glob("*.npy")}
+    page = {
+        "format": 1, "fingerprint": "f", "assets": ["A", "B"], "calendar": None, "bars_per_year": 2.0, "pins": [],
+        "notes": [], "unit": "ns", "zone": "UTC", "labels": [10, 20], "panels": ["close"], "final": [], "sha256": sums,
+    }  # fmt: skip
+    (folder / "market.json").write_text(json.dumps(page))
+    back = kn.Market.load(folder)
+    assert back.fingerprint == "f"
+    assert (back.assets, len(back.actions), back.adjust) == (("A", "B"), 0, "none")
+    np.testing.assert_array_equal(back.final_panel("close"), close)
+    np.save(folder / "panels-0.npy", close + 1)
+    with pytest.raises(StoreError, match=r"panels-0\.npy is damaged"):
+        kn.Market.load(folder)
