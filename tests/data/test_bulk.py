@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,9 @@ def messy_lines(seed: int, n_rows: int, *, quotes: bool = False) -> list[str]:
             cells[rng.randrange(10)] = rng.choice(["", "ten", "NaN", "inf", "-5", "0", "../etc", "1e-320", "soon"])
         line = ",".join(cells)
         if rng.random() < 0.04:
-            line = rng.choice([HEAD, "", "  ", "cut,off", line + ",1,2", line.replace("x", "é"), line.replace("10", '"10')])
+            line = rng.choice(
+                [HEAD, "", "  ", "cut,off", line + ",1,2", line.replace("x", "é"), line.replace("10", '"10')]
+            )
         if quotes and rng.random() < 0.3:
             line = line.replace(",x", rng.choice([',"a, b"', ',"two\nlines"', ',"say ""so"""', ',"open']))
         lines.append(line)
@@ -98,12 +99,6 @@ def append(store: Store, paths: list[Path], work: dict[str, Any] | None, **how: 
     how = {"columns": COLUMNS, "tz": None, "known_lag": None, "known_time": None, "known_basis": None, **how}
     dataset = store._dataset("bars")
     return dataset.append(paths, **how, work=None if work is None else bulk.Work(**work))
-
-
-@pytest.fixture(scope="module")
-def two() -> Any:
-    with ProcessPoolExecutor(2) as pool:
-        yield pool
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,3 +137,157 @@ def test_any_cut_of_messy_files_gives_the_rows_and_refusals_of_an_append_in_memo
                 append(Store(folder / "small"), paths, None)
             with pytest.raises(type(error)):
                 append(Store(folder / "bulk"), paths, work)
+
+
+def good_lines(n_rows: int, entity: str = "AAA") -> list[str]:
+    """A bar a minute, all of them fit. Made up."""
+    moments = pd.date_range("2016-03-01T14:31Z", periods=n_rows, freq="min")
+    return [f"{entity},{m:%Y-%m-%dT%H:%MZ},{m:%Y-%m-%dT%H:%MZ},10,11,9,10,{k},0,x" for k, m in enumerate(moments)]
+
+
+def test_parquet_in_row_groups_gives_what_the_file_gives_as_a_whole(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    n = 4_000
+    close = np.where(rng.random(n) < 0.02, rng.choice([0.0, np.nan, -3.0, np.inf, 1e-320], n), 10.0)
+    frame = pd.DataFrame(
+        {
+            "symbol": rng.choice(["A", "B", "C d", "../x", None], n, p=[0.5, 0.3, 0.1, 0.05, 0.05]),
+            "event_time": pd.Timestamp("2016-03-01T15:00Z") + pd.to_timedelta(rng.integers(0, 500, n), "min"),
+            "known_time": pd.Timestamp("2016-03-03T15:00Z") + pd.to_timedelta(rng.integers(0, 3, n), "h"),
+            "open": 10.0, "high": 11.0, "low": 9.0, "close": close, "volume": rng.integers(0, 4, n).astype(float),
+        }
+    )  # fmt: skip
+    paths = []
+    for k, (compression, rows) in enumerate([("zstd", 100), ("snappy", 4_000), (None, 777)]):
+        part = frame.iloc[k * 1_500 : (k + 1) * 1_500]
+        pq.write_table(pa.Table.from_pandas(part, preserve_index=False), tmp_path / f"{k}.parquet",
+                       row_group_size=rows, compression=compression)  # fmt: skip
+        paths.append(tmp_path / f"{k}.parquet")
+    with ProcessPoolExecutor(2) as pool:
+        small, _ = small_and_bulk(
+            tmp_path, [paths[:1], paths], {"piece_bytes": 9_000, "span_rows": 300, "executor": pool}
+        )
+    assert {"conflicting_duplicate", "bad_entity", "not_finite"} <= set(small.quarantine("bars")["rule"].to_pylist())
+
+
+@pytest.mark.parametrize("column", ["event_time", "known_time"])
+@pytest.mark.parametrize("late", [["2016-03-02T15:00"], ["2016-03-02"], ["2016-03-02T15:00Z"], ["", "soon"]])
+def test_what_only_the_whole_file_tells_of_its_times_is_told_to_each_piece(
+    tmp_path: Path, column: str, late: list[str]
+) -> None:
+    """Midnights are dates in disguise only if all of a column are; zones may not be mixed; a column may be empty."""
+    lines = []
+    for day in ["2016-03-01 00:00"] * 6 + late:
+        times = {"event_time": "2016-03-01T15:00", "known_time": "2016-03-03T15:00", column: day}
+        lines.append(f"AAA,{times['event_time']},{times['known_time']},,11,9,10,{len(lines)},{len(lines)},x")
+    path = write_csv(tmp_path / "f.csv", lines)
+    work = {"piece_bytes": 120, "span_rows": 5}
+    small, large = stores(tmp_path, Schema.bars(calendar="XNYS", partial=False))
+    found: list[Any] = []
+    for store, how in ((small, None), (large, work)):
+        try:
+            found.append(append(store, [path], how, tz="UTC"))
+        except DataError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+    assert_same(small, large)
+
+
+def test_a_field_that_a_whole_file_lacks_may_be_absent_though_a_piece_of_another_lacks_it_too(tmp_path: Path) -> None:
+    with_open = [line if k % 20 else line.replace(",10,11", ",,11", 1) for k, line in enumerate(good_lines(40))]
+    with_open[:10] = [line.replace(",10,11", ",,11", 1) for line in with_open[:10]]
+    without = [line.replace(",10,11", ",,11", 1) for line in good_lines(40, "BBB")]
+    paths = [write_csv(tmp_path / "with.csv", with_open), write_csv(tmp_path / "without.csv", without)]
+    _, large = small_and_bulk(tmp_path, [paths], {"piece_bytes": 300, "span_rows": 9})
+    rows, refused = everything(large)
+    assert (rows.num_rows, set(refused["rule"].to_pylist())) == (69, {"missing_value"})
+
+
+BAD_FILES = {
+    "absent.csv": None,
+    "empty.csv": b"",
+    "header.csv": HEAD.encode() + b"\n",
+    "other.csv": b"ticker,price\nA,1\n",
+    "utf16.csv": HEAD.encode("utf-16"),
+    "cut.csv.gz": gzip.compress((HEAD + "\n" + good_lines(1)[0] + "\n").encode() * 400)[:-9],
+    "cut.parquet": b"PAR1 and nothing more",
+    "times.csv": (HEAD + "\n" + good_lines(1)[0].replace("2016-03-01T14:31Z", "1/3/2016") + "\n").encode(),
+    "naive.csv": (HEAD + "\n" + good_lines(1)[0].replace("14:31Z", "14:31") + "\n").encode(),
+}
+
+
+def test_bad_files_among_many_are_refused_with_their_reasons_and_the_rest_lands(tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / "good.csv", good_lines(30))]
+    for name, data in BAD_FILES.items():
+        paths.append(tmp_path / name)
+        if data is not None:
+            paths[-1].write_bytes(data)
+    small, large = small_and_bulk(tmp_path, [paths], {"piece_bytes": 500, "span_rows": 9})
+    refused = small.quarantine("bars")
+    assert set(refused["rule"].to_pylist()) == {"unreadable_file"}
+    assert {Path(item).name for item in refused["file"].to_pylist()} == set(BAD_FILES)
+    assert large.read("bars").num_rows == 30
+    with pytest.raises(DataError, match="None of 9 files could be read"):
+        append(large, paths[1:], {})
+    with pytest.raises(DataError, match="is empty"):
+        append(large, paths[2:3], {})
+
+
+def test_a_mistake_of_the_caller_is_raised_whoever_does_the_work(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "f.csv", good_lines(3))
+    _, large = stores(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        for executor in (None, pool):
+            with pytest.raises(InputError, match="give one of them"):
+                append(large, [path], {"executor": executor}, known_lag="1d")
+    assert not (large.folder / ".staging").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "f.csv", good_lines(300))
+    other = write_csv(tmp_path / "g.csv", good_lines(30, "BBB"))
+    _, large = stores(tmp_path)
+
+    class Meddler(ThreadPoolExecutor):
+        def submit(self, call: Any, /, *arguments: Any, **more: Any) -> Any:
+            if call.__name__ == "judge_piece":
+                path.write_text(path.read_text() + "x")
+            return super().submit(call, *arguments, **more)
+
+    with Meddler(1) as pool:
+        report = append(large, [path, other], {"executor": pool})
+    assert (report.accepted, dict(report.rules)) == (30, {"unreadable_file": 1})
+    assert "was changed while it was read" in str(large.quarantine("bars")["raw"][0])
+
+
+def test_nothing_stays_in_the_staging_folder_and_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "f.csv", good_lines(3))
+    _, large = stores(tmp_path)
+    dead = large.folder / ".staging" / "1-2-dead"
+    dead.mkdir(parents=True)
+    (dead / "lock").touch()
+    (dead / "x.arrow").write_bytes(b"left behind")
+    append(large, [path], {})
+    assert not (large.folder / ".staging").exists()
+    assert large.datasets() == ("bars",)
+
+
+def test_a_writer_that_lands_meanwhile_is_settled_with(tmp_path: Path) -> None:
+    """Rows stored between the passes and the commit count as stored, and only their spans are settled again."""
+    path = write_csv(tmp_path / "f.csv", good_lines(60))
+    clash = write_csv(tmp_path / "g.csv", [line.replace(",9,10,", ",9,10.5,") for line in good_lines(60)[20:23]])
+    _, large = stores(tmp_path)
+    calls: list[str] = []
+
+    class Racer(ThreadPoolExecutor):
+        def submit(self, call: Any, /, *arguments: Any, **more: Any) -> Any:
+            calls.append(call.__name__)
+            if calls.count("settle_span") == 3 and call.__name__ == "settle_span":
+                append(Store(large.folder), [clash], None)
+            return super().submit(call, *arguments, **more)
+
+    with Racer(1) as pool:
+        report = append(large, [path], {"executor": pool, "span_rows": 10})
+    assert (report.accepted, dict(report.rules)) == (57, {"conflicting_duplicate": 3})
+    assert calls.count("settle_span") < 12
+    assert large.read("bars").num_rows == 60

@@ -6,21 +6,24 @@ import concurrent.futures
 import contextlib
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import distributed
+from distributed.comm.core import CommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
 from knowable.cluster.local import connect
 from knowable.cluster.processes import warm_up
-from knowable.errors import RunError
+from knowable.errors import InputError, RunError
 
 __all__ = ["WorkerPool", "worker_pool"]
 
-TRIES = 3
+TRIES = 4
 _Result = TypeVar("_Result")
 
 
@@ -34,28 +37,41 @@ def worker_pool(workers: int, *, preload: tuple[str, ...] = ()) -> Iterator[Work
 
     Raises: RunError if they do not start; InputError if the number makes no sense.
     """
+    if workers < 1:
+        raise InputError(f"`workers >= 1` must hold, but workers={workers}.")
     warm_up(preload)
     with connect(None, workers) as (client, _, _):
         client.register_plugin(_KeepOn(), name="knowable-pool")
-        pool = WorkerPool(client)
+        pool = WorkerPool(client, workers)
         try:
             yield pool
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+@dataclass(slots=True, eq=False)
+class _Call:
+    promise: concurrent.futures.Future[Any]
+    work: Callable[[], Any]
+    tries: int = 0
+    future: Any = None
+
+
 class WorkerPool(concurrent.futures.Executor):
-    """Calls on the workers of a Dask client. A call whose worker died is made again, three times at most, so only
-    calls that can be repeated belong here.
+    """Calls on the workers of a Dask client. A call whose worker died is made again, a few times at most, so only calls
+    that can be repeated belong here.
 
     Args:
         client: a `distributed.Client`.
+        workers: calls at a time; those that wait are not under suspicion when a worker dies.
     """
 
-    def __init__(self, client: distributed.Client) -> None:
+    def __init__(self, client: distributed.Client, workers: int) -> None:
         self._client: Any = client
-        self._lock = threading.Lock()
-        self._running: dict[concurrent.futures.Future[Any], Any] = {}
+        self._room = workers
+        self._lock = threading.RLock()
+        self._waiting: deque[_Call] = deque()
+        self._running: set[_Call] = set()
         self._closed = False
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[_Result]:
@@ -63,62 +79,62 @@ class WorkerPool(concurrent.futures.Executor):
         if self._closed:
             raise RuntimeError("The pool is shut down.")
         promise: concurrent.futures.Future[_Result] = concurrent.futures.Future()
-        promise.set_running_or_notify_cancel()
-        self._send(promise, partial(fn, *args, **kwargs), 1)
+        with self._lock:
+            self._waiting.append(_Call(promise, partial(fn, *args, **kwargs)))
+        self._send()
         return promise
 
-    def _send(self, promise: concurrent.futures.Future[Any], call: Callable[[], Any], tries: int) -> None:
-        future = self._client.submit(call, pure=False, retries=0)
-        with self._lock:
-            self._running[promise] = future
-        future.add_done_callback(partial(self._on_done, promise, call, tries))
+    def _send(self) -> None:
+        """Hand calls to the workers while there is room."""
+        while True:
+            with self._lock:
+                if self._closed or not self._waiting or len(self._running) >= self._room:
+                    return
+                call = self._waiting.popleft()
+                if not call.tries and not call.promise.set_running_or_notify_cancel():
+                    continue
+                call.tries += 1
+                self._running.add(call)
+            call.future = self._client.submit(call.work, pure=False, retries=0)
+            call.future.add_done_callback(partial(self._on_done, call))
 
-    def _on_done(self, promise: concurrent.futures.Future[Any], call: Callable[[], Any], tries: int, done: Any) -> None:
+    def _on_done(self, call: _Call, done: Any) -> None:
         try:
-            self._settle(promise, call, tries, done)
-        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            if not promise.done():
-                promise.set_exception(error)
-        finally:
-            done.release()
-
-    def _settle(self, promise: concurrent.futures.Future[Any], call: Callable[[], Any], tries: int, done: Any) -> None:
-        error: BaseException | None = None
-        if done.status == "finished":
-            try:
-                result = done.result(timeout=60)
-            except (KilledWorker, TimeoutError, OSError) as lost:  # the worker died with the result in its hands
-                error = lost
-            else:
-                self._forget(promise)
-                promise.set_result(result)
-                return
-        elif done.status == "cancelled":
-            error = RunError("The Dask scheduler went away, or dropped the call.")
-        else:
-            error = done.exception(timeout=60)
-        if isinstance(error, KilledWorker | TimeoutError | OSError) and tries < TRIES and not self._closed:
-            self._send(promise, call, tries + 1)
-            return
-        self._forget(promise)
-        if isinstance(error, KilledWorker):
-            error = RunError(f"A worker process died {tries} times at the same work: killed, or out of memory.")
-        promise.set_exception(error or RunError("The call was lost."))
-
-    def _forget(self, promise: concurrent.futures.Future[Any]) -> None:
+            result, error = done.result(timeout=60), None
+        except BaseException as raised:  # noqa: BLE001 - whoever waits must hear of it
+            result, error = None, raised
+        done.release()
+        lost = isinstance(error, KilledWorker | TimeoutError | CommClosedError | concurrent.futures.CancelledError)
         with self._lock:
-            self._running.pop(promise, None)
+            self._running.discard(call)
+            again = lost and call.tries < TRIES and not self._closed
+            if again:
+                self._waiting.append(call)
+        if error is None:
+            call.promise.set_result(result)
+        elif not again:
+            call.promise.set_exception(self._told(error, call.tries) if lost else error)
+        self._send()
+
+    def _told(self, error: BaseException, tries: int) -> BaseException:
+        if isinstance(error, KilledWorker):
+            return RunError(f"A worker process died {tries} times at the same work: killed, or out of memory.")
+        return RunError(f"The workers went away: {error or type(error).__name__}.")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; wait for those under way, or drop them."""
-        self._closed = True
+        if wait and not cancel_futures:
+            with self._lock:
+                calls = [*self._running, *self._waiting]
+            concurrent.futures.wait([call.promise for call in calls])
         with self._lock:
-            running = dict(self._running)
-        if cancel_futures:
-            with contextlib.suppress(Exception):
-                self._client.cancel(list(running.values()))
-        elif wait:
-            concurrent.futures.wait(list(running))
+            self._closed = True
+            dropped, running = list(self._waiting), list(self._running)
+            self._waiting.clear()
+        for call in dropped:
+            call.promise.cancel()
+        with contextlib.suppress(Exception):
+            self._client.cancel([call.future for call in running if call.future is not None])
 
 
 class _KeepOn(WorkerPlugin):

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,7 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
     spans = _spans([part.spill for part in parts if part.spill is not None], work.span_rows)
     lost = unusable(_problems(files), job.batch_id)
     table = delta.open_table(target.observations, None, target.name)
-    settled = _second_pass(job, parts, spans, table.version, work)
+    settled = _second_pass(job, parts, spans, table, work)
     for attempt in range(_TRIES):
         with delta.locked(target.location):
             newest = delta.open_table(target.observations, None, target.name)
@@ -278,7 +278,7 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
             if delta.committed(newest, job.batch_id):
                 return None
             moved = [k for k, span in enumerate(spans) if _touched(span, table, newest)]
-            again = _second_pass(job, parts, [spans[k] for k in moved], newest.version, work)
+            again = _second_pass(job, parts, [spans[k] for k in moved], newest, work)
             for k, item in zip(moved, again, strict=True):
                 settled[k] = item
             table = newest
@@ -309,9 +309,11 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
     )
 
 
-def _second_pass(job: Job, parts: Sequence[Part], spans: Sequence[Span], version: int, work: Work) -> list[Settled]:
+def _second_pass(
+    job: Job, parts: Sequence[Part], spans: Sequence[Span], table: delta.Table, work: Work
+) -> list[Settled]:
     spills = [(k, part.spill) for k, part in enumerate(parts) if part.spill is not None]
-    calls = [(job, [item for item in spills if _meets(item[1], span)], span, version) for span in spans]
+    calls = [(job, [item for item in spills if _meets(item[1], span)], span, _view(table, span)) for span in spans]
     settled: list[Settled | None] = [None] * len(spans)
     share = work.left / max(len(spans), 1)
     for k, result in work.calls(settle_span, calls):
@@ -399,12 +401,19 @@ def _touched(span: Span, then: delta.Table, now: delta.Table) -> bool:
     if then.version == now.version:
         return False
     fresh = now.files.filter(pc.invert(pc.is_in(now.files["path"], then.files["path"])))
-    first = fresh["min_event_time"].cast(pa.int64()).to_pylist()
-    last = fresh["max_event_time"].cast(pa.int64()).to_pylist()
-    return any(
-        (low is None or low < span.end + _SLACK_US) and (high is None or high >= span.start - _SLACK_US)
-        for low, high in zip(first, last, strict=True)
-    )
+    return bool(_near(fresh, span).num_rows)
+
+
+def _near(files: pa.Table, span: Span) -> pa.Table:
+    """Files that may hold rows of a span, those that do not say included."""
+    begins = pc.less(files["min_event_time"].cast(pa.int64()), span.end + _SLACK_US)
+    ends = pc.greater_equal(files["max_event_time"].cast(pa.int64()), span.start - _SLACK_US)
+    return files.filter(pc.and_(pc.fill_null(begins, True), pc.fill_null(ends, True)))
+
+
+def _view(table: delta.Table, span: Span) -> delta.Table:
+    """A table that can be sent to another process, with the files that concern a span."""
+    return replace(table, files=_near(table.files, span), properties={}, handle=None, lock=None)  # type: ignore[arg-type]
 
 
 def _notes(files: Sequence[_File]) -> list[str]:

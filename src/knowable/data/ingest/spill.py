@@ -94,12 +94,13 @@ def staging(root: Path) -> Iterator[Path]:
 
     Raises: StoreError where the disk refuses.
     """
-    made = root / f".new-{uuid.uuid4().hex}"
+    new = root / f".new-{uuid.uuid4().hex}"
+    folder = root / f"{time.time_ns():x}-{os.getpid()}-{new.name[-8:]}"
     try:
-        made.mkdir(parents=True)
-        with (made / _LOCK).open("ab") as handle:
+        new.mkdir(parents=True)
+        with (new / _LOCK).open("ab") as handle:
             _try_lock(handle)
-            folder = made.rename(root / f"{time.time_ns():x}-{os.getpid()}")
+            new.rename(folder)
             _sweep(root)
             yield folder
     except OSError as error:
@@ -108,8 +109,8 @@ def staging(root: Path) -> Iterator[Path]:
             "A bulk ingest needs room for about as much as its files take; free some, and repeat it."
         ) from error
     finally:
-        for path in (made, locals().get("folder", made)):
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             root.rmdir()
 
