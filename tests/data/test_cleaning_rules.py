@@ -38,14 +38,14 @@ from knowable.testing import cleaning_oracle as oracle
 from knowable.testing.cleaning_oracle import Finding, Split, Statement
 
 SECOND = 1_000_000_000
-FACTS = Schema.facts(fields={"x": "USD"})
+FACTS = Schema.facts(fields={"x": "USD", "opening": "USD"})
 ACTIONS = Schema.actions()
 TIMES = pa.timestamp("us", "UTC")
 # no two of these differ by a log midway between two others, so that rounding decides nothing
 PRICES = (1.0, 1.013, 1.1, 2.03, 2.9, 10.7, 0.0, -1.0, math.nan)
 
 
-def statements(prices: Sequence[float] = PRICES, longest: int = 24) -> st.SearchStrategy[list[Statement]]:
+def statements(prices: Sequence[float] = PRICES, longest: int = 18) -> st.SearchStrategy[list[Statement]]:
     """Few periods, moments and revisions, so that late rows, corrections and withdrawals are common."""
     row = st.builds(
         Statement,
@@ -54,6 +54,7 @@ def statements(prices: Sequence[float] = PRICES, longest: int = 24) -> st.Search
         revision=st.integers(0, 1),
         retract=st.sampled_from([False] * 6 + [True]),
         value=st.sampled_from(prices),
+        opening=st.sampled_from(prices),
     )
     return st.lists(row, max_size=longest, unique_by=lambda s: (s.event, s.known, s.revision))
 
@@ -77,6 +78,7 @@ def table(rows: dict[str, list[Statement]], field: str = "x") -> pa.Table:
             "op": pa.array(["retract" if row.retract else "assert" for _, row in flat], pa.string()),
             "known_basis": pa.array(["observed"] * len(flat), pa.string()),
             field: pa.array([math.nan if row.retract else row.value for _, row in flat], pa.float64()),
+            "opening": pa.array([row.opening for _, row in flat], pa.float64()),
         }
     )
 
@@ -119,7 +121,7 @@ def told(findings: list[Finding]) -> set[tuple[Key, Key]]:
     return {(key(item.judged), key(item.witness)) for item in findings}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(statements(), statements())
 def test_bounds_are_those_of_the_oracle(rows: list[Statement], others: list[Statement]) -> None:
     held = arrivals(rows, others)
@@ -127,7 +129,7 @@ def test_bounds_are_those_of_the_oracle(rows: list[Statement], others: list[Stat
     assert found(held, verdicts) == told(oracle.bounds(rows, 1.0, 2.9))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(statements((1.0, 1.0, 2.0, math.nan)), statements(), st.integers(2, 4))
 def test_stale_repeats_are_those_of_the_oracle(rows: list[Statement], others: list[Statement], repeats: int) -> None:
     held = arrivals(rows, others)
@@ -135,7 +137,7 @@ def test_stale_repeats_are_those_of_the_oracle(rows: list[Statement], others: li
     assert found(held, verdicts) == told(oracle.stale(rows, repeats))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(statements((1.0, 1.0, 1.05, 2.0, -2.0, 0.0, math.nan)), statements(), st.sampled_from([0.0, 0.1]), st.booleans())
 def test_conflicts_and_duplicates_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], limit: float, same_moment: bool
@@ -146,7 +148,7 @@ def test_conflicts_and_duplicates_are_those_of_the_oracle(
     assert found(held, judge(Duplicate(), held, context(held))) == told(oracle.duplicates(rows))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(statements(), statements(), st.sets(st.integers(0, 9)), st.integers(1, 2))
 def test_gaps_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], idle: set[int], least: int
@@ -172,7 +174,7 @@ SPLITS = st.lists(
 CONFIRM = st.sampled_from([None, "back", "stays"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(statements() | series(), series(), CONFIRM, SPLITS)
 def test_jumps_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], confirm: str | None, splits: list[Split]
@@ -184,13 +186,14 @@ def test_jumps_are_those_of_the_oracle(
     assert found(held, verdicts) == told(expected)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(statements() | series(), series(), CONFIRM, SPLITS)
 def test_split_like_moves_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], confirm: str | None, splits: list[Split]
 ) -> None:
     held = arrivals(rows, others)
-    rule = SplitLike(field="x", limit=3.7, window=5, least=2, floor=0.0523, confirm=confirm, actions="actions")  # type: ignore[arg-type]
+    settings = {"limit": 3.7, "window": 5, "least": 2, "floor": 0.0523, "confirm": confirm}
+    rule = SplitLike(field="x", opening="opening", actions="actions", **settings)  # type: ignore[arg-type]
     ratios, slack = [new / old for new, old in RATIOS], math.inf
     if confirm == "back":
         slips = [2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1e3, 1e4, 1.5]
@@ -206,7 +209,7 @@ def prices_out_of_order() -> st.SearchStrategy[list[tuple[float, float, float, f
     return st.lists(st.tuples(price, price, price, price), min_size=1, max_size=8)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(prices_out_of_order())
 def test_bars_out_of_order_are_those_of_the_oracle(bars: list[tuple[float, float, float, float]]) -> None:
     held = table({"A": [Statement(event=k, known=k) for k in range(len(bars))]}, "close").drop_columns("close")
@@ -231,7 +234,7 @@ RULES: list[Rule] = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{label(rule)}-{getattr(rule, 'confirm', '')}")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(rows=statements() | series(), until=st.integers(0, 24))
 def test_what_was_found_by_a_moment_hangs_on_nothing_known_after_it(
     rule: Rule, rows: list[Statement], until: int
@@ -295,7 +298,7 @@ def _scan(name: str, held: Arrivals, stops: list[int]) -> tuple[np.ndarray, ...]
 
 
 @pytest.mark.parametrize("name", ["stood", "runs", "holes", "moves"])
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(rows=statements(), others=series(), data=st.data())
 def test_a_scan_in_pieces_gives_the_same_bits(
     name: str, rows: list[Statement], others: list[Statement], data: st.DataObject

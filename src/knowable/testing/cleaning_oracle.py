@@ -32,13 +32,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One row of one series; times are whole numbers of any unit, NaN is no value."""
+    """One row of one series; times are whole numbers of any unit, NaN is no value. `opening`: a bar's first price."""
 
     event: int
     known: int
     revision: int = 0
     retract: bool = False
     value: float = math.nan
+    opening: float = math.nan
 
     @property
     def order(self) -> tuple[int, int, int, bool]:
@@ -150,9 +151,8 @@ def gaps(rows: Sequence[Statement], clock: Sequence[int], least: int = 1) -> lis
 def duplicates(rows: Sequence[Statement]) -> list[Finding]:
     """Statements that repeat the standing one of their period, at its known time."""
     pairs = [(row, standing_at(rows, row, with_last=False).get(row.event)) for row in rows if not row.retract]
-    return [
-        _alone(row) for row, old in pairs if old is not None and old.known == row.known and _same(row.value, old.value)
-    ]
+    there = [(row, old) for row, old in pairs if old is not None and old.known == row.known]
+    return [_alone(row) for row, old in there if _same(row.value, old.value) and _same(row.opening, old.opening)]
 
 
 def conflicts(rows: Sequence[Statement], limit: float, *, same_moment: bool = False) -> list[Finding]:
@@ -200,16 +200,16 @@ def split_like(
     confirm: str | None = None,
     splits: Sequence[Split] = (),
 ) -> list[Finding]:
-    """Moves near the log of a ratio that no known split explains."""
+    """Moves, to the open as well as to the close, near the log of a ratio, that no known split explains."""
     moves = _moves(rows, window, least, splits)
     tolerance: dict[Statement, float] = {}
     for row, (_, move, scale) in moves.items():
         bound = limit * (floor if math.isnan(scale) else max(scale, floor))
-        logs = [math.log(ratio) for ratio in ratios]
-        near = [log for log in logs if abs(move + log) <= min(share * abs(log), slack)]
+        seen = [move, move + math.log(row.opening / row.value)] if row.opening > 0 else [move]
+        rests = [(max(abs(each + math.log(ratio)) for each in seen), abs(math.log(ratio))) for ratio in ratios]
+        near = [(rest, size) for rest, size in rests if rest <= min(share * size, slack)]
         if near and abs(move) > bound:
-            rests = [(abs(move + log), log) for log in near]
-            tolerance[row] = share * abs(min(rests)[1])
+            tolerance[row] = share * min(near)[1]
     return _confirmed(rows, list(tolerance), tolerance, moves, confirm, splits)
 
 

@@ -140,7 +140,7 @@ def _(rule: Stale, arrivals: Arrivals, _context: Context) -> Verdicts:
     found = value[row]
 
     def detail(k: int) -> str:
-        return f"{'+'.join(fields)}={found[k]:g} for the {rule.repeats}th time in a row or more"
+        return f"{'+'.join(fields)}={found[k]:g} {rule.repeats} times in a row or more"
 
     return _verdicts(rule, arrivals, row, detail, value=found)
 
@@ -225,29 +225,25 @@ def _(rule: SplitLike, arrivals: Arrivals, context: Context) -> Verdicts:
     ratios, slack = (_UNITS, _SLACK) if rule.confirm == "back" else (RATIOS, np.inf)
     least = (1 - rule.share) * min(abs(np.log(new / old)) for new, old in ratios)
     moves = _moves(rule, arrivals, context, max(rule.limit * rule.floor, least))
-    bound = rule.limit * np.fmax(moves.scale, rule.floor)
-    large = np.flatnonzero(np.abs(moves.move) > bound)
-    place, log_ratio = _nearest(moves.move[large], rule.share, ratios, slack)
-    near = place >= 0
+    large = np.flatnonzero(np.abs(moves.move) > rule.limit * np.fmax(moves.scale, rule.floor))
+    at_open = None
     if rule.opening is not None and rule.opening in arrivals.schema.fields:
         opening, closing = (arrivals.values(name)[large] for name in (rule.opening, rule.field))
         with np.errstate(divide="ignore", invalid="ignore"):
             at_open = moves.move[large] + np.log(opening / closing)
-        near &= np.isnan(at_open) | (np.abs(at_open + log_ratio) <= rule.share * np.abs(log_ratio))
-    tolerance = np.full(arrivals.n_rows, np.nan)
-    tolerance[large[near]] = rule.share * np.abs(log_ratio[near])
-    doubted = _not_returns(large[near], tolerance, moves)
-    row, witness = _confirmed(rule.confirm, doubted, tolerance, moves)
-    value, move = arrivals.values(rule.field)[row], moves.move[row]
-    place, log_ratio = _nearest(move, rule.share, ratios, slack)
-    before = value / np.exp(move)
+    place, log_ratio = _nearest(moves.move[large], rule.share, ratios, slack, at_open=at_open)
+    near = place >= 0
+    which, logs, tolerance = np.full(arrivals.n_rows, -1), *np.full((2, arrivals.n_rows), np.nan)
+    which[large], logs[large], tolerance[large] = place, log_ratio, rule.share * np.abs(log_ratio)
+    row, witness = _confirmed(rule.confirm, _not_returns(large[near], tolerance, moves), tolerance, moves)
+    value, factor = arrivals.values(rule.field)[row], np.exp(logs[row])
+    before = value / np.exp(moves.move[row])
 
     def detail(k: int) -> str:
-        new, old = ratios[place[k]]
+        new, old = ratios[which[row[k]]]
         what = f"{rule.field} moved from {before[k]:g} to {value[k]:g}, near a split of {new}:{old}"
         return f"{what}, and none is known" + _later(rule.confirm)
 
-    factor = np.exp(log_ratio)
     return _verdicts(rule, arrivals, row, detail, value=value, expected=value * factor, witness=witness, factor=factor)
 
 
@@ -339,13 +335,23 @@ def _confirmed(confirm: str | None, row: Rows, tolerance: Floats, moves: _Moves)
     return row[kept], moves.witness[row[kept]].astype(np.int64)
 
 
-def _nearest(move: Floats, share: float, ratios: tuple[tuple[int, int], ...], slack: float) -> tuple[Rows, Floats]:
+def _nearest(
+    move: Floats,
+    share: float,
+    ratios: tuple[tuple[int, int], ...],
+    slack: float,
+    *,
+    at_open: Floats | None = None,
+) -> tuple[Rows, Floats]:
     """The ratio whose split would explain a move best, and its log; -1 and NaN where none does.
 
-    The rest of the move may be a share of the ratio's log, and at most `slack`.
+    The rest of the move, and of the move to the open where there is one, may be a share of the ratio's log, and at
+    most `slack`.
     """
     logs = np.log(np.array([new / old for new, old in ratios]))
     rest = np.abs(move[:, None] + logs[None, :])
+    if at_open is not None:
+        rest = np.fmax(rest, np.abs(at_open[:, None] + logs[None, :]))
     rest[rest > np.minimum(share * np.abs(logs), slack)[None, :]] = np.inf
     place = rest.argmin(axis=1) if len(move) else np.empty(0, np.int64)
     found = np.isfinite(rest[np.arange(len(move)), place])
