@@ -184,6 +184,20 @@ def test_another_version_of_the_actions_gives_the_market_of_then(store: Store) -
     assert closes(store) == [100.0, 100.0, 100.0, 300.0, 300.0]
     assert closes(store, version={"actions": 1}) == [100.0, 100.0, 100.0, 100.0, 100.0]
     assert closes(store) == [100.0, 100.0, 100.0, 300.0, 300.0]
+    with pytest.raises(UnknownNameError, match="Did you mean 'actions'"):
+        closes(store, version={"action": 1})
+
+
+def test_a_snapshot_names_the_versions_of_all_datasets(store: Store) -> None:
+    store.append("bars", bars("AAA", [100.0, 50.0, 50.0, 50.0, 50.0]))
+    told(store, deed("AAA", "2016-03-02", "split", ratio=2.0))
+    store.snapshot("then")
+    told(store, deed("AAA", "2016-03-04", "split", ratio=3.0))
+    store.append("bars", bars("BBB", [1.0, 1.0, 1.0, 1.0, 1.0]))
+    market = store.market("bars", actions="actions", version="then")
+    assert market.assets == ("AAA",)
+    assert market.panel("close")[:, 0].tolist() == [100.0, 100.0, 100.0, 100.0, 100.0]
+    assert [pin["version"] for pin in market.pins] == ["1", "1"]
 
 
 def test_wrong_ways_of_asking_are_told(store: Store) -> None:

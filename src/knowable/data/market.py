@@ -46,6 +46,7 @@ class Market:
         notes: sentences the result must carry, such as how many bars were not known in time.
         actions: the corporate actions that take effect on its bars, as known in the end; empty where none were asked.
         adjust: how prices are adjusted for them: ``"total_return"``, ``"split"`` or ``"none"``.
+        recipe: arguments of the `Store.market` that made it, but for span and version; empty for one made otherwise.
 
     A field reads as an attribute: ``market.close`` is a feature, ``market.close.frame()`` its DataFrame.
 
@@ -66,6 +67,7 @@ class Market:
     notes: tuple[str, ...] = ()
     actions: MarketActions = _NO_ACTIONS
     adjust: str = "none"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     _hash: list[str] = field(default_factory=list)
 
     _field_factory: ClassVar[list[Callable[[Any, str], Any]]] = []
@@ -259,7 +261,7 @@ class Market:
             final: last known values; `panels` when None.
         """
         held = self._proxy(panels)
-        return replace(self, panels=held, final=held if final is None else self._proxy(final), _hash=[])
+        return replace(self, panels=held, final=held if final is None else self._proxy(final), recipe={}, _hash=[])
 
     def with_universe(self, members: npt.NDArray[Any], name: str, pins: tuple[Mapping[str, str], ...] = ()) -> Self:
         """The same market whose assets are members on some bars only; a universe it has already is replaced.

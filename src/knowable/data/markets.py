@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from knowable.data.asof.assemble import Deeds, Loaded, assemble
 from knowable.data.asof.beside import Trailing
 from knowable.data.asof.cache import cache_key
+from knowable.data.asof.load import Wanted, entities_of, load
 from knowable.data.base import StoreBase, check_names, check_span
 from knowable.data.corporate.actions import ADJUST
 from knowable.data.corporate.selection import Selection, Sources, Span, market_within, selection
@@ -20,6 +22,7 @@ from knowable.data.market import Market
 from knowable.data.market_files import cached_market
 from knowable.data.table import delta
 from knowable.data.table.dataset import Dataset
+from knowable.data.table.snapshots import resolve_versions
 from knowable.errors import DataError, InputError, unknown_name
 
 __all__ = ["Markets"]
@@ -50,9 +53,9 @@ class Markets(StoreBase):
         *,
         start: object = None,
         end: object = None,
-        also: Sequence[str | Trailing] = (),
+        also: Sequence[str | Trailing | Mapping[str, Any]] = (),
         decide: str = "bar_end",
-        version: int | Mapping[str, int] | None = None,
+        version: int | str | Mapping[str, int] | None = None,
         entities: Sequence[str] | None = None,
         actions: str | None = None,
         adjust: str | None = None,
@@ -77,11 +80,12 @@ class Markets(StoreBase):
             end: last session or moment, included.
             also: datasets about the same entities, each as known at each decision. Of facts each number field becomes
                 a panel under its name, with the dataset's name before it (``facts_close``) where that is taken; a
-                `Trailing` of `knowable.data.asof.beside` gives a window over the last periods. Of events there is
-                ``n_<dataset>``, how many became known since the decision before, and each number field of the newest
-                on bars that saw one. Of intervals there is ``in_<dataset>``, 1 where one holds and 0 elsewhere.
+                `Trailing` of `knowable.data.asof.beside`, or a mapping of what it takes, gives a window over the last
+                periods. Of events there is ``n_<dataset>``, how many became known since the decision before, and each
+                number field of the newest on bars that saw one. Of intervals there is ``in_<dataset>``, 1 where one
+                holds and 0 elsewhere.
             decide: ``"bar_end"``; ``"before_next_open"`` for data that arrive overnight; or a lag such as ``"16h"``.
-            version: of the bars, or a mapping dataset -> version; the newest when None.
+            version: of the bars; a mapping dataset -> version; or a snapshot's name; the newest when None.
             entities: assets, in this order; all with a bar in the span, sorted, when None.
             actions: dataset of corporate actions about the same entities.
             adjust: ``"total_return"`` (with `actions` the default), ``"split"``, or ``"none"``: prices as traded, the
@@ -96,16 +100,13 @@ class Markets(StoreBase):
             member; UnknownNameError.
         """
         how, circle = _adjust(actions, adjust), selection(universe)
-        versions = version if isinstance(version, Mapping) else {name: version}
-        beside = [item.dataset if isinstance(item, Trailing) else item for item in also]
-        check_names([item for item in also if isinstance(item, str)], "also")
+        asked = _asked(also)
+        beside = [item.dataset if isinstance(item, Trailing) else item for item in asked]
         lists = None if circle is None else circle.dataset
         sources = [item for item in (name, *beside, actions, lists) if item is not None]
-        datasets = {item: self._dataset(item, versions.get(item)) for item in dict.fromkeys(sources)}
-        for item in versions:
-            if item not in datasets:
-                raise unknown_name("dataset", item, datasets, where="version")
-        tables = {item: held.open(versions.get(item)) for item, held in datasets.items()}
+        versions = resolve_versions(version, list(dict.fromkeys(sources)))
+        datasets = {item: self._dataset(item, number) for item, number in versions.items()}
+        tables = {item: held.open(versions[item]) for item, held in datasets.items()}
         wanted = None if entities is None else check_names(entities)
         first, last = check_span(datasets[name], start, end)
         parts = {
@@ -114,13 +115,13 @@ class Markets(StoreBase):
             "span": [first, last],
             "decide": decide,
             "entities": wanted,
-            "also": [repr(item) for item in also],
+            "also": [repr(item) for item in asked],
             "actions": [actions, how],
             "universe": None if circle is None else repr(circle),
         }
         request = _Request(
             name=name,
-            also=tuple(also),
+            also=tuple(asked),
             actions=actions,
             adjust=how,
             universe=circle,
@@ -131,7 +132,14 @@ class Markets(StoreBase):
         market: Market = cached_market(
             self._cache / "markets" / cache_key(parts), lambda: self._built(request), Market.load
         )
-        return market
+        plain = [asdict(item) if isinstance(item, Trailing) else item for item in asked]
+        recipe = {"name": name, "also": plain, "decide": decide, "entities": wanted, "actions": actions}
+        recipe["universe"] = None if circle is None else circle.plain
+        return replace(
+            market,
+            recipe=MappingProxyType({**recipe, "adjust": how}),
+            pins=tuple({**pin, "store": self.location.uri} for pin in market.pins),  # not cached: a store may be moved
+        )
 
     def _built(self, request: _Request) -> Market:
         span, circle, bars = request.span, request.universe, request.datasets[request.name]
@@ -160,8 +168,8 @@ class Markets(StoreBase):
 
         if circle is None:
             return build(span.entities)
-        if span.entities is not None:  # raises on names it does not have
-            self._bars(bars, request.tables[request.name], span.entities, None, None)
+        if span.entities is not None:
+            _check_entities(bars.name, request.tables[request.name], span.entities)
         sources = Sources(
             name=request.name,
             schema=bars.schema,
@@ -180,14 +188,22 @@ class Markets(StoreBase):
     ) -> Loaded:
         """The bars of a market and no more: rows of its span and assets, its number fields."""
         schema = dataset.schema
-        facts = self._load(dataset, table.version, table).facts
-        for entity in () if entities is None else set(entities) - set(facts.entities):
-            if delta.scan(table, columns=["entity"], entities=[entity]).num_rows == 0:
-                raise unknown_name("entity", entity, facts.entities, where=f"dataset {dataset.name!r}")
+        names = None if entities is None else tuple(entities)
+        facts = load(self._memory, table, schema, Wanted(numbers=schema.numeric, entities=names, start=first, end=last))
+        held = frozenset(facts.entities)
+        _check_entities(dataset.name, table, [item for item in entities or () if item not in held])
         if facts.n_facts == 0 and schema.kind == "bars":
             raise _nothing(dataset.name, table)
         pin = {"dataset": dataset.name, "version": str(table.version), "table": delta.table_id(table)}
         return Loaded(name=dataset.name, schema=schema, facts=facts, pin=pin)
+
+
+def _check_entities(name: str, table: delta.Table, entities: Sequence[str]) -> None:
+    """Raises: UnknownNameError for an entity that no row is about, offering the nearest."""
+    if entities:
+        rows = delta.scan(table, columns=["entity"], entities=entities, coded=True)
+        for entity in sorted(set(entities) - set(rows["entity"].unique().to_pylist())):
+            raise unknown_name("entity", entity, entities_of(table), where=f"dataset {name!r}")
 
 
 def _nothing(name: str, table: delta.Table) -> DataError:
@@ -197,6 +213,14 @@ def _nothing(name: str, table: delta.Table) -> DataError:
         first, last = (pd.Timestamp(moment.as_py()) for moment in pc.min_max(held).values())
         span = f" from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
     return DataError(f"Dataset {name!r} has no bars in that span (start, end); it has {len(held):,} rows{span}.")
+
+
+def _asked(also: Sequence[str | Trailing | Mapping[str, Any]]) -> list[str | Trailing]:
+    if isinstance(also, str):
+        raise InputError(f"`also` must be a list of datasets, but it is the text {also!r}; write [{also!r}].")
+    asked = [Trailing(**item) if isinstance(item, Mapping) else item for item in also]
+    check_names([item for item in asked if not isinstance(item, Trailing)], "also")
+    return asked
 
 
 def _adjust(actions: str | None, adjust: str | None) -> str:
