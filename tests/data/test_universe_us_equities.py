@@ -41,7 +41,8 @@ def market(store: Store) -> Market:
 @pytest.fixture(scope="module")
 def brute(market: Market) -> pd.DataFrame:
     """Members on each session from the raw file by pandas: day -> names, over the market's days and assets."""
-    raw = pd.read_parquet(DATA / "prices.parquet")
+    raw = pd.read_parquet(DATA / "prices.parquet").drop(columns="adj_close")
+    raw = raw.astype({"symbol": "category", "date": "category"})
     fit = (raw[["open", "high", "low", "close"]] > 0).all(axis=1)
     for name in ("open", "close"):
         fit &= raw[name].between(raw["low"], raw["high"])
@@ -52,8 +53,10 @@ def brute(market: Market) -> pd.DataFrame:
     opens = pd.to_datetime(following).tz_localize("America/New_York") + pd.Timedelta("9h30min")
     decided = dict(zip(days, opens.tz_convert("UTC").tz_localize(None), strict=True))
     rows = rows[rows["date"].isin(days)]
-    seen = rows[rows["captured_at"] < rows["date"].map(decided)].sort_values("captured_at", kind="stable")
-    wide = seen.groupby(["date", "symbol"]).last()[["close", "volume"]].unstack().reindex(days)
+    seen = rows[rows["captured_at"] < rows["date"].map(decided).astype("datetime64[ns]")].sort_values(
+        "captured_at", kind="stable"
+    )
+    wide = seen.groupby(["date", "symbol"], observed=True).last()[["close", "volume"]].unstack().reindex(days)
     dollars, price = wide["close"] * wide["volume"], wide["close"].ffill()
     size = dollars.apply(lambda column: column.dropna().rolling(60).mean().reindex(days)).ffill()
     held: set[str] = set()
