@@ -20,6 +20,7 @@ from knowable.experiments.benchmark import check_benchmark
 from knowable.experiments.engine import check_columns
 from knowable.experiments.evaluator import Evaluator
 from knowable.experiments.outcome import save_outcome
+from knowable.experiments.pinning import pin_sources
 from knowable.experiments.run import Run
 from knowable.experiments.settle import settle
 from knowable.experiments.spec import RunSpec
@@ -210,6 +211,7 @@ def carry_out(
     """
     evaluator = Evaluator(strategy, market_folder(folder, spec), spec.account(), spec.spans(), market=market)
     studies = {name: _study(spec, strategy, name) for name in spec.spans()}
+    unpinned = pin_sources(market, folder)
     with Journal.open(folder / JOURNAL_NAME) as journal, ProgressBar(spec.strategy, shown=how.progress) as show:
         drive(
             studies,
@@ -230,6 +232,7 @@ def carry_out(
             raise RunError(f"All {len(records)} trials failed, so there is no result. The first error:\n{failed[0]}")
         remarks = [f"{len(failed)} of {len(records)} trials failed. The first: {_first(failed)}"] if failed else []
         remarks += [str(conflict) for conflict in journal.conflicts()[:1]]
+        remarks += unpinned
         run = settle(
             spec, strategy, market, records, folder=folder, reason=reason, remarks=remarks, benchmark=benchmark
         )
