@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from knowable.data.asof import load
 from knowable.data.asof.facts import make_facts
 from knowable.data.corporate.membership import make_members
 from knowable.data.corporate.universe import AtLeast, Largest
@@ -160,6 +162,10 @@ def test_a_universe_that_is_none_is_refused(store: Store) -> None:
         store.market("bars", universe="member")
     with pytest.raises(InputError, match="holds facts"):
         store.market("bars", universe="caps")
+    with pytest.raises(InputError, match="A market needs a dataset of bars"):
+        store.market("caps", universe=Largest(n=1))
+    with pytest.raises(UnknownNameError, match="Did you mean 'AAA'"):
+        store.market("bars", universe=("members", "X"), entities=["AAAA", "BBB"])
     with pytest.raises(DataError, match="was a member on any bar"):
         store.market("bars", universe=("members", "X"), entities=["CCC"])
     with pytest.raises(DataError, match=r"Nobody is ever chosen(.|\n)*82 known bars"):
@@ -237,6 +243,20 @@ def test_a_universe_does_not_hang_on_where_the_market_ends(store: Store) -> None
         cut = members(store.market("bars", end=end, universe=rule))
         pd.testing.assert_frame_equal(cut, whole.loc[cut.index, cut.columns])
         assert not whole.loc[cut.index, [name for name in whole if name not in cut]].to_numpy().any()
+
+
+@pytest.mark.parametrize("universe", [Largest(n=2, window=5), ("members", "X"), Largest(n=1, by="cap", window=3)])
+def test_tables_too_large_to_hold_whole_give_the_same_market(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, universe: object
+) -> None:
+    asked = {"start": "2016-02-01", "end": "2016-04-20", "also": ["caps"], "universe": universe}
+    held = store.market("bars", **asked)
+    copy = tmp_path / "store"
+    shutil.copytree(store.folder, copy, ignore=shutil.ignore_patterns(".cache"))
+    monkeypatch.setattr(load, "WHOLE_BYTES", 0)
+    parts = Store(copy).market("bars", **asked)
+    assert parts.fingerprint == held.fingerprint
+    assert parts.notes == held.notes
 
 
 def test_a_rule_may_choose_by_a_fact(store: Store) -> None:

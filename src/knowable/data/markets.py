@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from knowable.data.asof.assemble import Deeds, Loaded, assemble
 from knowable.data.asof.beside import Trailing
 from knowable.data.asof.cache import cache_key
+from knowable.data.asof.facts import Facts
 from knowable.data.asof.load import Wanted, entities_of, load
 from knowable.data.base import StoreBase, check_names, check_span
 from knowable.data.corporate.actions import ADJUST
@@ -166,14 +167,18 @@ class Markets(StoreBase):
                 deeds=deeds,
             )
 
-        if circle is None:
+        def read(names: tuple[str, ...] | None, begin: int | None, fields: tuple[str, ...]) -> Facts:
+            some = Wanted(numbers=fields, entities=names, start=begin, end=span.last)
+            return load(self._memory, request.tables[request.name], bars.schema, some)
+
+        if circle is None or bars.schema.kind != "bars":
             return build(span.entities)
         if span.entities is not None:
             _check_entities(bars.name, request.tables[request.name], span.entities)
         sources = Sources(
             name=request.name,
             schema=bars.schema,
-            facts=lambda *_: self._held(request, request.name).facts,
+            facts=read,
             also=also,
             intervals=None if lists is None else loaded[lists],
         )
