@@ -31,6 +31,7 @@ BASES: Mapping[str, str] = MappingProxyType(
         "observed": "the moment was recorded when the value was captured",
         "vendor": "a vendor or publisher states the moment; backfills are possible",
         "assumed_lag": "nobody recorded the moment; a declared lag stands in for it",
+        "computed": "worked out from other datasets; the moment is that of the decision at which it was",
         "repaired": "cleaning wrote the row; the moment is that of the last of its evidence",
     }
 )
