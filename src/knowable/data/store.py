@@ -27,9 +27,9 @@ class Store(Cleaning, Library, Writing, Markets, Naming, Reading, Belonging, Kee
     Library: register, features, feature, refresh.
 
     Args:
-        folder: where the store lives, made if absent; or a URL such as ``"s3://bucket/desk"``.
+        where: folder of the store, made if absent; or a URL such as ``"s3://bucket/desk"``.
         storage_options: of a URL, as deltalake takes them, such as ``{"AWS_REGION": "us-east-1"}``. They may hold
-            credentials, so they are kept in no file, shown in no message, and not carried to other processes.
+            credentials, so they are kept in no file and shown in no message.
         cache: folder of panels and markets that can always be built again; within the store, or of the user for a URL.
         cache_bytes: how large the panels in it may grow; the least recently used go first.
 
