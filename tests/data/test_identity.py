@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_mapping_rows_agrees_with_looking_each_one_up(
         assert got.entity[k].as_py() == (held.pop() if len(held) == 1 else word)
 
 
+def test_names_travel_to_another_process() -> None:
+    rows = pa.table(
+        {
+            "entity": ["a"],
+            "event_time": pa.array([0], pa.timestamp("us", "UTC")),
+            "end": pa.array([None], pa.timestamp("us", "UTC")),
+            "ticker": ["X"],
+        }
+    )
+    names = make_names(rows, Schema.intervals(keys=["ticker"]), "tickers", {"version": "1"})
+    back = pickle.loads(pickle.dumps(names))
+    assert (back.by_name, back.by_entity, back.pin) == (names.by_name, names.by_entity, names.pin)
+
+
 def test_a_bearer_reads_as_a_span() -> None:
     assert str(Bearer(entity="a", name="X", start=0, end=OPEN)) == "a (1970-01-01 to now)"
 
@@ -179,3 +194,16 @@ def test_a_ticker_of_two_entities_is_quarantined_not_guessed(store: Store) -> No
     store.append("tickers", tickers([("id-other", "2020-01-02", None, "FB")], known="2020-01-02"))
     report = store.append("bars", prices("FB", ["2020-06-01"], 2.0), columns=COLUMNS, identifiers="tickers")
     assert (report.accepted, report.rules) == (0, {"ambiguous_identifier": 1})
+
+
+def test_files_by_ticker_that_are_taken_in_pieces_and_mended_rows_find_their_entities(
+    store: Store, tmp_path: Path
+) -> None:
+    store.create("bars", Schema.bars(calendar="XNYS"))
+    for name, frame in {"one": prices("FB", ["2022-06-07"], 2.0), "two": prices("FBB", ["2022-06-08"], 3.0)}.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    report = store.append("bars", [tmp_path / "one.csv", tmp_path / "two.csv"], columns=COLUMNS, identifiers="tickers")
+    assert (report.accepted, report.rules) == (1, {"unknown_identifier": 1})
+    rows = store.quarantined_rows("bars")
+    assert store.mend("bars", rows.assign(symbol="FB")).accepted == 1
+    assert store.read("bars")["entity"].to_pylist() == ["id-facebook", "id-facebook"]
