@@ -439,6 +439,34 @@ def test_minute_bars_are_read_as_they_were_known(store: Store, way: str) -> None
     np.testing.assert_array_equal(days_end, expected[[77, 119]])
 
 
+def test_only_what_is_asked_for_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and columns that leave the table's files where a table is too large to be held whole."""
+    rows = minute_bars(("A", "B", "C", "D"), "2016-11-21", "2016-12-09")
+    store.append("bars", rows)
+    monkeypatch.setattr(loading, "WHOLE_BYTES", -1)
+    seen: list[pa.Table] = []
+
+    def scan(*args: object, real=loading.delta.scan, **options: object) -> pa.Table:
+        seen.append(real(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(loading.delta, "scan", scan)
+    store.panel("bars", "close", clock="5min", start="2016-11-21", end="2016-11-21", entities=["B"])
+    (names, part) = seen  # the names of all entities, once for a version
+    assert names.column_names == ["entity"]
+    assert part.column_names == ["entity", "event_time", "known_time", "revision", "op", "close"]
+    assert part["entity"].unique().to_pylist() == ["B"]
+    assert part.num_rows < 420  # of 390 bars and their corrections, those known by the last time asked for
+    seen.clear()
+    store.read("bars", entities=["C"], fields=["volume"], start="2016-11-22", end="2016-11-22")
+    (part,) = seen
+    assert "close" not in part.column_names
+    assert 390 <= part.num_rows < 420
+    seen.clear()
+    store.panel("bars", "close", clock="5min", start="2016-11-21", end="2016-11-21", entities=["B"])
+    assert seen == []
+
+
 def test_a_clock_in_words_needs_a_calendar_and_a_span(store: Store) -> None:
     with pytest.raises(InputError, match="needs a calendar, but dataset 'reports' has none"):
         store.panel("reports", "eps", clock="5min", start="2016-01-04", end="2016-01-05")

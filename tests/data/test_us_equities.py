@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the shared data are 
 PRICES = {"symbol": "entity", "date": "event_time", "captured_at": "known_time"}
 REPORTS = {"symbol": "entity", "end_date": "event_time", "captured_at": "known_time"}
 FIELDS = ("revenues", "eps_basic", "net_income", "assets")
-MOMENTS = ["2015-05-15T12:01:00Z", "2016-11-10T12:30:00Z"]
+_SPAN = (pd.Timestamp("2015-03-27", tz="UTC").value, pd.Timestamp("2017-04-05", tz="UTC").value)
+MOMENTS = pd.to_datetime(np.sort(np.random.default_rng(50).integers(*_SPAN, 50)), utc=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +69,62 @@ def test_every_row_is_stored_quarantined_or_a_duplicate(store: Store, prices: pd
     assert {763_807} == {r["row"] for r in refused.to_pylist() if r["rule"] == "header_row"}
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_read_as_of_agrees_with_pandas(store: Store, prices: pd.DataFrame, moment: str) -> None:
-    known = prices[prices["captured_at"] <= pd.Timestamp(moment).tz_localize(None)]
-    expected = known.sort_values("captured_at").groupby(["symbol", "date"]).last()
-    found = store.read("bars", as_of=moment).to_pandas()
-    index = [found["entity"], found["event_time"].dt.strftime("%Y-%m-%d")]
-    for ours, theirs in (("close", "close"), ("volume", "volume"), ("adj_close", "adj_close")):
-        pd.testing.assert_series_equal(
-            found[ours].set_axis(pd.MultiIndex.from_arrays(index)),
-            expected[theirs],
-            check_names=False,
-            check_index_type=False,
-            check_exact=True,
-        )
+def test_reads_as_of_fifty_random_instants_agree_with_pandas(store: Store, prices: pd.DataFrame) -> None:
+    """Brute force from the raw file: of the rows captured by then, the last one of each symbol and date."""
+    rows = prices.assign(period=prices.groupby(["symbol", "date"]).ngroup()).sort_values("captured_at")
+    period, captured = rows["period"].to_numpy(), rows["captured_at"].to_numpy().astype("datetime64[us]")
+    symbol = rows["symbol"].to_numpy(object)
+    date = rows["date"].to_numpy().astype("datetime64[D]")
+    values = {name: rows[name].to_numpy(np.float64) for name in ("open", "high", "low", "close", "volume", "adj_close")}
+    for moment in MOMENTS:
+        last = np.full(period.max() + 1, -1)
+        known = np.flatnonzero(captured <= np.datetime64(moment.tz_localize(None)))
+        last[period[known]] = known  # of several captures of one date the later one is written later
+        shown = last[last >= 0]
+        found = store.read("bars", as_of=moment)
+        assert (found["entity"].to_pandas().to_numpy(object) == symbol[shown]).all()
+        dates = found["event_time"].to_numpy().astype("datetime64[D]")  # a session of New York ends on its own UTC day
+        np.testing.assert_array_equal(dates, date[shown])
+        np.testing.assert_array_equal(found["known_time"].to_numpy().astype("datetime64[us]"), captured[shown])
+        for field, value in values.items():
+            np.testing.assert_array_equal(found[field].to_numpy(), value[shown])
+
+
+def test_reads_of_a_few_names_and_weeks_agree_with_the_whole(store: Store) -> None:
+    rng = np.random.default_rng(51)
+    names = sorted(set(store.read("bars", as_of=MOMENTS[25], fields=[])["entity"].to_pylist()))
+    for moment in MOMENTS[10::20]:
+        some = sorted(rng.choice(names, 5, replace=False))
+        start, end = str((moment - pd.Timedelta("60D")).date()), str((moment - pd.Timedelta("20D")).date())
+        whole = store.read("bars", as_of=moment).to_pandas()
+        day = whole["event_time"].dt.strftime("%Y-%m-%d")
+        expected = whole[whole["entity"].isin(some) & (day >= start) & (day <= end)].reset_index(drop=True)
+        found = store.read("bars", as_of=moment, entities=some, start=start, end=end).to_pandas()
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_trailing_sums_of_four_reports_agree_with_pandas(store: Store, reports: pd.DataFrame) -> None:
+    rng = np.random.default_rng(2)
+    names = sorted(rng.choice(reports["symbol"].unique(), 40, replace=False))
+    clock = MOMENTS[::4]
+    expected = np.full((len(clock), len(names)), np.nan)
+    spans = np.full((len(clock), len(names)), np.nan)
+    for t, moment in enumerate(clock.tz_localize(None)):
+        known = reports[(reports["captured_at"] <= moment) & reports["symbol"].isin(names)]
+        latest = known.sort_values("captured_at").drop_duplicates(["symbol", "end_date"], keep="last")
+        for name, rows in latest.sort_values("end_date").groupby("symbol"):
+            if len(rows) >= 4:
+                last = rows.tail(4)
+                j = names.index(name)
+                expected[t, j] = np.add.accumulate(last["revenues"].to_numpy())[-1]
+                ends = pd.to_datetime(last["end_date"])
+                spans[t, j] = (ends.iloc[-1] - ends.iloc[0]).days
+    found = store.window("reports", "revenues", 4, clock=clock, entities=names, reduce="sum")
+    np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(found).sum() > 50
+    year = store.window("reports", "revenues", 4, clock=clock, entities=names, reduce="sum", within="300d")
+    np.testing.assert_array_equal(year, np.where(spans <= 300, expected, np.nan))
+    assert np.isnan(year).sum() > np.isnan(found).sum(), "some fours have a gap"
 
 
 @pytest.mark.parametrize("field", ["eps_basic", "revenues"])
