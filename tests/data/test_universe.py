@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -243,6 +244,17 @@ def test_a_universe_does_not_hang_on_where_the_market_ends(store: Store) -> None
         cut = members(store.market("bars", end=end, universe=rule))
         pd.testing.assert_frame_equal(cut, whole.loc[cut.index, cut.columns])
         assert not whole.loc[cut.index, [name for name in whole if name not in cut]].to_numpy().any()
+
+
+@pytest.mark.parametrize(
+    "universe", [AtLeast(level=500, window=5, every=7), Largest(n=2, window=5), ("members", {"index": "X"})]
+)
+def test_the_recipe_of_a_market_makes_it_again_from_plain_text(store: Store, universe: object) -> None:
+    market = store.market("bars", universe=universe)
+    recipe = json.loads(json.dumps(dict(market.recipe)))
+    assert store.market(**recipe).fingerprint == market.fingerprint
+    assert store.market(**recipe).notes == market.notes
+    assert dict(Largest(n=1, window=2).on(market).recipe) == {}, "no store knows how that one was made"
 
 
 @pytest.mark.parametrize("universe", [Largest(n=2, window=5), ("members", "X"), Largest(n=1, by="cap", window=3)])

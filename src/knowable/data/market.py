@@ -287,6 +287,7 @@ class Market:
                 *(note for note in self.notes if not note.startswith("Universe: ")),
                 f"Universe: {name}; on average {mean:,.1f} of {self.n_assets:,} assets are members.",
             ),
+            recipe={},
             _hash=[],
         )
 
