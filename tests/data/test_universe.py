@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import knowable as kn
 from knowable.data.asof import load
 from knowable.data.asof.facts import make_facts
 from knowable.data.corporate.membership import make_members
@@ -269,6 +270,42 @@ def test_tables_too_large_to_hold_whole_give_the_same_market(
     parts = Store(copy).market("bars", **asked)
     assert parts.fingerprint == held.fingerprint
     assert parts.notes == held.notes
+
+
+@pytest.mark.parametrize("by", ["close", "dollar_volume"])
+def test_a_split_changes_nobody_s_size(tmp_path: Path, by: str) -> None:
+    """Rules go by prices as traded; where only adjusted ones are at hand, by the raw ones beside them."""
+    made = Store(tmp_path)
+    made.create("bars", Schema.bars(calendar="XNYS", currency="USD", known_lag="0s", known_basis="assumed_lag"))
+    made.append("bars", bars())
+    made.create("actions", Schema.actions(calendar="XNYS"))
+    split = {"entity": "CCC", "event_time": "2016-02-10", "known_time": "2016-02-01", "type": "split", "ratio": 20.0}
+    made.append("actions", pd.DataFrame([split]), tz="UTC")
+    rule = Largest(n=2, window=5, by=by)
+    plain = made.market("bars", universe=rule)
+    market = made.market("bars", universe=rule, actions="actions")
+    column = market.assets.index("CCC")
+    assert market.panel("close")[-1, column] == 20 * plain.panel("close")[-1, column]
+    np.testing.assert_array_equal(market.panel("universe"), plain.panel("universe"))
+    assert [pin["dataset"] for pin in market.pins] == ["bars", "actions"]
+    everybody = made.market("bars", actions="actions")
+    chosen = pd.DataFrame(rule.members(everybody), everybody.index, list(everybody.assets))
+    assert not chosen.drop(columns=list(market.assets)).to_numpy().any()
+    np.testing.assert_array_equal(chosen[list(market.assets)], plain.panel("universe"))
+
+
+def test_a_feature_of_the_library_sees_the_members_of_its_universe(tmp_path: Path) -> None:
+    made = kn.Store(tmp_path)
+    made.create("bars", Schema.bars(calendar="XNYS", currency="USD", known_lag="0s", known_basis="assumed_lag"))
+    table = bars()
+    made.append("bars", table[table["event_time"] < "2016-04-11"])
+    market = made.market("bars", universe=Largest(n=2, window=5))
+    made.register("place", market.close.delta(3).rank(), market=market, note="Place among the two largest.")
+    made.append("bars", table[table["event_time"] >= "2016-04-11"])
+    made.refresh("place")
+    whole = made.market("bars", universe=Largest(n=2, window=5))
+    stored = made.panel("place", "place", clock=whole.decision_times, entities=whole.assets)
+    np.testing.assert_array_equal(stored, whole.close.delta(3).rank().values())
 
 
 def test_a_rule_may_choose_by_a_fact(store: Store) -> None:
