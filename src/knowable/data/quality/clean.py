@@ -21,7 +21,7 @@ from knowable.data.quality.flags import FLAGS, Docket, flag_rows, make_docket
 from knowable.data.quality.judging import Context, judge
 from knowable.data.quality.rules import Gap, Rule, check_rules, signature
 from knowable.data.table import delta
-from knowable.data.table.dataset import Dataset
+from knowable.data.table.dataset import Dataset, schema_of
 from knowable.data.table.delta import Table
 from knowable.data.table.files import write_files
 from knowable.errors import ConflictError, InputError
@@ -111,9 +111,10 @@ def clean(
 
     Raises: InputError, UnknownNameError, StoreError; ConflictError if other writers came first again and again.
     """
-    chosen = check_rules(rules, dataset.schema, dataset.name)
     for attempt in range(_TRIES):
         table = dataset.open(version)
+        dataset = replace(dataset, schema=schema_of(table))  # a version knows no field that was added later
+        chosen = check_rules(rules, dataset.schema, dataset.name)
         if not dry_run and version is not None and table.version != dataset.open().version:
             newest = dataset.open().version
             raise InputError(
