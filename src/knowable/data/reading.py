@@ -125,6 +125,7 @@ class Reading(StoreBase):
         Raises: UnknownNameError (dataset, field, or no entity known at all), InputError, StoreError.
         """
         dataset = self._dataset(name, version)
+        check_fields(dataset, [field])
         check_number(dataset.schema, field, name)
         times = clock_of(dataset.schema, clock, start, end, name)
         oldest = span_ns(tolerance, "tolerance")
@@ -198,6 +199,7 @@ class Reading(StoreBase):
         Raises: UnknownNameError (dataset, field, reduction, or no entity known at all), InputError, StoreError.
         """
         dataset = self._dataset(name, version)
+        check_fields(dataset, [field])
         check_number(dataset.schema, field, name)
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError(f"`k >= 1` periods must hold, but k={shown(k)}.")
