@@ -60,7 +60,9 @@ class Location:
         if scheme not in _SCHEMES:
             raise InputError(f"A store at {scheme}:// is not supported; {', '.join(_SCHEMES)} and folders are.")
         if "@" in rest.split("/")[0] and scheme not in ("abfs", "abfss"):
-            raise InputError("Credentials do not belong in a URL, which ends up in logs; pass them as storage_options=.")
+            raise InputError(
+                "Credentials do not belong in a URL, which ends up in logs; use storage_options=."
+            )
         if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or "?" in rest:
             raise InputError(
                 f"{scheme}:// needs a bucket and a plain prefix after it, such as {scheme}://bucket/prefix."
@@ -82,8 +84,8 @@ class Location:
         return self.uri
 
     def clean(self, message: object) -> str:
-        """An error's text without any value that may be a secret, and not longer than a few lines."""
-        text = str(message)
+        """An error's text on one line, without colours and without any value that may be a secret."""
+        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(message)).split())
         for name, value in self.given:
             if len(value) >= _SHORTEST_SECRET and "url" not in name.lower() and "endpoint" not in name.lower():
                 text = text.replace(value, "***")

@@ -56,6 +56,7 @@ NOTE_SUM = "note_sum"
 _OTHERS = frozenset(
     {"timestamp", "operation", "operationParameters", "engineInfo", "clientVersion", "version", STATE, NOTE_SUM}
 )
+_ACTIONS = frozenset({"add", "remove", "metaData", "protocol", "txn", "commitInfo", "cdc", "domainMetadata"})
 _WRAP = 1 << 256
 
 
@@ -125,8 +126,13 @@ def commit_note(data: bytes, where: str) -> dict[str, Any]:
         lines = [json.loads(line) for line in data.decode().splitlines() if line.strip()]
         found: dict[str, Any] = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
         whole = NOTE_SUM not in found or note_sum(found) == found[NOTE_SUM]
+        odd = sorted({kind for line in lines for kind in line} - _ACTIONS)
     except (ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"{where} is damaged: {error}. Restore it from a copy.") from error
+    if not lines:
+        raise StoreError(f"{where} is damaged: it is empty. Restore it from a copy.")
+    if odd:
+        raise StoreError(f"{where} holds {odd[0]!r}, which this release does not know, or it is damaged.")
     if not whole:
         raise StoreError(f"{where} is damaged: its note does not match its checksum. Restore it from a copy.")
     return found
