@@ -20,7 +20,7 @@ from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_number
 from knowable.data.ingest.source import Source
 from knowable.data.schema import PRICES, Schema
 from knowable.data.times import DAY_NS, NO_TIME, Habit, TimeColumn, common_habit, parse_times
-from knowable.errors import DataError, InputError, shown, unknown_name
+from knowable.errors import DataError, InputError, UnknownNameError, shown, unknown_name
 
 __all__ = ["Batch", "Habits", "Known", "common_habits", "known_of", "make_batch", "no_times", "read_how"]
 
@@ -148,7 +148,7 @@ def make_batch(
     Raises: DataError if a needed column is absent, a name is nearly right, or times have no zone.
     """
     where = f" of {source.file}" if source.file else ""
-    theirs = _renamed(source.table, columns, where)
+    theirs = _renamed(source.table, columns, schema, where)
     table = source.table.rename_columns(theirs)
     ignored = _check_columns(table.column_names, schema, known, where)
     session = calendar_of(schema.calendar) if schema.calendar is not None else None
@@ -258,11 +258,16 @@ def read_how(page: str | None) -> tuple[dict[str, str], str | None, Known | None
     return held.get("columns", {}), held.get("tz"), known, Habits(times=times, held=frozenset(held.get("held", ())))
 
 
-def _renamed(table: pa.Table, columns: Mapping[str, str] | None, where: str) -> list[str]:
+def _renamed(table: pa.Table, columns: Mapping[str, str] | None, schema: Schema, where: str) -> list[str]:
     mapping = dict(columns or {})
     for vendor in mapping:
         if vendor not in table.column_names:
-            raise unknown_name("column", vendor, table.column_names, where=f"`columns`{where}")
+            error = unknown_name("column", vendor, table.column_names, where=f"`columns`{where}")
+            if mapping != schema.columns:
+                raise error
+            raise UnknownNameError(
+                f"{error}\nThe schema declares `columns`; where the columns bear our own names, say columns={{}}."
+            )
     taken = set(mapping.values())
     if len(taken) < len(mapping):
         twice = next(name for name in taken if list(mapping.values()).count(name) > 1)
@@ -330,7 +335,7 @@ def _known(
         found = times("known_time", None, at=known.at)
         if not found.times:
             by_date = "vendor" if known.basis == "observed" and not known.given else known.basis
-            return _up_to_microseconds(found), by_date
+            return replace(_up_to_microseconds(found), dates=False), by_date  # what they mean was said: no remark
         if schema.known_at is None or time_of_day(schema.known_at) != known.at:
             raise InputError(
                 f"known_at= gives dates of publication a time of day, but `known_time`{where} has times of its own."
