@@ -360,3 +360,45 @@ def test_a_vendor_mapping_may_rename_everything(store: Store) -> None:
         "bars", frame, columns={"symbol": "entity", "date": "event_time", "captured": "known_time"}, tz="UTC"
     )
     assert report.accepted == 1
+
+
+def not_utf8(*cells: bytes) -> pa.Array:
+    """Text as an engine writes it that does not look."""
+    return pa.Array.from_buffers(pa.string(), len(cells), pa.array(cells, pa.binary()).buffers())
+
+
+@pytest.mark.parametrize("column", ["entity", "note"])
+def test_text_in_a_table_that_is_no_utf8_is_refused_by_column_and_row(
+    store: Store, tmp_path: Path, column: str
+) -> None:
+    table = pa.Table.from_pandas(pd.DataFrame([row(note="a"), row(entity="BBB", note="b")]))
+    table = table.set_column(table.column_names.index(column), column, not_utf8(b"AAA", b"Soci\xe9t\xe9"))
+    with pytest.raises(DataError, match=f"Column '{column}' has text that is no UTF-8: row 1"):
+        store.append("bars", table)
+    path = tmp_path / "latin.parquet"
+    __import__("pyarrow.parquet").parquet.write_table(table, path)
+    with pytest.raises(DataError, match=r"of .*latin\.parquet has text that is no UTF-8: row 1"):
+        store.append("bars", path)
+    good = write(tmp_path / "good.csv", HEAD, GOOD)
+    assert dict(store.append("bars", [good, path]).rules) == {"unreadable_file": 1}
+
+
+def test_halves_of_characters_are_refused(store: Store) -> None:
+    frame = pd.DataFrame([row()]).assign(entity=pd.Series(["A\ud800"], dtype=object))
+    with pytest.raises(DataError, match="text that is no Unicode"):
+        store.append("bars", frame)
+
+
+@pytest.mark.parametrize("name", ["event_time", "known_time"])
+def test_a_time_beyond_the_range_of_a_table_is_quarantined(store: Store, name: str) -> None:
+    frame = pd.DataFrame([row(known_time="2016-03-02T22:00Z"), row(entity="BBB", known_time="2016-03-02T22:00Z")])
+    frame["event_time"] = "2016-03-02T21:00Z"
+    frame.loc[1, name] = "9999-12-31T00:00Z"
+    assert dict(store.append("bars", frame).rules) == {f"bad_{name}": 1}
+
+
+def test_a_number_of_another_spelling_is_quarantined_not_guessed(store: Store) -> None:
+    spellings = ["1,000", "10.5 USD", "$10", "0x10", "1_0", "10,5", "(10)", "10%"]
+    frame = pd.DataFrame([row(entity=f"E{k}", volume=text) for k, text in enumerate(spellings)])
+    assert dict(store.append("bars", frame).rules) == {"not_a_number": len(spellings)}
+    assert next(item["detail"] for item in store.quarantine("bars").to_pylist()).endswith("volume='1,000'")

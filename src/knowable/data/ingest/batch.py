@@ -151,6 +151,8 @@ def make_batch(
     theirs = _renamed(source.table, columns, schema, where)
     table = source.table.rename_columns(theirs)
     ignored = _check_columns(table.column_names, schema, known, where)
+    if source.lines is None:  # lines of text were decoded when they were cut
+        _check_texts(source, where)
     session = calendar_of(schema.calendar) if schema.calendar is not None else None
     told = {} if habits is None else habits.times
 
@@ -307,6 +309,30 @@ def _check_columns(names: list[str], schema: Schema, known: Known, where: str) -
     if schema.kind in ("bars", "facts") and not any(name in names for name in values):
         raise DataError(f"No column{where} is a field of the schema ({', '.join(values)}).")
     return tuple(extra)
+
+
+def _check_texts(source: Source, where: str) -> None:
+    """Raises: DataError naming the first text that is no UTF-8; other engines write what they are given."""
+    for name, column in zip(source.table.column_names, source.table.columns, strict=True):
+        row = source.first_row
+        for chunk in column.chunks:
+            try:
+                chunk.validate(full=True)
+            except pa.ArrowInvalid as error:
+                bad = next(k for k in range(len(chunk)) if not _decodes(chunk[k]))
+                raise DataError(
+                    f"Column {name!r}{where} has text that is no UTF-8: row {row + bad}.\n"
+                    "Write it again from the source as UTF-8; which characters are meant cannot be told from here."
+                ) from error
+            row += len(chunk)
+
+
+def _decodes(cell: pa.Scalar) -> bool:
+    try:
+        cell.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:

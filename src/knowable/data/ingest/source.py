@@ -91,13 +91,16 @@ def _files_of(where: str | Path) -> list[Path]:
 def from_memory(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> Source:
     """Take a frame or table; named index levels count as columns.
 
-    Raises: DataError if column names repeat.
+    Raises: DataError if column names repeat, or a text holds halves of characters.
     """
     if isinstance(data, pd.DataFrame):
         names = [name for name in data.index.names if name is not None and name not in data.columns]
         frame = data.reset_index(level=names) if names else data
         no_twins([str(name) for name in frame.columns], "the frame")
-        table = pa.table({str(name): _column(frame[name]) for name in frame.columns})
+        try:
+            table = pa.table({str(name): _column(frame[name]) for name in frame.columns})
+        except UnicodeEncodeError as error:
+            raise DataError(f"The frame has text that is no Unicode, such as {error.object[:40]!a}.") from error
     else:
         table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
         no_twins(table.column_names, "the table")
