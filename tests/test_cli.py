@@ -154,7 +154,7 @@ def test_a_corrected_ingest_replaces_an_empty_dataset(here: Path, capsys: pytest
     assert run(*wrong) == 2
     assert run(*INGEST) == 0
     assert run(*INGEST[:6], "bars", "--calendar", "XNYS", "--known-lag", "0s") == 1  # another schema under stored data
-    assert "exists in s with another schema" in capsys.readouterr().err
+    assert "with another schema" in capsys.readouterr().err
 
 
 def test_an_exported_table_holds_no_formula(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

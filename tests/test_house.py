@@ -38,7 +38,7 @@ BELOW = set(ARROWS) - {"cli", "serve"}
 ARROWS["experiments"] = BELOW
 ARROWS["testing"] = BELOW | {"experiments"}
 DATA_ONLY_MARKET = {"features", "backtest"}
-DATA_WITH_CLUSTER = {"data/ingest/bulk.py"}  # bulk ingest asks for worker processes, lazily
+DATA_WITH_CLUSTER = {"data/ingest/work.py"}  # bulk ingest asks for worker processes, lazily
 
 
 def room(path: Path) -> str:

@@ -101,7 +101,7 @@ def _command(subs: Any, name: str, run: str, words: str) -> argparse.ArgumentPar
 
 def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("dataset", help="name of the dataset; made if absent, with --kind")
-    sub.add_argument("files", nargs="+", type=Path, help="CSV (also .gz) or Parquet files")
+    sub.add_argument("files", nargs="+", help="CSV (also .gz) or Parquet files, folders of them, or quoted patterns")
     sub.add_argument("--store", required=True, type=Path, help="folder of the store; made if absent")
     sub.add_argument("--kind", choices=["bars", "facts"], help="kind of a new dataset")
     sub.add_argument("--calendar", help="exchange code such as XNYS, or 24/7")
@@ -111,6 +111,7 @@ def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--tz", help="time zone of times that name none")
     sub.add_argument("--known-lag", help="declared lag where the file has no known_time, such as 0s or 1d")
     sub.add_argument("--partial", action="store_true", help="rows of new bars may lack open, high, low, volume")
+    sub.add_argument("--workers", type=int, default=0, help="Dask worker processes; 0 for this process")
 
 
 def _read(sub: argparse.ArgumentParser) -> None:

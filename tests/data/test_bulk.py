@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import multiprocessing
 import random
+import signal
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from knowable.data.ingest import bulk
+from knowable.cluster.pool import worker_pool
+from knowable.data.ingest.work import Work
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.data.table.delta import scan
-from knowable.errors import DataError, InputError, UnknownNameError
+from knowable.errors import DataError, InputError, RunError, UnknownNameError
 
 settings.register_profile("compiled", deadline=None)
 settings.load_profile("compiled")
@@ -35,7 +44,7 @@ def everything(store: Store, name: str = "bars") -> tuple[pa.Table, pa.Table]:
     rows = scan(dataset.open())
     keys = ["entity", "event_time", *dataset.schema.keys, "known_time", "revision", "op"]
     return rows.sort_by([(key, "ascending") for key in keys]), scan(dataset.refused()).sort_by(
-        [("file", "ascending"), ("rule", "ascending"), ("line", "ascending"), ("row", "ascending")]
+        [(key, "ascending") for key in ("file", "rule", "line", "row", "id")]
     )
 
 
@@ -98,7 +107,7 @@ def small_and_bulk(tmp_path: Path, appends: list[list[Path]], work: dict[str, An
 def append(store: Store, paths: list[Path], work: dict[str, Any] | None, **how: Any) -> Any:
     how = {"columns": COLUMNS, "tz": None, "known_lag": None, "known_time": None, "known_basis": None, **how}
     dataset = store._dataset("bars")
-    return dataset.append(paths, **how, work=None if work is None else bulk.Work(**work))
+    return dataset.append(paths, **how, work=None if work is None else Work(**work))
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,7 +172,7 @@ def test_parquet_in_row_groups_gives_what_the_file_gives_as_a_whole(tmp_path: Pa
         pq.write_table(pa.Table.from_pandas(part, preserve_index=False), tmp_path / f"{k}.parquet",
                        row_group_size=rows, compression=compression)  # fmt: skip
         paths.append(tmp_path / f"{k}.parquet")
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")) as pool:
         small, _ = small_and_bulk(
             tmp_path, [paths[:1], paths], {"piece_bytes": 9_000, "span_rows": 300, "executor": pool}
         )
@@ -291,3 +300,140 @@ def test_a_writer_that_lands_meanwhile_is_settled_with(tmp_path: Path) -> None:
     assert (report.accepted, dict(report.rules)) == (57, {"conflicting_duplicate": 3})
     assert calls.count("settle_span") < 12
     assert large.read("bars").num_rows == 60
+
+
+def pool_processes() -> list[psutil.Process]:
+    """Worker processes of this process: children of the parent they are forked from."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process.children() == [] and "forkserver" in " ".join(process.cmdline())]
+
+
+def test_workers_that_are_killed_half_way_change_nothing(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    paths = [write_csv(tmp_path / f"{k}.csv", messy_lines(k, 1_000), packed=k == 2) for k in range(4)]
+    small, large = stores(tmp_path)
+    expected = append(small, paths, None)
+    over = threading.Event()
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not over.wait(rng.uniform(0.1, 0.6)) and len(killed) < 4:
+            for process in rng.sample(pool_processes(), k=min(1, len(pool_processes()))):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+                    killed.append(process.pid)
+
+    with worker_pool(2) as pool:
+        killer = threading.Thread(target=kill)
+        pool.submit(abs, 1).result(timeout=60)
+        killer.start()
+        try:
+            report = append(large, paths, {"executor": pool, "piece_bytes": 6_000, "span_rows": 200})
+        except RunError:  # the same call lost its worker again and again: nothing is stored, and repeating it works
+            over.set()
+            killer.join()
+            assert large.versions("bars")[-1].version == 0
+            report = append(large, paths, {"executor": pool, "piece_bytes": 6_000, "span_rows": 200})
+        over.set()
+        killer.join()
+    assert killed
+    assert report == expected
+    assert_same(small, large)
+    assert not (large.folder / ".staging").exists()
+
+
+def test_an_append_with_workers_is_the_append_without(tmp_path: Path) -> None:
+    folder = tmp_path / "vendor"
+    folder.mkdir()
+    for k in range(3):
+        write_csv(folder / f"{k}.csv{'.gz' if k else ''}", messy_lines(k, 80), packed=bool(k))
+    (folder / "readme.txt").write_text("not data")
+    small, large = stores(tmp_path)
+    reports = [
+        small.append("bars", sorted(folder.glob("*.csv*")), columns=COLUMNS),
+        large.append("bars", folder, columns=COLUMNS, workers=2),
+        large.append("bars", str(folder / "*.csv*"), columns=COLUMNS),
+    ]
+    assert reports[0] == reports[1]
+    assert reports[2].already_stored
+    assert reports[2].duplicates == reports[0].accepted + reports[0].duplicates + reports[0].quarantined - broken(small)
+    assert_same(small, large)
+
+
+def broken(store: Store) -> int:
+    """Refused lines that were no rows of their file."""
+    return sum(row is None for row in store.quarantine("bars")["row"].to_pylist())
+
+
+def test_paths_that_match_nothing_are_refused_kindly(tmp_path: Path) -> None:
+    _, store = stores(tmp_path)
+    (tmp_path / "void").mkdir()
+    with pytest.raises(DataError, match="is empty"):
+        store.append("bars", tmp_path / "void")
+    (tmp_path / "void" / "bars.xlsx").touch()
+    with pytest.raises(DataError, match=r"no file that ends in \.csv, .* it has \['bars.xlsx'\]"):
+        store.append("bars", str(tmp_path / "void"))
+    with pytest.raises(DataError, match=r"No file matches '.*\*\.csv'"):
+        store.append("bars", str(tmp_path / "*.csv"))
+    with pytest.raises(DataError, match=r"nothing\.csv cannot be read"):
+        store.append("bars", str(tmp_path / "nothing.csv"))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"workers": -1}, "`workers` must be a whole number"),
+        ({"workers": True}, "`workers` must be a whole number"),
+        ({"workers": 1, "executor": ThreadPoolExecutor(1)}, "not both"),
+    ],
+)
+def test_workers_that_make_no_sense_are_refused(tmp_path: Path, how: dict[str, Any], message: str) -> None:
+    _, store = stores(tmp_path)
+    path = write_csv(tmp_path / "f.csv", good_lines(2))
+    with pytest.raises(InputError, match=message):
+        store.append("bars", path, columns=COLUMNS, **how)
+    with pytest.raises(InputError, match="a frame is taken by this process"):
+        store.append("bars", pd.DataFrame({"close": [1.0]}), executor=ThreadPoolExecutor(1))
+
+
+def test_large_files_are_taken_in_pieces_and_a_bar_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("knowable.data.ingest.work.SMALL_BYTES", 1_000)
+    path = write_csv(tmp_path / "f.csv", good_lines(300))
+    small, large = stores(tmp_path)
+    append(small, [path], None)
+    assert large.append("bars", path, columns=COLUMNS, progress=True).accepted == 300
+    assert "bars, MB" in capsys.readouterr().err
+    assert_same(small, large)
+    assert small.append("bars", path, columns=COLUMNS).already_stored
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_ctrl_c_stops_an_ingest_cleanly(tmp_path: Path, workers: int) -> None:
+    for k in range(4):
+        write_csv(tmp_path / f"{k}.csv", good_lines(60_000, f"E{k}"))
+    code = (
+        "import signal, sys\n"
+        "from knowable.data.ingest import work\n"
+        "work.SMALL_BYTES = 0\n"
+        "from knowable.cli import main\n"
+        "print('ready', flush=True)\n"
+        f"sys.exit(main(['ingest', 'bars', {str(tmp_path / '*.csv')!r}, '--store', {str(tmp_path / 's')!r},"
+        f" '--kind', 'bars', '--column', 'symbol=entity', '--workers', '{workers}']))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    staging = tmp_path / "s" / ".staging"
+    deadline = time.monotonic() + 60
+    while not list(staging.glob("*/*.arrow")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Stopped." in err
+    assert "Traceback" not in err
+    assert not staging.exists()
+    assert Store(tmp_path / "s").versions("bars")[-1].version == 0

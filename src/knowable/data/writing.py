@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +13,7 @@ from knowable.data.corporate.identity import Names, standing_names
 from knowable.data.fields import Field
 from knowable.data.ingest.judge import IngestReport
 from knowable.data.ingest.mend import refused, vendor_frame
+from knowable.data.ingest.work import work_for
 from knowable.data.schema import Schema
 from knowable.data.table import delta
 from knowable.data.table.amend import dismiss_rows, evolve_dataset, mend_rows
@@ -47,15 +49,21 @@ class Writing(StoreBase):
         known_basis: str | None = None,
         known_at: str | None = None,
         identifiers: str | None = None,
+        workers: int = 0,
+        executor: Executor | None = None,
+        progress: bool | None = None,
     ) -> IngestReport:
         """Add observations: the good rows are stored in one transaction, the others quarantined with their rule.
 
-        Appending the same batch again changes nothing, and says so. Rows need no order.
+        Appending the same batch again changes nothing, and says so. Rows need no order. Of many files one that cannot
+        be used is quarantined as a whole and the rest lands. Files that are large together are taken in pieces, in
+        bounded memory; the rows are those that an append in memory would store.
 
         Args:
             name: of the dataset.
-            data: DataFrame, pyarrow Table, or path(s) to CSV (also gzipped) or Parquet. Columns entity, event_time,
-                known_time, the schema's fields, optional revision and op ("assert" or "retract").
+            data: DataFrame, pyarrow Table, or path(s) to CSV (also gzipped) or Parquet; a folder, or a pattern such as
+                ``"data/*.csv.gz"``, stands for its files. Columns entity, event_time, known_time, the schema's fields,
+                optional revision and op ("assert" or "retract").
             columns: the vendor's column -> ours, such as ``{"symbol": "entity", "date": "event_time"}``; as the schema
                 declares (`Schema.mapped`) when None.
             tz: zone of times that name none. Dates of a dataset with a calendar need none: they are labelled by the
@@ -69,6 +77,10 @@ class Writing(StoreBase):
             identifiers: dataset of intervals by which the entities of `data`, which are tickers, become permanent ids:
                 a row's entity is who bore its ticker at its event_time, see `identify`. A ticker that was nobody's, or
                 several entities', at that time is quarantined; append the same data again once its interval is there.
+            workers: processes on this machine that share the work on files; 0 is this process alone.
+            executor: of `concurrent.futures`, such as Dask's ``client.get_executor()``, that does the work instead;
+                its processes must see the same files and the folder of the store.
+            progress: whether to show how far it is; None shows it for large files, on a terminal and in a notebook.
 
         Raises:
             UnknownNameError: no such dataset.
@@ -76,16 +88,19 @@ class Writing(StoreBase):
             StoreError: the disk refused; the last version stays.
         """
         names = None if identifiers is None else self._bearers(identifiers)
-        return self._dataset(name).append(
-            data,
-            columns=columns,
-            tz=tz,
-            known_lag=known_lag,
-            known_time=known_time,
-            known_basis=known_basis,
-            known_at=known_at,
-            names=names,
-        )
+        dataset = self._dataset(name)
+        with work_for(name, data, workers=workers, executor=executor, progress=progress) as work:
+            return dataset.append(
+                data,
+                columns=columns,
+                tz=tz,
+                known_lag=known_lag,
+                known_time=known_time,
+                known_basis=known_basis,
+                known_at=known_at,
+                names=names,
+                work=work,
+            )
 
     def evolve(
         self,

@@ -62,7 +62,7 @@ class Outcome:
 def ingest(options: argparse.Namespace) -> Outcome:
     """Append files to a dataset, which is made first if it is new and its kind is said."""
     for file in options.files:
-        if not file.is_file():
+        if not Path(file).exists() and not any(mark in file for mark in "*?["):
             raise InputError(f"There is no file {file}.")
     store = Store(options.store)
     if options.kind is not None:
@@ -77,6 +77,7 @@ def ingest(options: argparse.Namespace) -> Outcome:
         columns=dict(_pair(text, "--column") for text in options.column) or None,
         tz=options.tz,
         known_lag=options.known_lag,
+        workers=options.workers,
     )
     return Outcome(text=repr(made), data=made)
 

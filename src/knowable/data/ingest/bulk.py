@@ -6,12 +6,9 @@ a piece is judged as its file would be, and a span settled with all rows, new an
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,24 +21,21 @@ from knowable.data.corporate.identity import Names
 from knowable.data.ingest.batch import Habits, Known, common_habits, no_times
 from knowable.data.ingest.judge import IngestReport
 from knowable.data.ingest.passes import Job, Part, Settled, Span, judge_piece, read_kept, settle_span, show_late
-from knowable.data.ingest.pieces import PIECE_BYTES, Piece, Survey, count_rows_of, survey
-from knowable.data.ingest.source import is_parquet
+from knowable.data.ingest.pieces import Piece, Survey, count_rows_of, survey
 from knowable.data.ingest.spill import Spill, staging
 from knowable.data.ingest.tally import Tally, add, batch_name, make_report, tally
 from knowable.data.ingest.whole import some_good, unusable
+from knowable.data.ingest.work import Work
 from knowable.data.schema import Schema
 from knowable.data.table import delta
 from knowable.data.table.files import NewFile, write_file
 from knowable.data.table.location import Location
 from knowable.errors import ConflictError, DataError, KnowableError
 
-__all__ = ["SMALL_BYTES", "SPAN_ROWS", "Target", "Work", "bar_of", "ingest", "is_bulk", "workers_of"]
+__all__ = ["Target", "ingest"]
 
-SMALL_BYTES = 64 << 20  # of text; judging it in memory takes about ten times as much
-SPAN_ROWS = 1_000_000  # of one span; a worker then holds a few hundred megabytes while it settles
 _TRIES = 10
 _SLACK_US = 1000  # writers may cut the times in statistics to milliseconds
-_WAITING = 64  # calls handed to an executor at a time
 _REFUSED_ROWS = 200_000  # in one file of the quarantine
 
 
@@ -68,91 +62,6 @@ class Target:
         if self.location.path is not None:
             return self.location.path.parent / ".staging"
         return Path(tempfile.gettempdir()) / "knowable-staging"
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """Who does the calls, and who hears how far they are.
-
-    Attributes:
-        executor: any of `concurrent.futures`; None for this process.
-        told: called with work done and planned, in megabytes of files.
-        piece_bytes, span_rows: see `pieces` and `SPAN_ROWS`.
-    """
-
-    executor: Executor | None = None
-    told: Callable[[float, float], None] | None = None
-    piece_bytes: int = PIECE_BYTES
-    span_rows: int = SPAN_ROWS
-    _done: float = 0.0
-    _planned: float = 0.0
-
-    def plan(self, megabytes: float) -> None:
-        """Set how much work there is."""
-        self._planned = megabytes
-        self.step(0.0)
-
-    @property
-    def left(self) -> float:
-        """Megabytes of work still to do."""
-        return max(self._planned - self._done, 0.0)
-
-    def step(self, megabytes: float) -> None:
-        """Some more is done."""
-        self._done += megabytes
-        if self.told is not None:
-            self.told(min(self._done, self._planned), self._planned)
-
-    def calls(self, call: Callable[..., Any], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-        """Make a call for each row of arguments; (place, result) as they come."""
-        if self.executor is None:
-            for k, arguments in enumerate(rows):
-                yield k, call(*arguments)
-            return
-        waiting: dict[Future[Any], int] = {}
-        rest = iter(enumerate(rows))
-        try:
-            while True:
-                for k, arguments in rest:
-                    waiting[self.executor.submit(call, *arguments)] = k
-                    if len(waiting) >= _WAITING:
-                        break
-                if not waiting:
-                    return
-                done, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-@contextlib.contextmanager
-def workers_of(workers: int) -> Iterator[Executor | None]:
-    """Worker processes on this machine, ended afterwards; None for none. Raises: RunError if they do not start."""
-    if not workers:
-        yield None
-        return
-    from knowable.cluster.pool import worker_pool
-
-    with worker_pool(workers, preload=("knowable.data.ingest.passes",)) as pool:
-        yield pool
-
-
-@contextlib.contextmanager
-def bar_of(name: str, shown: bool | None) -> Iterator[Callable[[float, float], None]]:
-    """A progress bar in megabytes of work, with the time left; by default on a terminal and in a notebook only."""
-    from knowable.cluster.progress import ProgressBar
-    from knowable.cluster.report import Progress
-
-    began = time.monotonic()
-    with ProgressBar(f"{name}, MB", shown=shown) as bar:
-
-        def told(done: float, planned: float) -> None:
-            left = (time.monotonic() - began) * (planned - done) / done if done else None
-            bar(Progress(done=round(done), planned=round(planned), failed=0, eta_seconds=left))
-
-        yield told
 
 
 def ingest(
@@ -435,17 +344,3 @@ def _nothing_new(target: Target, surveys: Sequence[Survey], version: int, basis:
         already_stored=True,
         known_basis=basis,
     )
-
-
-def is_bulk(paths: Sequence[Path]) -> bool:
-    """Whether files are too large together to be judged in memory."""
-    return sum(_unpacked(path) for path in paths) > SMALL_BYTES
-
-
-def _unpacked(path: Path) -> int:
-    """About how many bytes of text a file holds; one that is not there has none."""
-    try:
-        packed = 8 if path.suffix.lower() == ".gz" or is_parquet(path) else 1
-        return packed * path.stat().st_size
-    except OSError:
-        return 0

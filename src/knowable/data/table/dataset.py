@@ -15,12 +15,13 @@ from knowable.data.corporate.identity import Names
 from knowable.data.evolution import difference
 from knowable.data.feeds import time_of_day
 from knowable.data.ingest.batch import Known
-from knowable.data.ingest.bulk import Target, Work, ingest, is_bulk
+from knowable.data.ingest.bulk import Target, ingest
 from knowable.data.ingest.judge import IngestReport, Judged, settle
 from knowable.data.ingest.refused import QUARANTINE
 from knowable.data.ingest.source import as_paths
 from knowable.data.ingest.tally import batch_name, make_report, tally
 from knowable.data.ingest.whole import judge_whole, open_files, open_frame
+from knowable.data.ingest.work import Work, is_bulk
 from knowable.data.names import check_dataset_name
 from knowable.data.schema import STATED, Schema, lag_ns, table_schema
 from knowable.data.table import delta
