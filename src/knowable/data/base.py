@@ -13,10 +13,10 @@ from knowable.data.asof.assemble import Loaded
 from knowable.data.asof.cache import CACHE_BYTES
 from knowable.data.asof.load import whole
 from knowable.data.asof.memory import Memory
-from knowable.data.table.dataset import Dataset, dataset_names, open_dataset
+from knowable.data.table.dataset import Dataset, dataset_names, open_dataset, schema_of
 from knowable.data.table.location import Location
 from knowable.data.times import span_bound
-from knowable.errors import InputError, StoreError, shown, unknown_name
+from knowable.errors import InputError, StoreError, UnknownNameError, shown, unknown_name
 
 __all__ = ["StoreBase", "check_fields", "check_names", "check_span"]
 
@@ -89,8 +89,27 @@ def check_fields(dataset: Dataset, fields: Sequence[str] | None) -> list[str]:
         return list(dataset.schema.fields)
     for name in check_names(fields, "fields"):
         if name not in dataset.schema.fields:
-            raise unknown_name("field", name, dataset.schema.fields, where=f"dataset {dataset.name!r}")
+            raise _unknown_field(dataset, name)
     return list(fields)
+
+
+def _unknown_field(dataset: Dataset, name: str) -> UnknownNameError:
+    """The error for a field that a version does not have: a newer one may."""
+    newest = dataset.open()
+    if name not in schema_of(newest).fields:
+        return unknown_name("field", name, dataset.schema.fields, where=f"dataset {dataset.name!r}")
+    low, high = 0, newest.version  # fields are never dropped, so the first version that has it can be halved to
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            has_it = name in schema_of(dataset.open(middle)).fields
+        except StoreError:  # forgotten since
+            has_it = False
+        low, high = (low, middle) if has_it else (middle + 1, high)
+    return UnknownNameError(
+        f"Field {name!r} of dataset {dataset.name!r} came with version {low}, but an older one is read.\n"
+        f"Read version {low} or a newer one, where rows from before have null, or leave the field out."
+    )
 
 
 def check_names(values: Sequence[str], what: str = "entities") -> list[str]:
