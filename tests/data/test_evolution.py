@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import deltalake
+import duckdb
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -143,6 +147,61 @@ def test_appends_from_before_are_judged_by_the_schema_of_now(store: Store) -> No
     revised = store.append("facts", pd.DataFrame([{**row, "sales": 7.0, "revision": 1}]))
     assert revised.accepted == 1
     assert store.read("facts", entities=["B"])["sales"].to_pylist() == [7.0]
+
+
+def test_other_engines_see_the_table_grow(store: Store) -> None:
+    store.evolve("facts", add={"note": Schema.field("text", dtype="string"), "final": Schema.field("1", dtype="bool")})
+    put(store, 1, eps=2.0, note="up", final=True)
+    arrow = deltalake.DeltaTable(str(store.table_path("facts"))).to_pyarrow_table()
+    table = duckdb.from_arrow(arrow).order("event_time").project("eps, note, final")
+    assert table.fetchall() == [(1.0, None, None), (2.0, "up", True)]
+    frame = pl.read_delta(str(store.table_path("facts"))).sort("event_time")
+    assert frame.select("eps", "note", "final").rows() == [(1.0, None, None), (2.0, "up", True)]
+
+
+def test_compaction_after_growth_changes_no_answer(store: Store) -> None:
+    store.evolve("facts", add={"sales": "USD"}, widen={"shares": "float64"})
+    for day in range(1, 6):
+        put(store, day, eps=float(day), sales=day / 2, shares=day / 4)
+    before = store.read("facts")
+    store.compact("facts")
+    assert store.read("facts").equals(before)
+    assert store.schema("facts").fields["sales"].unit == "USD"
+
+
+def test_growth_and_appends_at_one_time_all_land(store: Store) -> None:
+    def grow(k: int) -> None:
+        Store(store.folder).evolve("facts", add={f"field_{k}": "1"})
+
+    def fill(k: int) -> None:
+        row = {"entity": f"E{k}", "event_time": T0, "known_time": T0 + DAY, "eps": float(k)}
+        assert Store(store.folder).append("facts", pd.DataFrame([row])).accepted == 1
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(act, k) for k in range(8) for act in (grow, fill)]:
+            done.result()
+    assert {f"field_{k}" for k in range(8)} < set(store.schema("facts").fields)
+    assert store.read("facts")["entity"].to_pylist() == ["AAA", *(f"E{k}" for k in range(8))]
+
+
+def test_a_growth_that_was_cut_off_after_its_columns_is_completed_by_repeating_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(deltalake.table.TableAlterer, "set_table_properties", die)
+        with pytest.raises(StoreError):
+            store.evolve("facts", add={"sales": "USD"})
+    assert "sales" not in store.schema("facts").fields
+    assert store.read("facts").num_rows == 1
+    with pytest.raises(InputError, match="from a call that was cut off"):
+        store.evolve("facts", add={"sales": Schema.field("text", dtype="string")})
+    store.evolve("facts", add={"sales": "USD"})
+    put(store, 1, sales=2.0)
+    assert store.read("facts")["sales"].to_pylist() == [None, 2.0]
+
+
+def die(*_: Any, **__: Any) -> None:
+    raise OSError("disk full")
 
 
 TYPES: dict[str, list[Any]] = {
