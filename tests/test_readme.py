@@ -34,7 +34,13 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_path_and_make_target_it_names_exists() -> None:
-    for path in ("data-samples", "notebooks/first_idea.py", "strategies", "docs/decisions"):
+    for path in (
+        "data-samples",
+        "notebooks/first_idea.py",
+        "docs/bring-your-own-data.md",
+        "docs/two-times.md",
+        "docs/decisions",
+    ):
         assert (ROOT / path).exists()
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`?make (\w+)", TEXT):
