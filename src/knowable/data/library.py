@@ -29,7 +29,16 @@ from knowable.data.reading import Reading
 from knowable.data.schema import Schema
 from knowable.data.table import delta
 from knowable.data.writing import Writing
-from knowable.errors import ConflictError, DataError, InputError, ShapeError, StoreError, shown, unknown_name
+from knowable.errors import (
+    ConflictError,
+    DataError,
+    InputError,
+    ShapeError,
+    StoreError,
+    UnknownNameError,
+    shown,
+    unknown_name,
+)
 
 __all__ = ["Library", "StoredFeature"]
 
@@ -132,8 +141,15 @@ class Library(Writing, Markets, Reading, Keeping):
         known = self._known(name)
         if known is None:
             self._claim(name, made, whole)
+        elif known.recipe["decide"] != made.recipe["decide"]:
+            raise InputError(
+                f"The values of feature {name!r} are known from its decisions on (decide={known.recipe['decide']!r}), "
+                f"and this market's come at other times (decide={made.recipe['decide']!r}). Choose another name."
+            )
         elif known.code == made.code and dict(known.recipe) == dict(made.recipe):
-            made = known
+            made = replace(known, pins=made.pins)
+            if list(known.pins) != list(made.pins):
+                self._keep(made)
         else:
             made = replace(made, version=known.version + 1)
             self._keep(made)
@@ -190,7 +206,9 @@ class Library(Writing, Markets, Reading, Keeping):
         """Compute the bars after the last one; None if that would not give what computing all of them gives."""
         if {key for key, value in record.recipe.items() if value} - _STATELESS:
             return None  # adjusted prices and universes depend on bars before the span
-        if self._rows_known(record, carried.until) != dict(carried.rows):
+        if any(self.schema(name).kind == "events" for name in _inputs(record)[1:]):
+            return None  # they are counted since the decision before, which is before the span
+        if self._rows_known(record, carried.last, carried.until) != dict(carried.rows):
             return None
         after = delta.scan(
             self._dataset(record.recipe["name"]).open(), columns=["entity", "event_time"], start=carried.last + 1
@@ -204,7 +222,7 @@ class Library(Writing, Markets, Reading, Keeping):
             market = self.market(**{**record.recipe, **span})
             stepper = market.expression(record.definition).stepper()
             stepper.restore(carried.state)
-        except (DataError, StoreError):
+        except (DataError, StoreError, UnknownNameError):  # for one, a field that no new bar has
             return None
         panel = stepper.feed(market.panels)
         before = np.array([np.nan if value is None else value for value in carried.row])
@@ -213,33 +231,44 @@ class Library(Writing, Markets, Reading, Keeping):
         return market, report
 
     def _carry(self, record: StoredFeature, market: Market, stepper: Any, panel: Panel) -> None:
-        until = int(market.decision_times[-1])
+        last, until = int(market.times[-1]), int(market.decision_times[-1])
         carried = Carried(
             assets=market.assets,
-            last=int(market.times[-1]),
+            last=last,
             until=until,
-            rows=self._rows_known(record, until, {pin["dataset"]: int(pin["version"]) for pin in market.pins}),
+            rows=self._rows_known(record, last, until, {pin["dataset"]: int(pin["version"]) for pin in market.pins}),
             row=tuple(float(value) if np.isfinite(value) else None for value in panel[-1]),
             state=stepper.state(),
         )
         save_carried(self._cache / "features", _key(record), carried)
 
     def _rows_known(
-        self, record: StoredFeature, until: int, versions: Mapping[str, int] | None = None
+        self, record: StoredFeature, last: int, until: int, versions: Mapping[str, int] | None = None
     ) -> dict[str, int]:
-        """Rows of each input that were known by a moment, at these versions or the newest."""
+        """Rows of each input that were known by a moment, at these versions or the newest; and how many bars and names
+        the market has up to its last bar. A late row adds one of these without being known by then: an empty one,
+        which windows count all the same.
+        """
         found = {}
-        for name in (record.recipe["name"], *record.recipe["also"]):
+        for name in _inputs(record):
             table = self._dataset(name).open(None if versions is None else versions[name])
             found[name] = delta.scan(table, columns=["known_time"], known_until=until).num_rows
-        return found
+        table = self._dataset(record.recipe["name"]).open(None if versions is None else versions[record.recipe["name"]])
+        bars = delta.scan(
+            table, columns=["entity", "event_time", "op"], entities=record.recipe["entities"], end=last, coded=True
+        )
+        bars = bars.filter(pc.equal(bars["op"].cast(pa.string()), "assert"))
+        names = {"bars of the market": "event_time", "names of the market": "entity"}
+        return found | {what: len(pc.unique(bars[column])) for what, column in names.items()}
 
     def _materialise(
         self, record: StoredFeature, market: Market, panel: Panel, before: Panel | None = None
     ) -> IngestReport:
-        """Append the cells that differ from those that stand; `before` is the row above the first."""
-        first, last = (pd.Timestamp(int(market.times[at]), tz="UTC") for at in (0, -1))
-        rows = _rows(record, market, panel, before, self.read(record.name, start=first, end=last))
+        """Append the cells that differ from those that stand; `before` is the row above the first, None if all of the
+        feature is here: then what stands of other bars and names is withdrawn.
+        """
+        first = None if before is None else pd.Timestamp(int(market.times[0]), tz="UTC")
+        rows = _rows(record, market, panel, before, self.read(record.name, start=first))
         return self.append(record.name, rows, known_basis="computed") if rows.num_rows else self._nothing(record)
 
     def _nothing(self, record: StoredFeature) -> IngestReport:
@@ -301,6 +330,12 @@ def _describe(name: str, feature: Any, market: Market, *, note: str, author: str
 
 def _pins(market: Market) -> tuple[Mapping[str, str], ...]:
     return tuple({"dataset": str(pin["dataset"]), "version": str(pin["version"])} for pin in market.pins)
+
+
+def _inputs(record: StoredFeature) -> tuple[str, ...]:
+    """Names of the datasets a market is made of, the bars first, where it has neither actions nor a universe."""
+    beside = [item["dataset"] if isinstance(item, Mapping) else str(item) for item in record.recipe["also"]]
+    return tuple(dict.fromkeys((str(record.recipe["name"]), *beside)))
 
 
 def _key(record: StoredFeature) -> str:
@@ -369,16 +404,20 @@ def _rows(record: StoredFeature, market: Market, panel: Panel, before: Panel | N
     there = ~np.isnan(panel)
     same = stands & ((held == panel) | (np.isnan(held) & np.isnan(panel)))
     t, j = np.nonzero(((there | lost) & ~same) | (~there & stands & ~np.isnan(held)))
-    return pa.table(
-        {
-            "entity": pa.array(np.array(market.assets, dtype=object)[j], pa.string()),
-            "event_time": pa.array(market.times[t] // 1_000).cast(pa.timestamp("us", "UTC")),
-            # inputs are known at whole microseconds, so what was known at the decision was known at the one before it
-            "known_time": pa.array(market.decision_times[t] // 1_000).cast(pa.timestamp("us", "UTC")),
-            "revision": pa.array(revision[t, j]),
-            record.name: pa.array(panel[t, j], from_pandas=True),
-        }
-    )
+    cells = {
+        "entity": pa.array(np.array(market.assets, dtype=object)[j], pa.string()),
+        "event_time": pa.array(market.times[t] // 1_000).cast(pa.timestamp("us", "UTC")),
+        # inputs are known at whole microseconds, so what was known at the decision was known at the one before it
+        "known_time": pa.array(market.decision_times[t] // 1_000).cast(pa.timestamp("us", "UTC")),
+        "revision": pa.array(revision[t, j]),
+        record.name: pa.array(panel[t, j], from_pandas=True),
+    }
+    made = pa.table(cells)
+    gone = stored.filter(pa.array(~inside)).filter(pc.field(record.name).is_valid())
+    if before is not None or not gone.num_rows:
+        return made
+    withdrawn = {"revision": pc.add(gone["revision"], 1), record.name: pa.nulls(gone.num_rows, pa.float64())}
+    return pa.concat_tables([made, pa.table({name: withdrawn.get(name, gone[name]) for name in cells})])
 
 
 def _read(text: str, name: str) -> StoredFeature:

@@ -85,7 +85,8 @@ def assemble(
     panels = {name: panels[name] for name in supplied}
     final = panels if unrevised else {name: final[name] for name in supplied}
     adjusted = _adjusted(bars, deeds, panels, final, times=times, decision=decision, assets=names)
-    beside = beside_panels(also, adjusted.panels, decision, names)
+    taken = {*bars.schema.numeric, *adjusted.panels}  # a field without a value in this span keeps its name, too
+    beside = beside_panels(also, taken, decision, names)
     moment = pd.Timestamp(int(decision[-1]), tz="UTC").isoformat()
     pins = {item.name: item.pin for item in (bars, *(item for item, _ in also), *(() if deeds is None else (deeds,)))}
     return Market.build(

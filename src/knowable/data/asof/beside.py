@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,13 +60,13 @@ class Trailing:
 
 
 def beside_panels(
-    also: Sequence[tuple[Loaded, Trailing | None]], taken: Mapping[str, Panel], decision: Nanos, names: Sequence[str]
+    also: Sequence[tuple[Loaded, Trailing | None]], taken: Collection[str], decision: Nanos, names: Sequence[str]
 ) -> dict[str, Panel]:
     """Panels of other datasets on the clock of a market.
 
     Args:
         also: datasets, each whole or by one trailing window.
-        taken: panels there are; a field of that name gets its dataset's name before it.
+        taken: names of other panels; a field of that name gets its dataset's name before it.
         decision: (n_bars,) int64 ns UTC.
         names: assets.
 

@@ -197,7 +197,7 @@ def _measure(
         return panels[rule.by]
     if rule.by == DOLLARS:
         return dollars(panels["close"], panels["volume"])
-    beside = beside_panels(sources.also, panels, decision, names)
+    beside = beside_panels(sources.also, sources.schema.numeric, decision, names)
     if rule.by not in beside:
         raise unknown_name("field", rule.by, [DOLLARS, *sources.schema.numeric, *beside], where="`by` of the universe")
     return beside[rule.by]
