@@ -467,6 +467,18 @@ def test_only_what_is_asked_for_is_read(store: Store, monkeypatch: pytest.Monkey
     assert seen == []
 
 
+def test_a_table_larger_than_memory_is_read_in_pieces(store: Store, way: str) -> None:
+    store.append("bars", minute_bars(("A", "B", "C", "D", "E"), "2016-11-25", "2016-11-25"))
+    asked = {"as_of": "2016-11-25T17:00Z", "fields": ["close"], "start": "2016-11-25T15:00Z"}
+    pieces = list(store.read_batches("bars", rows=500, **asked))
+    assert len(pieces) == 3
+    assert pa.concat_tables(pieces).equals(store.read("bars", **asked))
+    (few,) = store.read_batches("bars", entities=["D", "B"], **asked)
+    assert few.equals(store.read("bars", entities=["B", "D"], **asked))
+    with pytest.raises(InputError, match="rows >= 1"):
+        next(store.read_batches("bars", rows=0))
+
+
 def test_a_clock_in_words_needs_a_calendar_and_a_span(store: Store) -> None:
     with pytest.raises(InputError, match="needs a calendar, but dataset 'reports' has none"):
         store.panel("reports", "eps", clock="5min", start="2016-01-04", end="2016-01-05")

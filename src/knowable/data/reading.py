@@ -89,6 +89,46 @@ class Reading(StoreBase):
         columns = ["entity", "event_time", *shown_keys, "known_time", "revision", "known_basis", *wanted]
         return facts.take(rows[inside], columns)
 
+    def read_batches(
+        self,
+        name: str,
+        *,
+        rows: int = 1_000_000,
+        as_of: object = None,
+        version: int | None = None,
+        entities: Sequence[str] | None = None,
+        fields: Sequence[str] | None = None,
+        start: object = None,
+        end: object = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """The answer of `read` in pieces of whole entities, for datasets larger than memory.
+
+        All pieces are of one version, the newest at the first piece when None; put together they are what `read` gives.
+
+        Args:
+            name: of the dataset.
+            rows: stored rows a piece is read from, about.
+            as_of: see `read`, as all the others.
+            version: see `read`.
+            entities: see `read`.
+            fields: see `read`.
+            start: see `read`.
+            end: see `read`.
+            keys: see `read`.
+
+        Raises: as `read`, and InputError if rows < 1, when the first piece is asked for.
+        """
+        if rows < 1:
+            raise InputError(f"`rows >= 1` must hold, but rows={shown(rows)}.")
+        dataset = self._dataset(name, version)
+        table = dataset.open(version)
+        known = self._entities(dataset, table)
+        names = known if entities is None else sorted(check_names(entities))
+        asked = {"as_of": as_of, "fields": fields, "start": start, "end": end, "keys": keys}
+        for group in groups(table, names, len(known), rows):
+            yield self.read(name, version=table.version, entities=group, **asked)  # type: ignore[arg-type]
+
     def panel(
         self,
         name: str,

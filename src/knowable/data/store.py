@@ -19,7 +19,7 @@ class Store(Cleaning, Library, Writing, Markets, Naming, Reading, Belonging, Kee
     """A folder of point-in-time datasets, each a Delta table of append-only observations.
 
     Writing: create, append, evolve; quarantine, quarantined_rows, mend, dismiss.
-    Reading: read, panel, history, window, join. Markets: market.
+    Reading: read, read_batches, panel, history, window, join. Markets: market.
     Naming: identify, names. Belonging: members.
     Cleaning: clean, flags, quality.
     Keeping: versions, schema, datasets, table_path; snapshot, snapshots, drop_snapshot, pin, pins, unpin; diff,

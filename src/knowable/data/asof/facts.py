@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.calendars import Nanos
-from knowable.data.asof.order import Ordered, lock, ordered
+from knowable.data.asof.order import Ordered, lock, ordered, pieces_in_order
 from knowable.kernels.asof import (
     AsofFacts,
     AsofState,
@@ -290,6 +290,7 @@ def make_facts(
 
     Raises: DataError if there are more rows than a sweep holds.
     """
+    table = pieces_in_order(table)
     found: Ordered = ordered(table, tuple(keys))
     held = table.column_names if columns is None else columns
     rows = table.select([name for name in held if name not in INDEX and name not in numbers])

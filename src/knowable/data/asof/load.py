@@ -18,7 +18,8 @@ from knowable.errors import InputError, shown, unknown_name
 __all__ = ["Wanted", "entities_of", "groups", "is_small", "load", "only_keys", "whole"]
 
 WHOLE_BYTES = 96 * 2**20  # a table this small is read once and answers every later call from memory
-GROUP_ROWS = 24_000_000  # rows in memory at a time where a panel is built; about 1 GB
+GROUP_ROWS = 12_000_000  # rows in memory at a time where a panel is built; about 1 GB
+_MANY_FILES = 32
 _SWEEP = ("entity", "event_time", "known_time", "revision", "op")
 
 
@@ -47,7 +48,7 @@ class Wanted:
 
 def load(memory: Memory, table: Any, schema: Schema, wanted: Wanted) -> Facts:
     """Facts that hold what is wanted, and maybe more: whoever asks picks entities, span and moment again."""
-    if not wanted.keys and is_small(table, schema):
+    if not wanted.keys and is_small(table, schema) and not _spares_files(table, wanted):
         return memory.get((table.id, table.version), lambda: whole(table, schema))
     newest = pc.max(table.files["max_known_time"]).cast(pa.int64()).as_py()
     if wanted.known_until is not None and newest is not None and 1000 * newest <= wanted.known_until:
@@ -70,15 +71,16 @@ def entities_of(table: Any) -> tuple[str, ...]:
     return tuple(sorted(delta.scan(table, columns=["entity"], coded=True)["entity"].unique().to_pylist()))
 
 
-def groups(table: Any, names: Sequence[str], n_entities: int) -> Iterator[list[str]]:
+def groups(table: Any, names: Sequence[str], n_entities: int, rows: int | None = None) -> Iterator[list[str]]:
     """Cut names into groups whose rows fit into memory, taking entities to be of one size.
 
     Args:
         table: the version.
         names: of entities.
         n_entities: of the table.
+        rows: of a group, about; what a sweep may hold when None.
     """
-    each = max(1, GROUP_ROWS * max(n_entities, 1) // max(table.n_rows, 1))
+    each = max(1, (GROUP_ROWS if rows is None else rows) * max(n_entities, 1) // max(table.n_rows, 1))
     for k in range(0, len(names), each):
         yield list(names[k : k + each])
 
@@ -95,6 +97,17 @@ def only_keys(schema: Schema, keys: Mapping[str, str] | None, name: str) -> tupl
         if not isinstance(value, str):
             raise InputError(f"Key {key!r} must be text, but keys[{key!r}]={shown(value)}.")
     return tuple(sorted(keys.items()))
+
+
+def _spares_files(table: Any, wanted: Wanted) -> bool:
+    """Whether a span of event time needs few of many files, as the newest bars of a live tail do."""
+    if table.files.num_rows < _MANY_FILES or (wanted.start is None and wanted.end is None):
+        return False
+    first, last = (table.files[name].cast(pa.int64()) for name in ("min_event_time", "max_event_time"))
+    after = True if wanted.start is None else pc.greater_equal(last, wanted.start // 1000)
+    before = True if wanted.end is None else pc.less_equal(first, wanted.end // 1000)
+    needed = pc.sum(pc.fill_null(pc.and_(after, before), True)).as_py()
+    return bool(4 * needed <= table.files.num_rows)
 
 
 def _part(table: Any, schema: Schema, wanted: Wanted) -> Facts:

@@ -15,7 +15,7 @@ from knowable.calendars import Nanos
 from knowable.errors import DataError
 from knowable.kernels.asof import AsofFacts, orderly_kernel
 
-__all__ = ["Ordered", "entity_names", "lock", "ordered"]
+__all__ = ["Ordered", "lock", "ordered", "pieces_in_order"]
 
 Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -81,7 +81,7 @@ def ordered(table: pa.Table, keys: tuple[str, ...]) -> Ordered:
         narrow = code.astype(np.uint16) if len(entities) <= 65_536 else code  # 16 bits sort by radix, in no time
         order = np.argsort(narrow, kind="stable")
         columns.take(order)
-    start = lock(np.searchsorted(columns.code, np.arange(len(entities) + 1)).astype(np.int64))
+    start = lock(np.searchsorted(columns.code, np.arange(len(entities) + 1, dtype=np.int32)).astype(np.int64))
     known_fine, events_fine = np.ones(len(entities), np.bool_), np.ones(len(entities), np.bool_)
     _check(columns, known_fine, events_fine)
     if not known_fine.all():
@@ -93,9 +93,19 @@ def ordered(table: pa.Table, keys: tuple[str, ...]) -> Ordered:
     return Ordered(entities=entities, index=_number(columns, start, events_fine, bool(keys)), order=order)
 
 
-def entity_names(column: pa.ChunkedArray) -> set[str]:
-    """The distinct names in a column of text, plain or by dictionary."""
-    return set(column.unique().to_pylist())
+def pieces_in_order(table: pa.Table) -> pa.Table:
+    """The same rows with the pieces they came in (row groups of files) ordered by entity, without a copy.
+
+    Where files hold entities of their own, all rows are in the order of the sweep after that, and no row is moved.
+    """
+    pieces = [piece for piece in table.to_batches() if piece.num_rows]
+    if len(pieces) < 2:
+        return table
+    ends = [(str(piece["entity"][0]), str(piece["entity"][-1])) for piece in pieces]
+    order = sorted(range(len(pieces)), key=ends.__getitem__)
+    if order == list(range(len(pieces))):
+        return table
+    return pa.Table.from_batches([pieces[k] for k in order], schema=table.schema)
 
 
 def lock(array: _Array) -> _Array:
@@ -199,7 +209,8 @@ def _equal(column: pa.ChunkedArray, text: str) -> Flags:
 
 
 def _nanos(column: pa.ChunkedArray) -> Nanos:
-    return lock(column.cast(pa.int64()).to_numpy() * 1000)
+    us = column.cast(pa.int64()).to_numpy()
+    return lock(np.multiply(us, 1000, out=us if us.flags.writeable else None))
 
 
 def _whole(column: pa.ChunkedArray) -> Nanos:
