@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -54,6 +55,7 @@ _PROPERTIES = {
     FORMAT[0]: FORMAT[1],
 }
 _ALL = 1 << 30
+_REQUESTS = 8
 _SLACK_US = 999  # Delta lets writers cut the times in statistics to milliseconds
 
 
@@ -224,9 +226,17 @@ def scan(
     """
     target = _target(table, columns)
     bounds = _bounds(entities, start, end, known_from, known_until)
-    parts: list[pa.Table] = []
-    for path, size in _chosen(table, bounds):
-        parts.extend(read_file(table.location, path, size, target, bounds, coded=coded, groups=_ALL))
+    chosen = list(_chosen(table, bounds))
+
+    def read(file: tuple[str, int]) -> list[pa.Table]:
+        return list(read_file(table.location, *file, target, bounds, coded=coded, groups=_ALL))
+
+    if table.location.path is None and len(chosen) > 1:
+        with ThreadPoolExecutor(_REQUESTS) as pool:  # an object store answers slowly, but many at once
+            found = list(pool.map(read, chosen))
+    else:
+        found = [read(file) for file in chosen]
+    parts = [part for some in found for part in some]
     if not parts:
         return _coded(target).empty_table() if coded else target.empty_table()
     whole = pa.concat_tables(parts)

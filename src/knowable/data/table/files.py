@@ -221,32 +221,28 @@ class _Bytes:
         if found != size or size < _TAIL:
             raise StoreError(f"{where} is damaged: it has {found:,} bytes and not {size:,}. {_REMEDY}")
         self._size = size
-        self._held: Any = None
-        if location.path is not None:
-            self._held = _mapped(location, path)
+        self._fetched: list[tuple[int, int]] = []
+        # what is never fetched of the array takes no memory
+        self._held: Any = _mapped(location, path) if location.path is not None else np.zeros(size, np.uint8).data
 
     def footer(self, digest: str) -> bytes:
-        tail = self._tail()
-        length = _footer_length(tail) + _TAIL
-        footer = self.part(self._size - length, length) if length <= self._size else b""
+        self._need([(max(self._size - _GAP, 0), min(self._size, _GAP))])  # most footers, and small files whole
+        length = _footer_length(bytes(self._part(self._size - _TAIL, _TAIL))) + _TAIL
+        footer = b""
+        if length <= self._size:
+            self._need([(self._size - length, length)])
+            footer = bytes(self._part(self._size - length, length))
         if hashlib.sha256(footer).hexdigest() != digest:
             raise StoreError(f"{self._where} is damaged: its footer does not match the hash in its name. {_REMEDY}")
-        return bytes(footer)
-
-    def part(self, start: int, size: int) -> Any:
-        if self._location.path is None:
-            return self._location.read(self._path, start, size)
-        return self._held[start : start + size]
+        return footer
 
     def check(self, metadata: Any, groups: list[int], places: list[int], sums: list[int]) -> None:
         """Hold the chunks of some row groups against their sums."""
-        chunks = [
-            (group, place, *_span(metadata.row_group(group).column(place))) for group in groups for place in places
-        ]
-        if self._location.path is None:
-            self._fetch([(start, size) for _, _, start, size in chunks])
-        for group, place, start, size in chunks:
-            if zlib.crc32(self._held[start : start + size]) != sums[group * metadata.num_columns + place]:
+        pairs = [(group, place) for group in groups for place in places]
+        spans = [_span(metadata.row_group(group).column(place)) for group, place in pairs]
+        self._need(spans)
+        for (group, place), (start, size) in zip(pairs, spans, strict=True):
+            if zlib.crc32(self._part(start, size)) != sums[group * metadata.num_columns + place]:
                 raise StoreError(
                     f"{self._where} is damaged: column {metadata.schema.names[place]!r} of row group {group} does not "
                     f"match its checksum. {_REMEDY}"
@@ -255,16 +251,18 @@ class _Bytes:
     def source(self) -> Any:
         return pa.BufferReader(pa.py_buffer(self._held))
 
-    def _tail(self) -> bytes:
-        return bytes(self.part(self._size - _TAIL, _TAIL))
+    def _part(self, start: int, size: int) -> Any:
+        return self._held[start : start + size]
 
-    def _fetch(self, spans: list[tuple[int, int]]) -> None:
-        """Fetch the chunks into a buffer as long as the file; what is not fetched takes no memory."""
-        held = np.zeros(self._size, np.uint8)
-        for start, stop in _joined(spans):
+    def _need(self, spans: list[tuple[int, int]]) -> None:
+        """Fetch what is not there yet."""
+        if self._location.path is not None:
+            return
+        absent = [(a, n) for a, n in spans if not any(first <= a and a + n <= end for first, end in self._fetched)]
+        for start, stop in _joined(absent):
             data = self._location.read(self._path, start, stop - start)
-            held[start : start + len(data)] = np.frombuffer(data, np.uint8)
-        self._held = held.data
+            self._held[start : start + len(data)] = data
+            self._fetched.append((start, stop))
 
 
 _REMEDY = "Restore it from a copy; versions that do not use it stay readable."

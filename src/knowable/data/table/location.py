@@ -60,9 +60,7 @@ class Location:
         if scheme not in _SCHEMES:
             raise InputError(f"A store at {scheme}:// is not supported; {', '.join(_SCHEMES)} and folders are.")
         if "@" in rest.split("/")[0] and scheme not in ("abfs", "abfss"):
-            raise InputError(
-                "Credentials do not belong in a URL, which ends up in logs; use storage_options=."
-            )
+            raise InputError("Credentials do not belong in a URL, which ends up in logs; use storage_options=.")
         if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or "?" in rest:
             raise InputError(
                 f"{scheme}:// needs a bucket and a plain prefix after it, such as {scheme}://bucket/prefix."
@@ -151,28 +149,29 @@ class Location:
         return tuple(sorted(name for name in found if name and not name.startswith(".part-")))
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file or folder of that name."""
+        """Whether there is a file of that name. Raises: StoreError if the place cannot be asked."""
         if self.path is not None:
             return (self.path / _plain(name)).exists()
-        return self._info(name) is not None
+        return self._remote_size(name) is not None
 
     def size(self, name: str) -> int:
         """Bytes of a file. Raises: StoreError if it is absent."""
-        if self.path is not None:
-            with contextlib.suppress(OSError):
-                return (self.path / _plain(name)).stat().st_size
+        found = None
+        if self.path is None:
+            found = self._remote_size(name)
         else:
-            found = self._info(name)
-            if found is not None:
-                return int(found.size)
-        raise StoreError(f"{self.uri}/{name} cannot be read: there is no such file. Restore it from a copy.")
+            with contextlib.suppress(OSError):
+                found = (self.path / _plain(name)).stat().st_size
+        if found is None:
+            raise StoreError(f"{self.uri}/{name} cannot be read: there is no such file. Restore it from a copy.")
+        return found
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is absent is fine. Raises: StoreError if the disk refuses."""
         try:
             if self.path is not None:
                 (self.path / _plain(name)).unlink(missing_ok=True)
-            elif self._info(name) is not None:
+            elif self._remote_size(name) is not None:
                 self._remote().delete_file(self._key(name))
         except Exception as error:  # noqa: BLE001
             raise StoreError(f"{self.uri}/{name} cannot be removed: {self.clean(error)}.") from _plain_cause(error)
@@ -185,14 +184,14 @@ class Location:
         stream.write(bytes(data))
         stream.close()
 
-    def _info(self, name: str) -> Any:
-        from pyarrow.fs import FileType
-
+    def _remote_size(self, name: str) -> int | None:
+        """Bytes of an object, None if it is absent; one request (asking what a path is would list it, too)."""
         try:
-            (found,) = self._remote().get_file_info([self._key(name)])
+            return int(self._remote().open_input_file(self._key(name)).size())
+        except FileNotFoundError:
+            return None
         except Exception as error:  # noqa: BLE001
             raise StoreError(f"{self.uri}/{name} cannot be read: {self.clean(error)}.") from _plain_cause(error)
-        return None if found.type == FileType.NotFound else found
 
     def _remote(self) -> Any:
         return _handler(_bucket(self.uri), self.given)
