@@ -22,6 +22,13 @@ def test_round_the_clock_days_end_at_the_next_midnight() -> None:
     assert closes.tolist() == np.array(["2019-03-03T00:00"], "datetime64[ns]").tolist()
 
 
+def test_bars_a_year_do_not_hang_on_what_else_was_asked_for() -> None:
+    """Sessions of 2022 to 2024 number 251, 250 and 252; most other years have 252 or 253."""
+    nyse = calendar("XNYS")
+    nyse.sessions("1998-01-01", "2030-01-31")
+    assert nyse.bars_per_year(nyse.closes(nyse.sessions("2023-03-01", "2023-03-31"))) == 251
+
+
 def test_a_date_without_a_session_names_the_one_before() -> None:
     with pytest.raises(
         DataError, match="2019-03-02 is a Saturday, no session of XNYS; the previous session is 2019-03-01"

@@ -125,7 +125,11 @@ class Calendar:
         days = self.session_dates(times)
         if days.size == 0:
             return 1.0
-        sessions = _table(self.name, _year(days[0]), _year(days[-1])).days
+        first, last = _year(days[0]), _year(days[-1])
+        sessions = _table(self.name, first, last).days
+        # of these years alone: how wide the table is hangs on what else this process asked for
+        begin, end = np.searchsorted(sessions, np.array([f"{first - 1}-01-01", f"{last + 2}-01-01"], "datetime64[D]"))
+        sessions = sessions[begin:end]
         years = (sessions[-1] - sessions[0]).astype(int) / 365.25
         distinct, counts = np.unique(days, return_counts=True)
         if len(distinct) < 0.5 * np.count_nonzero((sessions >= days[0]) & (sessions <= days[-1])):
