@@ -406,3 +406,17 @@ def test_cleanings_and_appends_at_once_lose_nothing_and_do_nothing_twice(tmp_pat
     one = made(tmp_path / "one", bars(spiked()))
     one.clean("bars", [BACK])
     assert store.read("bars").num_rows == 4 * one.read("bars").num_rows
+
+
+def test_cleaning_entities_in_groups_gives_what_cleaning_all_at_once_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [bars(spiked() if name in "BD" else calm(k), name) for k, name in enumerate("ABCDE")]
+    whole, parts = made(tmp_path / "whole", *frames), made(tmp_path / "parts", *frames)
+    whole.clean("bars", ALL)
+    monkeypatch.setattr(cleaning, "_ROWS_AT_ONCE", 100)
+    report = parts.clean("bars", ALL)
+    assert (report.entities, report.rows) == (5, 200)
+    assert parts.read("bars").equals(whole.read("bars"))
+    assert parts.flags("bars").drop_columns("batch").equals(whole.flags("bars").drop_columns("batch"))
+    assert parts.quarantine("bars").num_rows == whole.quarantine("bars").num_rows > 0

@@ -254,8 +254,8 @@ def test_what_was_found_by_a_moment_hangs_on_nothing_known_after_it(
 
 def _scan(name: str, held: Arrivals, stops: list[int]) -> tuple[np.ndarray, ...]:
     """Run one kernel over the statements in pieces."""
-    n, facts = held.n_rows, (held.period, held.owner, held.first)
-    state = kernels.arrival_state(len(held.owner), n)
+    n, facts = held.n_rows, (held.period, held.owner)
+    state = kernels.arrival_state(len(held.names), len(held.owner), n)
     floats, places = np.full((3, n), np.nan), np.full((2, n), -1, np.int32)
     longs = np.zeros((2, n), np.int64)
     none, first = held.event[:0], np.zeros(len(held.names) + 1, np.int32)
@@ -467,3 +467,27 @@ def test_the_default_rules_only_flag_and_suit_their_kind() -> None:
 def test_a_rule_has_one_signature_however_its_numbers_are_written() -> None:
     assert signature(Jump(limit=12)) == signature(Jump(limit=12.0))
     assert signature(Jump()) != signature(Jump(do="quarantine"))
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_long_series_costs_a_scan_and_not_a_scan_a_row(backward: bool) -> None:
+    """Rows of one series in the order of time or against it; quadratic work would run into the hang time-out."""
+    n = 200_000
+    times = np.arange(n)
+    known = n + (n - times if backward else times)
+    held = pa.table(
+        {
+            "entity": pa.array(["A"] * n),
+            "event_time": pa.array(times * 1_000_000).cast(TIMES),
+            "known_time": pa.array(known * 1_000_000).cast(TIMES),
+            "revision": pa.array(np.zeros(n, np.int64)),
+            "op": pa.array(["assert"] * n),
+            "known_basis": pa.array(["observed"] * n),
+            "x": pa.array(np.where(times % 50_000 == 7, 500.0, 10.0 + 0.1 * (times % 2))),
+            "opening": pa.nulls(n, pa.float64()),
+        }
+    )
+    made = make_arrivals(held, FACTS)
+    found = [judge(rule, made, context(made)) for rule in (Jump(field="x"), Stale(field="x"), Conflict(field="x"))]
+    # against the order of time no row has one before it when it arrives, and later news does not reopen its case
+    assert [len(verdicts.row) for verdicts in found] == [0 if backward else 4 - 1, 0, 0]

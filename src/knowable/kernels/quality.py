@@ -30,6 +30,7 @@ class ArrivalState(NamedTuple):
 
     top: np.ndarray  # (n_periods,) int32 latest standing statement, -1 where none
     below: np.ndarray  # (n_rows,) int32 the statement that each one hides, -1 where none
+    reach: np.ndarray  # (n_series, 2) int64 lowest and highest period stated: looking beyond would cost a scan a row
     cursor: np.ndarray  # (1,) int64 first statement not yet seen
 
 
@@ -41,9 +42,12 @@ class HoleState(NamedTuple):
     cursor: np.ndarray  # (1,) int64 first statement not yet seen
 
 
-def arrival_state(n_periods: int, n_rows: int) -> ArrivalState:
+def arrival_state(n_series: int, n_periods: int, n_rows: int) -> ArrivalState:
     """State before the first statement."""
-    return ArrivalState(np.full(n_periods, -1, np.int32), np.full(n_rows, -1, np.int32), np.zeros(1, np.int64))
+    reach = np.empty((n_series, 2), np.int64)
+    reach[:, 0], reach[:, 1] = n_periods, -1
+    top, below = np.full(n_periods, -1, np.int32), np.full(n_rows, -1, np.int32)
+    return ArrivalState(top, below, reach, np.zeros(1, np.int64))
 
 
 def hole_state(n_series: int) -> HoleState:
@@ -52,27 +56,30 @@ def hole_state(n_series: int) -> HoleState:
 
 
 @njit(cache=True, nogil=True)
-def _arrive(i, p, retracts, top, below):
-    """Let statement i of period p stand, or withdraw what stands there."""
+def _arrive(i, p, s, retracts, state):
+    """Let statement i of period p and series s stand, or withdraw what stands there."""
+    top, below, reach = state.top, state.below, state.reach
     if not retracts:
         below[i] = top[p]
         top[p] = i
+        reach[s, 0], reach[s, 1] = min(reach[s, 0], p), max(reach[s, 1], p)
     elif top[p] >= 0:
         top[p] = below[top[p]]
 
 
 @njit(cache=True, nogil=True)
-def stood_kernel(stop, period, owner, first, retracts, state, before_out, previous_out):
+def stood_kernel(stop, period, owner, retracts, state, before_out, previous_out):
     """Fill, for each statement up to `stop`, the one it replaces and the one that stood in the period before; -1: none.
 
-    period, retracts (n_rows,); owner (n_periods,) the series of a period; first (n_series + 1,) its lowest period.
+    period, retracts (n_rows,); owner (n_periods,) the series of a period.
     """
-    top, below = state.top, state.below
+    top = state.top
     for i in range(state.cursor[0], stop):
         p = period[i]
+        s = owner[p]
         before_out[i] = top[p]
-        _arrive(i, p, retracts[i], top, below)
-        lowest = first[owner[p]]
+        _arrive(i, p, s, retracts[i], state)
+        lowest = state.reach[s, 0]
         q = p - 1
         while q >= lowest and top[q] < 0:
             q -= 1
@@ -81,18 +88,19 @@ def stood_kernel(stop, period, owner, first, retracts, state, before_out, previo
 
 
 @njit(cache=True, nogil=True)
-def runs_kernel(stop, longest, period, owner, first, retracts, value, state, length_out):
+def runs_kernel(stop, longest, period, owner, retracts, value, state, length_out):
     """Fill how many of the newest standing periods up to a statement's own say the same; counted up to `longest`.
 
     A retraction and a NaN count 0. value (n_rows,) float64.
     """
-    top, below = state.top, state.below
+    top = state.top
     for i in range(state.cursor[0], stop):
         p = period[i]
-        _arrive(i, p, retracts[i], top, below)
+        s = owner[p]
+        _arrive(i, p, s, retracts[i], state)
         length = 0
         if not retracts[i]:
-            q, lowest = p, first[owner[p]]
+            q, lowest = p, state.reach[s, 0]
             while q >= lowest and length < longest:
                 if top[q] >= 0:
                     if value[top[q]] != value[i]:
@@ -137,7 +145,6 @@ def moves_kernel(
     least,
     period,
     owner,
-    first,
     event,
     known,
     retracts,
@@ -165,17 +172,17 @@ def moves_kernel(
     action_first (n_series + 1,) the actions of a series, sorted by event. Source: the MAD as a scale after Hampel, The
     influence curve and its role in robust estimation, JASA 69 (1974).
     """
-    top, below = state.top, state.below
+    top = state.top
     moves = np.empty(window)
     for i in range(state.cursor[0], stop):
         p = period[i]
-        _arrive(i, p, retracts[i], top, below)
+        s = owner[p]
+        _arrive(i, p, s, retracts[i], state)
         move_out[i], scale_out[i], after_out[i] = np.nan, np.nan, np.nan
         previous_out[i], witness_out[i] = -1, -1
         if retracts[i] or np.isnan(log_value[i]):
             continue
-        s = owner[p]
-        lowest, beyond = first[s], first[s + 1]
+        lowest, beyond = state.reach[s, 0], state.reach[s, 1] + 1
         q = _valued(p - 1, lowest, -1, top, log_value)
         if q < 0:
             continue

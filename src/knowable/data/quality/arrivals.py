@@ -41,7 +41,6 @@ class Arrivals:
         series: (n_rows,) int32.
         period: (n_rows,) int32.
         owner: (n_periods,) int32 series of each period.
-        first: (n_series + 1,) int32 lowest period of each series, and the number of periods.
         event: (n_rows,) int64 ns UTC.
         known: (n_rows,) int64 ns UTC.
         revision: (n_rows,) int64.
@@ -56,7 +55,6 @@ class Arrivals:
     series: Codes
     period: Codes
     owner: Codes
-    first: Codes
     event: Nanos
     known: Nanos
     revision: npt.NDArray[np.int64]
@@ -95,8 +93,8 @@ class Arrivals:
     def _replayed(self) -> tuple[Codes, Codes, Codes]:
         if "" not in self._made:
             before, previous = np.full((2, self.n_rows), -1, np.int32)
-            state = arrival_state(len(self.owner), self.n_rows)
-            stood_kernel(self.n_rows, self.period, self.owner, self.first, self.retracts, state, before, previous)
+            state = arrival_state(len(self.names), len(self.owner), self.n_rows)
+            stood_kernel(self.n_rows, self.period, self.owner, self.retracts, state, before, previous)
             self._made[""] = (before, previous, state.top)
         found: tuple[Codes, Codes, Codes] = self._made[""]
         return found
@@ -117,7 +115,7 @@ def make_arrivals(table: pa.Table, schema: Schema, *, cleaned: bool = False) -> 
     retracts = pc.equal(table["op"], "retract").to_numpy().astype(bool)
     order = np.lexsort((retracts, revision, event, known, series))
     series, event = series[order], event[order]
-    period, owner, first = _periods(series, event, len(names))
+    period, owner = _periods(series, event)
     return Arrivals(
         schema=schema,
         table=table,
@@ -127,7 +125,6 @@ def make_arrivals(table: pa.Table, schema: Schema, *, cleaned: bool = False) -> 
         series=lock(series),
         period=lock(period),
         owner=lock(owner),
-        first=lock(first),
         event=lock(event),
         known=lock(known[order]),
         revision=lock(revision[order]),
@@ -165,7 +162,7 @@ def _ranked(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
     return rank[coded.indices.to_numpy(zero_copy_only=False)], [texts[k] for k in by_text]
 
 
-def _periods(series: Codes, event: Nanos, n_series: int) -> tuple[Codes, Codes, Codes]:
+def _periods(series: Codes, event: Nanos) -> tuple[Codes, Codes]:
     """Number each (series, event_time) so that a series' periods follow one another by event time."""
     order = np.lexsort((event, series))
     moved = (np.diff(series[order]) != 0) | (np.diff(event[order]) != 0)
@@ -173,8 +170,7 @@ def _periods(series: Codes, event: Nanos, n_series: int) -> tuple[Codes, Codes, 
     period = np.empty(len(order), np.int32)
     period[order] = number
     owner = series[order][np.concatenate(([True], moved))] if len(order) else series
-    first = np.searchsorted(owner, np.arange(n_series + 1))
-    return period, owner.astype(np.int32), first.astype(np.int32)
+    return period, owner.astype(np.int32)
 
 
 def _nanos(column: pa.ChunkedArray) -> Nanos:

@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable.calendars import Nanos
 from knowable.data.ingest.refused import QUARANTINE
 from knowable.data.quality.acts import Acts, carry_out
 from knowable.data.quality.arrivals import CLEANED, Arrivals, make_arrivals
@@ -20,6 +19,7 @@ from knowable.data.quality.clock import expected_labels, usual_spacing
 from knowable.data.quality.flags import FLAGS, Docket, flag_rows, make_docket
 from knowable.data.quality.judging import Context, judge
 from knowable.data.quality.rules import Gap, Rule, check_rules, signature
+from knowable.data.schema import Schema, table_schema
 from knowable.data.table import delta
 from knowable.data.table.dataset import Dataset, schema_of
 from knowable.data.table.delta import Table
@@ -28,6 +28,7 @@ from knowable.errors import ConflictError, InputError
 
 __all__ = ["CleaningReport", "clean", "read_flags"]
 
+_ROWS_AT_ONCE = 3_000_000  # of whole entities; about half a kilobyte of memory each
 _LOOK_BACK = 256  # versions among which the last cleaning is sought; further back, everything is looked at
 _TRIES = 20
 _PAUSE_S = 0.02
@@ -144,6 +145,18 @@ def read_flags(dataset: Dataset, *, entities: Sequence[str] | None = None, known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What some entities come to: new verdicts, rows to append, rows for the quarantine, and how much was looked at."""
+
+    flags: pa.Table
+    rows: pa.Table
+    copies: pa.Table
+    entities: int
+    statements: int
+    standing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """One attempt at cleaning a version."""
 
@@ -156,38 +169,70 @@ class _Run:
     def report(self, *, dry_run: bool) -> CleaningReport:
         """Judge, and write unless it is a dry run. Raises: ConflictError if the dataset moved on."""
         if not dry_run and self._cleaned_at(self.table.version):
-            return self._told(FLAGS.empty_table(), 0, 0, 0, self.table.version, dry_run=False)
-        entities = self._changed()
+            return self._told(_nothing(self.dataset.schema), self.table.version, dry_run=False)
+        spacing = self._spacing()
+        found = _joined([_nothing(self.dataset.schema), *(self._judge(some, spacing) for some in self._groups())])
+        version = self.table.version if dry_run else self._write(found)
+        return self._told(found, version, dry_run=dry_run)
+
+    def _judge(self, entities: list[str] | None, spacing: int | None) -> _Found:
+        """Hold some entities against the rules; all when None."""
         every = delta.scan(self.table, entities=entities)
         arrivals = make_arrivals(every, self.dataset.schema)
-        labels = self._labels(arrivals, whole=entities is None)
+        asked = {rule.every for rule in self.rules if isinstance(rule, Gap)}
+        labels = {every: expected_labels(arrivals, every, spacing) for every in asked}
         context = Context(splits=lambda name: self.actions[name][1], labels=lambda every: labels[every])
         docket = make_docket(arrivals, [judge(rule, arrivals, context) for rule in self.rules])
         recorded = FLAGS.empty_table() if self.book is None else delta.scan(self.book, entities=entities)
         acts = carry_out(docket, arrivals, every, recorded, labels=labels)
         written = set(recorded["id"].to_pylist())
         new = [k for k, name in enumerate(docket.ids) if name not in written]
-        flags = flag_rows(docket, arrivals, new, acts.done, acts.details).append_column(
-            "batch", pa.array([self._batch] * len(new), pa.string())
+        batch = pa.array([self._batch] * len(new), pa.string())
+        return _Found(
+            flags=flag_rows(docket, arrivals, new, acts.done, acts.details).append_column("batch", batch),
+            rows=acts.rows,
+            copies=_copies(docket, arrivals, acts, self._batch),
+            entities=len(set(arrivals.names)),
+            statements=arrivals.n_rows,
+            standing=len(docket.ids) - len(new),
         )
-        version = self.table.version if dry_run else self._write(docket, arrivals, acts, flags)
-        standing = len(docket.ids) - len(new)
-        return self._told(flags, len(arrivals.names), arrivals.n_rows, standing, version, dry_run=dry_run)
 
-    def _told(
-        self, flags: pa.Table, entities: int, rows: int, standing: int, version: int, *, dry_run: bool
-    ) -> CleaningReport:
+    def _groups(self) -> list[list[str] | None]:
+        """Entities to look at, in groups that fit into memory: no rule looks across them."""
+        changed = self._changed()
+        if changed is None and self.table.n_rows <= _ROWS_AT_ONCE:
+            return [None]
+        column = delta.scan(self.table, columns=["entity"], entities=changed)["entity"]
+        groups: list[list[str] | None] = []
+        room = 0
+        for item in sorted(pc.value_counts(column).to_pylist(), key=lambda item: item["values"]):
+            if room < item["counts"]:
+                groups.append([])
+                room = _ROWS_AT_ONCE
+            groups[-1].append(item["values"])  # type: ignore[union-attr]
+            room -= item["counts"]
+        return groups
+
+    def _spacing(self) -> int | None:
+        """The usual spacing of the whole dataset, where a rule asks for it."""
+        if not any(isinstance(rule, Gap) and rule.every is None for rule in self.rules):
+            return None
+        columns = ["entity", "event_time", "known_time", "revision", "op", "known_basis", *self.dataset.schema.keys]
+        return usual_spacing(delta.scan(self.table, columns=columns), self.dataset.schema)
+
+    def _told(self, found: _Found, version: int, *, dry_run: bool) -> CleaningReport:
         notes = []
-        if not dry_run and entities == 0:
+        if not dry_run and found.entities == 0:
             notes.append("nothing was added since the last cleaning by these rules; nothing changed")
+        order = [(name, "ascending") for name in ("known_time", "entity", "event_time")]
         return CleaningReport(
             dataset=self.dataset.name,
             judged=self.table.version,
             version=version,
-            entities=entities,
-            rows=rows,
-            verdicts=flags.sort_by([("known_time", "ascending"), ("entity", "ascending"), ("event_time", "ascending")]),
-            standing=standing,
+            entities=found.entities,
+            rows=found.statements,
+            verdicts=found.flags.sort_by(order),
+            standing=found.standing,
             dry_run=dry_run,
             notes=tuple(notes),
         )
@@ -220,27 +265,18 @@ class _Run:
                 return sorted(pc.unique(rows["entity"]).to_pylist())
         return None
 
-    def _labels(self, arrivals: Arrivals, *, whole: bool) -> dict[str | None, Nanos | None]:
-        """The expected clock of each gap rule; the usual spacing is that of the whole dataset."""
-        asked = {rule.every for rule in self.rules if isinstance(rule, Gap)}
-        spacing = None
-        if None in asked and not whole and arrivals.n_rows:
-            columns = ["entity", "event_time", "known_time", "revision", "op", "known_basis", *self.dataset.schema.keys]
-            spacing = usual_spacing(make_arrivals(delta.scan(self.table, columns=columns), self.dataset.schema))
-        return {every: expected_labels(arrivals, every, spacing) for every in asked}
-
-    def _write(self, docket: Docket, arrivals: Arrivals, acts: Acts, flags: pa.Table) -> int:
+    def _write(self, found: _Found) -> int:
         """Quarantine, then the rows, then the flags: if the process dies in between, the next cleaning completes it."""
         dataset, version = self.dataset, self.table.version
         with delta.locked(dataset.location):
-            _set_aside(dataset, docket, arrivals, acts, self._batch)
-            if acts.rows.num_rows:
-                files = write_files(self.table.location, acts.rows, dataset.schema.keys)
-                note = {"rows": str(acts.rows.num_rows), "known_basis": CLEANED}
+            _set_aside(dataset, found.copies, self._batch)
+            if found.rows.num_rows:
+                files = write_files(self.table.location, found.rows, dataset.schema.keys)
+                note = {"rows": str(found.rows.num_rows), "known_basis": CLEANED}
                 version = delta.commit(self.table, files, batch=self._batch, note=note)
             elif dataset.open().version != version:
                 raise ConflictError(f"Dataset {dataset.name!r} has moved on.")
-            _note(dataset, self.book, flags, _mark(self._key, version))
+            _note(dataset, self.book, found.flags, _mark(self._key, version))
         return version
 
 
@@ -283,17 +319,11 @@ def _note(dataset: Dataset, book: Table | None, flags: pa.Table, mark: str) -> N
     delta.commit(book, files, batch=mark, note={"rows": str(flags.num_rows)})
 
 
-def _set_aside(dataset: Dataset, docket: Docket, arrivals: Arrivals, acts: Acts, batch: str) -> None:
-    """Copy withdrawn statements into the quarantine, each once."""
-    if not acts.withdrawn:
-        return
-    table = dataset.refused()
-    there = set(delta.scan(table, columns=["id"])["id"].to_pylist())
-    places = [k for k in acts.withdrawn if docket.ids[k] not in there]
-    if not places:
-        return
-    rows = arrivals.table.take(pa.array(arrivals.order[docket.row[places]]))
+def _copies(docket: Docket, arrivals: Arrivals, acts: Acts, batch: str) -> pa.Table:
+    """Withdrawn statements as rows of the quarantine; each has the id of its verdict."""
+    places = acts.withdrawn
     told = flag_rows(docket, arrivals, places, acts.done, acts.details)
+    rows = arrivals.table.take(pa.array(arrivals.order[docket.row[list(places)]], pa.int64()))
     cells = rows.drop_columns(["known_basis"]).to_pylist()
     how = [json.dumps({"known": {"basis": basis, "at": None}}) for basis in rows["known_basis"].to_pylist()]
     held = {
@@ -303,5 +333,31 @@ def _set_aside(dataset: Dataset, docket: Docket, arrivals: Arrivals, acts: Acts,
         "how": pa.array(how, pa.string()),
     }
     columns = [held.get(item.name, pa.nulls(len(places), item.type)) for item in QUARANTINE]
-    copies = pa.table(columns, schema=QUARANTINE)
-    delta.commit(table, write_files(table.location, copies), batch=batch, note={"rows": str(len(places))})
+    return pa.table(columns, schema=QUARANTINE)
+
+
+def _set_aside(dataset: Dataset, copies: pa.Table, batch: str) -> None:
+    """Put withdrawn statements into the quarantine, each once."""
+    if not copies.num_rows:
+        return
+    table = dataset.refused()
+    new = copies.filter(pc.invert(pc.is_in(copies["id"], delta.scan(table, columns=["id"])["id"])))
+    if new.num_rows:
+        note = {"rows": str(new.num_rows)}
+        delta.commit(table, write_files(table.location, new), batch=batch, note=note)
+
+
+def _nothing(schema: Schema) -> _Found:
+    rows = table_schema(schema).empty_table()
+    copies = QUARANTINE.empty_table()
+    return _Found(flags=FLAGS.empty_table(), rows=rows, copies=copies, entities=0, statements=0, standing=0)
+
+
+def _joined(parts: Sequence[_Found]) -> _Found:
+    flags, rows, copies = (
+        pa.concat_tables([getattr(part, name) for part in parts]) for name in ("flags", "rows", "copies")
+    )
+    entities, statements, standing = (
+        sum(getattr(part, name) for part in parts) for name in ("entities", "statements", "standing")
+    )
+    return _Found(flags=flags, rows=rows, copies=copies, entities=entities, statements=statements, standing=standing)

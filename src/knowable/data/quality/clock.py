@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
-from knowable.data.quality.arrivals import Arrivals
+from knowable.data.quality.arrivals import Arrivals, make_arrivals
 from knowable.data.schema import Schema, lag_ns
 from knowable.errors import InputError
 
@@ -25,7 +26,7 @@ def expected_labels(arrivals: Arrivals, every: str | None = None, spacing_ns: in
     Args:
         arrivals: what was stated.
         every: spacing of the bars, such as ``"1min"``; None: as usual in the dataset.
-        spacing_ns: the usual spacing, where it is known already.
+        spacing_ns: the usual spacing; measured on these arrivals when None.
 
     Returns: (n_slots,) int64 ns UTC, ascending; None where nothing says what to expect: no calendar and no `every`,
         or data that keep neither sessions nor a part of them (weeks, months, quarters).
@@ -36,7 +37,7 @@ def expected_labels(arrivals: Arrivals, every: str | None = None, spacing_ns: in
         return None
     schema, step = arrivals.schema, lag_ns(every) if every is not None else None
     if step is None:
-        step = usual_spacing(arrivals) if spacing_ns is None else spacing_ns
+        step = usual_spacing(arrivals.table, schema) if spacing_ns is None else spacing_ns
         if schema.calendar is None or step is None:
             return None
         if step > 20 * _HOUR_NS:
@@ -52,11 +53,19 @@ def expected_labels(arrivals: Arrivals, every: str | None = None, spacing_ns: in
     return calendar_of(schema.calendar).bars(every or f"{step}ns", *_days(arrivals))
 
 
-def usual_spacing(arrivals: Arrivals) -> int | None:
+def usual_spacing(rows: pa.Table, schema: Schema) -> int | None:
     """The most common distance in ns of neighbouring events of a series; None where no series has two.
 
     It is taken from the statements known first, so that rows known later do not change what was a gap.
+
+    Args:
+        rows: of the whole dataset, in any order: entity, event_time, known_time, revision, op, known_basis, and keys.
+        schema: of the dataset.
     """
+    known = rows["known_time"].cast(pa.int64()).to_numpy()
+    if len(known) > _SAMPLE:
+        rows = rows.filter(pa.array(known <= np.partition(known, _SAMPLE - 1)[_SAMPLE - 1]))
+    arrivals = make_arrivals(rows, schema)
     first = np.sort(np.argsort(arrivals.known, kind="stable")[:_SAMPLE])
     frame = pd.DataFrame({"series": arrivals.series[first], "event": arrivals.event[first]})
     frame = frame.drop_duplicates().sort_values(["series", "event"])

@@ -130,7 +130,6 @@ def _(rule: Stale, arrivals: Arrivals, _context: Context) -> Verdicts:
         rule.repeats,
         arrivals.period,
         arrivals.owner,
-        arrivals.first,
         arrivals.retracts,
         value if len(fields) == 1 else _together([arrivals.values(name) for name in fields]),
         _state(arrivals),
@@ -230,7 +229,7 @@ def _(rule: SplitLike, arrivals: Arrivals, context: Context) -> Verdicts:
     if rule.opening is not None and rule.opening in arrivals.schema.fields:
         opening, closing = (arrivals.values(name)[large] for name in (rule.opening, rule.field))
         with np.errstate(divide="ignore", invalid="ignore"):
-            at_open = moves.move[large] + np.log(opening / closing)
+            at_open = moves.move[large] + np.log(np.where(opening > 0, opening, np.nan) / closing)
     place, log_ratio = _nearest(moves.move[large], rule.share, ratios, slack, at_open=at_open)
     near = place >= 0
     which, logs, tolerance = np.full(arrivals.n_rows, -1), *np.full((2, arrivals.n_rows), np.nan)
@@ -271,7 +270,6 @@ def _moves(rule: Jump | SplitLike, arrivals: Arrivals, context: Context, notable
         rule.least,
         arrivals.period,
         arrivals.owner,
-        arrivals.first,
         arrivals.event,
         arrivals.known,
         arrivals.retracts,
@@ -376,7 +374,7 @@ def _restated(arrivals: Arrivals) -> tuple[Rows, Rows]:
 
 
 def _state(arrivals: Arrivals) -> Any:
-    return arrival_state(len(arrivals.owner), arrivals.n_rows)
+    return arrival_state(len(arrivals.names), len(arrivals.owner), arrivals.n_rows)
 
 
 def _later(confirm: str | None) -> str:

@@ -58,13 +58,12 @@ def measure(rows: pa.Table, schema: Schema, flags: pa.Table, refused: pa.Table) 
         refused: the quarantine, rows refused by ingest and copies of those withdrawn by cleaning.
     """
     ingest = refused.filter(pc.invert(pc.is_in(refused["id"], flags["id"])))
-    whole, sources = make_arrivals(rows, schema, cleaned=True), make_arrivals(rows, schema)
+    sources = make_arrivals(rows, schema)
+    whole = sources if sources.n_rows == rows.num_rows else make_arrivals(rows, schema, cleaned=True)
     stands = whole.standing().astype(np.int64)
-    entity = np.array([*whole.names], dtype=object)[whole.series[stands]]
-    month = _months(whole.event[stands])
     labels = expected_labels(whole)
     fields = _fields(whole, sources, stands, flags)
-    cells = _cells(whole, stands, entity, month)
+    cells = _cells(whole, stands)
     by_entity = _joined("entity", cells["entity"], sources, flags, ingest)
     by_month = _joined("month", cells["month"], sources, flags, ingest)
     for name, (have, expected) in zip(("entity", "month"), _coverage(whole, stands, labels), strict=True):
@@ -72,7 +71,7 @@ def measure(rows: pa.Table, schema: Schema, flags: pa.Table, refused: pa.Table) 
         table["expected"] = expected.reindex(table.index)
         table["gaps"] = table["expected"] - have.reindex(table.index)
         table["coverage"] = have.reindex(table.index) / table["expected"]
-    _spans(by_entity, whole, stands, entity)
+    _spans(by_entity, whole, stands)
     rules = _rules(flags, ingest)
     totals = _totals(by_entity, fields, sources, rules)
     return Measures(
@@ -118,44 +117,56 @@ def _fields(whole: Arrivals, sources: Arrivals, stands: Rows, flags: pa.Table) -
     return pd.DataFrame(found)
 
 
-def _cells(
-    whole: Arrivals, stands: Rows, entity: npt.NDArray[np.object_], month: npt.NDArray[np.object_]
-) -> dict[str, pd.DataFrame]:
+def _cells(whole: Arrivals, stands: Rows) -> dict[str, pd.DataFrame]:
     """Rows, missing cells and stale rows by entity and by month. Fields that no row has do not count as missing."""
-    values = [whole.values(name)[stands] for name in whole.schema.fields]
-    held = [value for value in values if not np.isnan(value).all()]
-    missing = np.sum([np.isnan(value) for value in held], axis=0) if held else np.zeros(len(stands))
+    missing = np.zeros(len(stands), np.int64)
+    for name in whole.schema.fields:
+        lacks = np.isnan(whole.values(name)[stands])
+        if not lacks.all():
+            missing += lacks
     main = "close" if "close" in whole.schema.fields else next(iter(whole.schema.numeric), None)
-    runs = np.zeros(len(stands)) if main is None else _runs(whole, stands, whole.values(main)[stands])
-    frame = pd.DataFrame({"rows": 1, "missing": missing, "stale": runs >= STALE_RUN})
-    return {
-        name: frame.groupby(keys, sort=True).sum().astype(np.int64)
-        for name, keys in (("entity", entity), ("month", month))
-    }
+    runs = np.zeros(len(stands), np.int64) if main is None else _runs(whole, stands, whole.values(main)[stands])
+    frame = pd.DataFrame({"rows": 1, "missing": missing, "stale": (runs >= STALE_RUN).astype(np.int64)})
+    return {by: _named(frame.groupby(_keys(whole, by)[stands]).sum(), whole, by) for by in ("entity", "month")}
+
+
+def _keys(arrivals: Arrivals, by: str) -> npt.NDArray[np.int64]:
+    """What each statement is counted under: its entity or its month, by number: texts take far longer."""
+    if by == "month":
+        return arrivals.event.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+    _, entity = np.unique(np.array([*arrivals.names], dtype=object), return_inverse=True)
+    found: npt.NDArray[np.int64] = entity.astype(np.int64)[arrivals.series]
+    return found
+
+
+def _named(table: Any, arrivals: Arrivals, by: str) -> Any:
+    """A table by number as one by name."""
+    numbers = table.index.to_numpy()
+    if by == "month":
+        return table.set_axis(numbers.astype("datetime64[M]").astype(str).astype(object))
+    return table.set_axis(np.unique(np.array([*arrivals.names], dtype=object))[numbers])
 
 
 def _joined(by: str, cells: pd.DataFrame, sources: Arrivals, flags: pa.Table, ingest: pa.Table) -> pd.DataFrame:
     """Add what the sources took back, how late they were, and what the rules found."""
-    names = np.array([*sources.names], dtype=object)[sources.series]
-    keys = names if by == "entity" else _months(sources.event)
+    keys = _keys(sources, by)
     before, _ = sources.stood()
     first = _first_known(sources)
     asserted = ~sources.retracts
     again = asserted & (before >= 0)
-    restated = pd.Series(again & _differs(sources, before), dtype=np.int64).groupby(keys).sum()
+    frame = pd.DataFrame({"statements": asserted, "restated": again & _differs(sources, before)}, dtype=np.int64)
+    said = _named(frame.groupby(keys).sum(), sources, by)
     lags = pd.Series((sources.known[first] - sources.event[first]) / _HOUR_NS).groupby(keys[first])
-    late = {name: lags.quantile(share) for name, share in _LAGS.items()}
-    statements = pd.Series(asserted, dtype=np.int64).groupby(keys).sum()
+    late = _named(pd.DataFrame({name: lags.quantile(share) for name, share in _LAGS.items()}), sources, by)
     counts = {
         "flagged": _counted(flags, by),
         "quarantined": _counted(ingest, by).add(_counted(_done(flags, "quarantine"), by), fill_value=0),
         "repaired": _counted(_done(flags, "repair"), by),
     }
-    index = cells.index.union(statements.index).union(counts["quarantined"].index).union(counts["flagged"].index)
+    index = cells.index.union(said.index).union(counts["quarantined"].index).union(counts["flagged"].index)
     table = cells.reindex(index, fill_value=0)
-    table["statements"], table["restated"] = statements, restated
-    for name, column in late.items():
-        table[name] = column
+    table[["statements", "restated"]] = said.reindex(index)
+    table[[*_LAGS]] = late.reindex(index)
     for name, column in counts.items():
         table[name] = column
     whole = ["rows", "missing", "stale", "statements", "restated", *counts]
@@ -181,9 +192,10 @@ def _coverage(whole: Arrivals, stands: Rows, labels: Nanos | None) -> list[tuple
     return [(entity["have"], entity["expected"]), (have.reindex(month.index, fill_value=0), month[month > 0])]
 
 
-def _spans(table: pd.DataFrame, whole: Arrivals, stands: Rows, entity: npt.NDArray[np.object_]) -> None:
+def _spans(table: pd.DataFrame, whole: Arrivals, stands: Rows) -> None:
     """First and last event of each entity."""
-    ends = pd.Series(whole.event[stands]).groupby(entity).agg(["min", "max"]).reindex(table.index)
+    ends = pd.Series(whole.event[stands]).groupby(_keys(whole, "entity")[stands]).agg(["min", "max"])
+    ends = _named(ends, whole, "entity").reindex(table.index)
     for place, (name, column) in enumerate((("first", "min"), ("last", "max"))):
         table.insert(place, name, pd.to_datetime(ends[column], unit="ns", utc=True))
 

@@ -2,7 +2,8 @@
 
 Each rule judges a statement by what was known when it arrived: itself and the rows known by then (`confirm` waits for
 one later row, and the verdict is known only then). Rules judge what the sources said, never what cleaning wrote, so
-their order does not matter, cleaning twice is cleaning once, and no verdict hangs on rows known after it.
+their order does not matter, cleaning twice is cleaning once, and no verdict hangs on rows known after it. The other
+side of it: what arrives later about an earlier period is judged itself, but does not reopen the case of a newer one.
 """
 
 from __future__ import annotations
