@@ -298,7 +298,8 @@ def test_no_credential_shows_in_a_repr_an_error_or_a_pin(store: Store, server: s
             "retry_timeout": "1s",
         },
     )  # fmt: skip
-    seen += [repr(wrong)]
+    seen += [repr(wrong), repr(silent)]
+    assert repr(silent) == f"Store('s3://{BUCKET}/x': not within reach)"
     for broken in (gone, silent):
         for ask in (lambda s: s.read("facts"), lambda s: s.create("facts", Schema.facts(fields={"x": "1"}))):
             with pytest.raises((StoreError, UnknownNameError)) as refusal:

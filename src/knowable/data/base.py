@@ -53,7 +53,11 @@ class StoreBase:
         return dataset_names(self.location)
 
     def __repr__(self) -> str:
-        return f"Store({self.location.uri!r}: {', '.join(self.datasets()) or 'no datasets yet'})"
+        try:
+            held = ", ".join(self.datasets()) or "no datasets yet"
+        except StoreError:
+            held = "not within reach"
+        return f"Store({self.location.uri!r}: {held})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.location, None, self._given_cache, self._cache_bytes)

@@ -63,9 +63,9 @@ class Table:
     name: str
     version: int
     id: str
-    properties: Mapping[str, str]
-    schema: pa.Schema
-    files: pa.Table
+    properties: Mapping[str, str] = field(repr=False)
+    schema: pa.Schema = field(repr=False)
+    files: pa.Table = field(repr=False)
     foreign: bool
     handle: Any = field(repr=False)
     lock: threading.RLock = field(repr=False)
