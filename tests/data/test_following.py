@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from knowable.data.schema import Schema
 from knowable.data.store import Store
+from knowable.data.table import delta
 from knowable.errors import InputError, StoreError, UnknownNameError
 
 DAYS = pd.date_range("2016-01-04", periods=12, tz="UTC")
@@ -91,17 +92,19 @@ def test_a_follower_waits_for_what_comes_and_stops_when_told(store: Store) -> No
     def listen() -> None:
         found.extend(update.version for update in Store(store.folder).follow("facts", poll="5ms", stop=stop))
 
-    thread = threading.Thread(target=listen)
+    thread = threading.Thread(target=listen, daemon=True)
     thread.start()
-    for n in range(5):
-        store.append("facts", day(n))
-        if n == 2:
-            store.compact("facts")
-    deadline = time.monotonic() + 30
-    while len(found) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    stop.set()
-    thread.join(timeout=30)
+    try:
+        for n in range(5):
+            store.append("facts", day(n))
+            if n == 2:
+                store.compact("facts")
+        deadline = time.monotonic() + 30
+        while len(found) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join(timeout=30)
     assert not thread.is_alive()
     assert found == [1, 2, 3, 5, 6]
 
@@ -332,6 +335,36 @@ def test_micro_batches_of_bars_give_the_market_of_one_bulk_load(tmp_path: Path) 
     assert live.fingerprint == bulk.fingerprint
     stores[1].compact("bars")
     assert stores[1].market("bars", decide="1h").fingerprint == bulk.fingerprint
+
+
+def test_a_span_of_many_small_files_is_read_from_few_of_them_and_is_right(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = pd.date_range(DAYS[0], periods=36, freq="h")
+    for n, moment in enumerate(hours):
+        store.append(
+            "facts", pd.DataFrame({"entity": ["A"], "event_time": moment, "known_time": moment, "x": float(n)})
+        )
+    later = ((1, 99.0, "assert"), (2, 98.0, "assert"), (3, np.nan, "retract"))  # of an old hour, in the newest files
+    for minutes, x, op in later:
+        known = hours[-1] + pd.Timedelta(minutes=minutes)
+        frame = pd.DataFrame({"entity": ["A"], "event_time": hours[3], "known_time": known, "x": x, "op": op})
+        store.append("facts", frame)
+    read: list[str] = []
+    whole = delta.read_file
+
+    def counted(where: object, path: str, *rest: object, **how: object) -> object:
+        read.append(path)
+        return whole(where, path, *rest, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(delta, "read_file", counted)
+    assert Store(store.folder).read("facts", start=hours[-1])["x"].to_pylist() == [35.0]
+    assert len(set(read)) == 1
+    corrected = Store(store.folder).read("facts", start=hours[3], end=hours[3])
+    assert len(set(read)) == 1 + 4
+    everything = Store(store.folder).read("facts")
+    assert len(set(read)) == 39
+    assert corrected["x"].to_pylist() == [99.0] == everything["x"].to_pylist()[3:4]
 
 
 def test_the_rows_a_follower_got_are_the_dataset(store: Store) -> None:
