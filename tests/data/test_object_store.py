@@ -375,3 +375,30 @@ def test_a_location_reads_writes_lists_and_deletes_alike_in_a_folder_and_a_bucke
         for name in ("../a", "/etc/passwd", "a//b", "x/../../y", "s3://other/x", "a\0b"):
             with pytest.raises(StoreError, match="no name within"):
                 place.read(name)
+
+
+def test_snapshots_compaction_retention_and_followers_work_there_too(store: Store) -> None:
+    store.create("facts", Schema.facts(fields={"eps": "USD/share"}))
+    for n in range(1, 5):
+        store.append("facts", eps(("A", f"2016-0{n}-28", f"2016-0{n}-29", float(n))))
+    store.snapshot("early", note="four quarters")
+    store.pin("facts", 2, by="a run")
+    before = {version: store.read("facts", version=version).to_pydict() for version in range(5)}
+    assert store.compact("facts").files_before == 4
+    store.append("facts", eps(("A", "2016-05-28", "2016-05-29", 5.0)))
+    found = [(update.version, update.rows["eps"].to_pylist()) for update in store.follow("facts", timeout="0s")]
+    assert found == [(1, [1.0]), (2, [2.0]), (3, [3.0]), (4, [4.0]), (6, [5.0])]
+    store.drop_snapshot("early")
+    plan = store.retain("facts", keep=1, dry_run=True)
+    done = store.retain("facts", keep=1)
+    assert (done.kept, done.dropped, done.files) == ((2, 6), (3, 4), plan.files)
+    assert done.freed_bytes > 0
+    elsewhere = Store(store.location)
+    for version in (1, 2):
+        assert elsewhere.read("facts", version=version).to_pydict() == before[version]
+    with pytest.raises(StoreError, match="dropped by retention"):
+        elsewhere.read("facts", version=4)
+    assert elsewhere.read("facts")["eps"].to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert elsewhere.snapshots() == ()
+    with pytest.raises(UnknownNameError, match="Unknown snapshot"):
+        elsewhere.read("facts", version="early")

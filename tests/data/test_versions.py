@@ -256,6 +256,19 @@ def test_compaction_after_a_field_was_added_gives_null_to_older_rows(grown: Stor
     assert answers(grown, 6) == before
 
 
+def test_compaction_keeps_every_type_and_key(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.create("actions", Schema.actions(calendar="XNYS"))
+    for known, kind, ratio, note in (("2016-02-01", "split", 2.0, "two for one"), ("2016-02-02", "dividend", None, "")):
+        frame = {"entity": ["A"], "event_time": ["2016-03-01"], "known_time": pd.to_datetime([known], utc=True)}
+        frame |= {"type": [kind], "ratio": [ratio], "amount": [None if ratio else 0.5], "note": [note or None]}
+        store.append("actions", pd.DataFrame(frame | {"currency": [None if ratio else "USD"]}))
+    before = store.read("actions")
+    assert store.compact("actions").rows == 2
+    assert Store(store.folder).read("actions").equals(before)
+    assert before["type"].to_pylist() == ["dividend", "split"]
+
+
 def test_an_append_between_the_reading_and_the_commit_of_a_compaction_is_kept(
     grown: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
