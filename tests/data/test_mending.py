@@ -72,6 +72,14 @@ def test_corrected_rows_are_stored_and_settle_their_refusals(store: Store) -> No
     assert store.quarantine("bars", resolved=None).num_rows == 5
 
 
+def test_the_rows_of_one_append_can_be_told_apart(store: Store) -> None:
+    frame = pd.DataFrame([{"symbol": "X", "day": "2016-03-03", "captured": "2016-03-04 12:00", "px": 0.0}])
+    report = store.append("bars", frame, columns=COLUMNS, tz="UTC")
+    assert store.quarantine("bars", batch=report.batch)["rule"].to_pylist() == ["price_not_positive"]
+    assert store.quarantined_rows("bars", batch=report.batch)["symbol"].tolist() == ["X"]
+    assert store.quarantine("bars", batch="none").num_rows == 0
+
+
 def test_mending_again_changes_nothing(store: Store) -> None:
     rows = store.quarantined_rows("bars", rule="high_below_low").assign(high=12.5)
     first = store.mend("bars", rows)
@@ -180,6 +188,27 @@ def test_a_cell_still_missing_is_still_missing(store: Store) -> None:
     again = store.quarantined_rows("bars", rule="missing_value")
     assert dict(store.mend("bars", again).rules) == {"missing_value": 1}
     assert store.mend("bars", again.assign(open=4.0, high=6.0, low=3.0, volume=1.0)).accepted == 1
+
+
+def test_a_name_that_was_nobodys_is_mended_by_its_interval_alone(store: Store) -> None:
+    store.create("tickers", Schema.intervals(keys=["ticker"], calendar="XNYS"))
+    bearer = {
+        "entity": "id-1",
+        "event_time": "2016-03-01",
+        "ticker": "OLD",
+        "known_time": pd.Timestamp("2016-01-01T00:00Z"),
+    }
+    store.append("tickers", pd.DataFrame([bearer]))
+    rows = pd.DataFrame([{"symbol": name, "day": "2016-03-03", "captured": "2016-03-04 12:00", "px": 5.0}
+                         for name in ("OLD", "NEW")])  # fmt: skip
+    report = store.append("bars", rows, columns=COLUMNS, tz="UTC", identifiers="tickers")
+    assert dict(report.rules) == {"unknown_identifier": 1}
+    waiting_rows = store.quarantined_rows("bars", rule="unknown_identifier")
+    assert waiting_rows["symbol"].tolist() == ["NEW"]
+    assert store.mend("bars", waiting_rows).quarantined == 1
+    store.append("tickers", pd.DataFrame([{**bearer, "entity": "id-2", "ticker": "NEW"}]))
+    assert store.mend("bars", waiting_rows).accepted == 1
+    assert store.read("bars", start="2016-03-03")["entity"].to_pylist() == ["id-1", "id-2"]
 
 
 def test_ids_are_checked(store: Store) -> None:

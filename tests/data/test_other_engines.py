@@ -14,7 +14,8 @@ import pytest
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.data.table import delta
-from knowable.data.table.files import sort_rows, write_file
+from knowable.data.table.files import write_file
+from knowable.data.table.order import sort_rows
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowable.data.table import delta
-from knowable.data.table.files import Bounds, NewFile, read_file, sort_rows, write_file, write_files
+from knowable.data.table.files import Bounds, NewFile, read_file, write_file, write_files
 from knowable.data.table.location import Location
+from knowable.data.table.order import sort_rows
 from knowable.errors import ConflictError, StoreError
 
 TIME = pa.timestamp("us", "UTC")

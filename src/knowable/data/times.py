@@ -248,8 +248,8 @@ def _ns(moment: pd.Timestamp, name: str) -> int:
 def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
     """(ns, zoned, missing, unreadable, no time of day); naive times are read as if they were UTC."""
     kind = column.type
-    missing = column.is_null().to_numpy(zero_copy_only=False).astype(bool)
     none = np.zeros(len(column), dtype=bool)
+    missing = column.is_null().to_numpy(zero_copy_only=False).astype(bool) if column.null_count else none
     if pa.types.is_null(kind):
         return np.full(len(column), NO_TIME), none, missing, none, none
     if pa.types.is_dictionary(kind):
@@ -262,8 +262,9 @@ def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, 
         plain = (
             column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.int64()) if zone else column.cast(unit).cast(pa.int64())
         )
-        ns, wild = _to_ns(pc.fill_null(plain, 0).to_numpy().astype(np.int64), unit.unit)
-        ns = np.where(missing, NO_TIME, ns)
+        plain = pc.fill_null(plain, 0) if plain.null_count else plain
+        ns, wild = _to_ns(plain.to_numpy(), unit.unit)
+        ns[missing] = NO_TIME
         return ns, np.full(len(ns), zone), missing, wild & ~missing, np.full(len(ns), pa.types.is_date(kind))
     raise DataError(
         f"`{name}` must hold times, but its type is {kind}{where} (row 0: {shown(_cell(column, 0))}).\n"
@@ -274,8 +275,11 @@ def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, 
 def _to_ns(counts: npt.NDArray[np.int64], unit: str) -> tuple[Nanos, Mask]:
     """(ns, NO_TIME where they would not fit; where that is), from counts of a unit since 1970."""
     step = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
-    wild = np.abs(counts.astype(np.float64)) * step > 9.2e18
-    return np.where(wild, NO_TIME, np.where(wild, 0, counts) * step), wild
+    most = int(9.2e18) // step
+    wild = (counts > most) | (counts < -most)
+    ns: Nanos = counts * step
+    ns[wild] = NO_TIME
+    return ns, wild
 
 
 def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask, Mask]:

@@ -4,7 +4,12 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "INFINITE",
+    "MINUS",
+    "MISSING",
     "ODD_BYTE",
+    "TINY",
+    "ZERO_OR_LESS",
     "ascends_kernel",
     "lines_kernel",
     "outside_kernel",
@@ -18,7 +23,11 @@ STRAY = 1 << 40  # what a carriage return within a line adds to its commas
 WRONG_COUNT, LOOSE_QUOTE = 1, 4  # what may be found in a line
 ODD_BYTE = 2  # likewise
 CELL_START, IN_CELL, QUOTED, QUOTE_SEEN, LOOSE = 0, 1, 2, 3, 4  # where in a record a byte stands
-MISSING, INFINITE, TINY, ZERO_OR_LESS, MINUS = 1, 2, 4, 8, 16  # what `values_kernel` finds in a column
+MISSING = 1  # what `values_kernel` finds in a column, this and the next four
+INFINITE = 2
+TINY = 4
+ZERO_OR_LESS = 8
+MINUS = 16
 
 
 @njit(cache=True, nogil=True)
@@ -101,11 +110,19 @@ def records_kernel(data, n_commas, longest, final, start_out, line_out, finding_
 
 
 @njit(cache=True, nogil=True)
-def ascends_kernel(owner, event):
-    """Whether (owner, event) ascends strictly, so that no two rows share it; (n_rows,) int32 and int64."""
-    for i in range(1, owner.shape[0]):
-        if owner[i] < owner[i - 1] or (owner[i] == owner[i - 1] and event[i] <= event[i - 1]):
+def ascends_kernel(rank, code, event, last):
+    """Whether (entity, event) goes on ascending strictly, so that no two rows share it.
+
+    rank (n_names,) int64 the place of each name in order; code (n_rows,) int32 names; event (n_rows,) int64; last (2,)
+    int64 rank and event of the row before, which is brought forward.
+    """
+    owner, moment = last[0], last[1]
+    for i in range(code.shape[0]):
+        mine = rank[code[i]]
+        if mine < owner or (mine == owner and event[i] <= moment):
             return False
+        owner, moment = mine, event[i]
+    last[0], last[1] = owner, moment
     return True
 
 

@@ -80,7 +80,7 @@ class Batch:
     Attributes:
         source: where the rows came from.
         vendor: our name of a column -> the vendor's.
-        entity: (n_rows,) text, null where missing.
+        entity: (n_rows,) text as codes of a dictionary, null where missing.
         event: event times as parsed.
         known: known times as parsed; `known.ns` is what is stored.
         revision: (n_rows,) int64.
@@ -338,10 +338,17 @@ def _decodes(cell: pa.Scalar) -> bool:
 def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
+        kind = kind.value_type
+        whole = all(chunk.dictionary.null_count == 0 for chunk in column.chunks)
+        column = column.cast(pa.dictionary(pa.int32(), kind) if whole else kind)
     if not (pa.types.is_integer(kind) or "string" in str(kind) or pa.types.is_null(kind)):
         raise DataError(f"`entity` must hold names, but its type is {kind}{where}.")
-    return pa.chunked_array(column.cast(pa.string()).chunks, pa.string()).combine_chunks()
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_string(kind):
+        column = column.cast(pa.string()).dictionary_encode()
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    return whole
 
 
 def _known(
@@ -379,7 +386,8 @@ def _known(
 
 def _up_to_microseconds(column: TimeColumn) -> TimeColumn:
     """The table keeps microseconds; a known time is rounded up, never down, so nothing is known early."""
-    ns: Nanos = np.where(column.ns == NO_TIME, NO_TIME, -(-column.ns // 1000) * 1000)
+    ns: Nanos = -(-column.ns // 1000) * 1000
+    ns[column.ns == NO_TIME] = NO_TIME
     return replace(column, ns=ns)
 
 

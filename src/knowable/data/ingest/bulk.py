@@ -177,6 +177,7 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
     parts = [part for file in files for part in file.parts]
     spans = _spans([part.spill for part in parts if part.spill is not None], work.span_rows)
     lost = unusable(_problems(files), job.batch_id)
+    basis = ", ".join(sorted({part.basis for part in parts if part.spill is not None})) or job.known.basis
     table = delta.open_table(target.observations, None, target.name)
     settled = _second_pass(job, parts, spans, table, work)
     for attempt in range(_TRIES):
@@ -197,7 +198,7 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
             accepted = sum(item.accepted for item in settled)
             version = table.version
             if new_files:
-                note = {"rows": str(accepted), "known_basis": job.known.basis}
+                note = {"rows": str(accepted), "known_basis": basis}
                 try:
                     version = delta.commit(table, new_files, batch=job.batch_id, note=note)
                 except ConflictError:  # the lock does not reach every writer: those on other machines, for one
@@ -209,8 +210,9 @@ def _land(target: Target, job: Job, files: Sequence[_File], work: Work) -> Inges
             accepted=accepted,
             duplicates=sum(item.duplicates for item in settled),
             version=version,
-            basis=job.known.basis,
+            basis=basis,
             notes=_notes(files),
+            batch=job.batch_id,
         )
     raise ConflictError(
         f"Other writers changed dataset {target.name!r} {_TRIES} times while this append tried to. Nothing of it is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.errors import DataError
+from knowable.kernels.ingest import INFINITE, MISSING, values_kernel
 
 __all__ = ["LONGEST_TEXT", "Numbers", "Texts", "parse_bools", "parse_numbers", "parse_texts", "parse_whole"]
 
 Mask = npt.NDArray[np.bool_]
+TINIEST = float(np.finfo(np.float64).tiny)
 LONGEST_TEXT = 4096  # bytes of UTF-8
 LARGEST_WHOLE = 2.0**53  # the last whole number up to which a double holds every one
 _TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
@@ -34,12 +36,14 @@ class Numbers:
         unreadable: (n_rows,) the cell is no number (or no truth).
         not_finite: (n_rows,) the cell says NaN or infinity.
         not_whole: (n_rows,) the cell is no whole number up to 2**53; None where it need not be.
+        found: what there is among the cells, as `values_kernel` tells; what there is not need not be looked for.
     """
 
     cells: npt.NDArray[np.float64]
     unreadable: Mask
     not_finite: Mask
     not_whole: Mask | None = None
+    found: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +86,10 @@ def parse_numbers(column: pa.ChunkedArray, name: str, where: str) -> Numbers:
         parsed = column.cast(pa.int8()).cast(pa.float64())
     else:
         raise DataError(f"`{name}` must hold numbers, but its type is {kind}{where}.")
-    values = pc.fill_null(parsed, np.nan).to_numpy().astype(np.float64)
-    return Numbers(cells=values, unreadable=none, not_finite=~np.isfinite(values) & ~missing)
+    values = _doubles(parsed)
+    found = int(values_kernel(values, TINIEST))
+    odd = ~np.isfinite(values) & ~missing if found & (MISSING | INFINITE) else none
+    return Numbers(cells=values, unreadable=none, not_finite=odd, found=found)
 
 
 def parse_whole(column: pa.ChunkedArray, name: str, where: str) -> Numbers:
@@ -93,9 +99,7 @@ def parse_whole(column: pa.ChunkedArray, name: str, where: str) -> Numbers:
     odd = (sized != np.floor(sized)) | (np.abs(sized) > LARGEST_WHOLE)
     for row in np.flatnonzero(np.abs(sized) == LARGEST_WHOLE):  # its neighbour rounds to it; the cell itself decides
         odd[row] |= not _is(column[int(row)].as_py(), int(sized[row]))
-    return Numbers(
-        cells=found.cells, unreadable=found.unreadable, not_finite=found.not_finite, not_whole=odd & ~found.unreadable
-    )
+    return replace(found, not_whole=odd & ~found.unreadable)
 
 
 def parse_bools(column: pa.ChunkedArray, name: str, where: str) -> Numbers:
@@ -140,7 +144,20 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def _doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """(n_rows,) read-only, NaN where null; without a copy where nothing is."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0) if whole.num_chunks else pa.array([], pa.float64())
+    whole = pc.fill_null(whole, np.nan) if whole.null_count else whole
+    values: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False)
+    values.flags.writeable = False
+    return values
+
+
 def _nulls(column: pa.ChunkedArray) -> Mask:
+    if not column.null_count:
+        return np.zeros(len(column), dtype=bool)
     return np.asarray(column.is_null().to_numpy(zero_copy_only=False)).astype(bool)
 
 

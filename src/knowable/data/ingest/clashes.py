@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowable.kernels.ingest import ascends_kernel
+from knowable.data.table.order import plain_names, strictly_ascends
 
 __all__ = ["Clashes", "find_clashes"]
 
@@ -43,15 +43,18 @@ def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...]) -> Clas
 
     Args:
         new: rows in the table's schema, each good on its own.
-        stored: stored rows that may share a key with them; known at or after the first of the new.
+        stored: stored rows, names written out, that may share a key with them; known at or after the first of the new.
         keys: of the schema.
 
     Returns: None if there is none at all.
     """
-    old = stored.filter(pc.is_in(stored["event_time"], pc.unique(new["event_time"])))
-    old = old.filter(pc.is_in(old["entity"], pc.unique(new["entity"])))
-    if not old.num_rows and _ascends(new):
+    old = stored
+    if old.num_rows:
+        old = old.filter(pc.is_in(old["event_time"], pc.unique(new["event_time"])))
+        old = plain_names(old.filter(pc.is_in(old["entity"], pc.unique(new["entity"]).cast(pa.string()))))
+    if not old.num_rows and strictly_ascends(new):  # as most bulk loads do
         return None
+    new = plain_names(new)
     both = pa.concat_tables([old, new])
     is_new = np.arange(both.num_rows) >= old.num_rows
     names = _keys(both, keys)
@@ -78,12 +81,6 @@ def find_clashes(new: pa.Table, stored: pa.Table, keys: tuple[str, ...]) -> Clas
     return found if found.drop.any() else None
 
 
-def _ascends(rows: pa.Table) -> bool:
-    """Whether (entity, event_time) ascends strictly, as in most bulk loads: then no two rows share a key."""
-    owner = _lock(_codes(rows["entity"]))  # numbered as they first come, so that each entity's rows must lie together
-    return bool(ascends_kernel(owner, _lock(rows["event_time"].cast(pa.int64()).to_numpy())))
-
-
 def _keys(rows: pa.Table, names: tuple[str, ...]) -> pd.DataFrame:
     """What names an assertion, as whole numbers."""
     return pd.DataFrame(
@@ -102,10 +99,3 @@ def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     codes: npt.NDArray[np.int32] = coded.indices.to_numpy()
     return codes
-
-
-def _lock(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Read-only, as kernels want their inputs, so that one compiled version serves."""
-    view = np.ascontiguousarray(array)
-    view.flags.writeable = False
-    return view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,9 @@ from knowable.data.ingest.checks import Breach, breaches, outside_sessions
 from knowable.data.ingest.clashes import find_clashes
 from knowable.data.ingest.refused import broken_rows, late_rows, origin_rows, refused_rows, to_times
 from knowable.data.schema import Schema, table_schema
+from knowable.data.table.order import coded_schema
 from knowable.data.times import NO_TIME
+from knowable.kernels.ingest import MINUS, MISSING
 
 __all__ = ["IngestReport", "Judged", "Remarks", "join", "judge", "settle"]
 
@@ -39,6 +42,7 @@ class IngestReport:
         rules: rule -> rows quarantined under it.
         examples: the first row under each rule, as a sentence.
         notes: what else is worth knowing, such as columns that were not used.
+        batch: id of the append, by which `store.quarantine` finds what it refused.
     """
 
     dataset: str
@@ -51,6 +55,7 @@ class IngestReport:
     rules: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    batch: str = ""
 
     def __repr__(self) -> str:
         if self.already_stored:
@@ -103,7 +108,7 @@ class Judged:
     """A batch apart.
 
     Attributes:
-        clean: rows that keep every rule, in the table's schema.
+        clean: rows that keep every rule, in the table's schema, names that repeat as codes.
         origin: for each of them its place in `files`, its line and its row.
         files: paths of the sources, None for frames.
         bad: the other rows, in the schema of the quarantine.
@@ -112,6 +117,7 @@ class Judged:
         keys: of the schema; with entity and event_time they name a period.
         raws: the sources as they came, so that a clash is shown in the vendor's columns; may be left out.
         hows: how each source was read.
+        firsts: place of each source's first row in its file.
     """
 
     clean: pa.Table
@@ -123,6 +129,7 @@ class Judged:
     keys: tuple[str, ...] = ()
     raws: tuple[pa.Table | None, ...] = ()
     hows: tuple[str | None, ...] = ()
+    firsts: tuple[int, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -136,7 +143,8 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
     verdict = np.full(n_rows, -1, dtype=np.int64)
     found: list[Breach] = []
     for breach in breaches(batch, schema):
-        verdict[breach.where & (verdict < 0)] = len(found)
+        if breach.where.any():
+            verdict[breach.where & (verdict < 0)] = len(found)
         found.append(replace(breach, where=_NOWHERE))  # the masks of many rules would be a lot to hold at once
     good = verdict < 0
     clean = _clean_rows(batch, schema, good)
@@ -158,6 +166,7 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
         keys=schema.keys,
         raws=(batch.source.table,),
         hows=(batch.how,),
+        firsts=(batch.source.first_row,),
     )
 
 
@@ -169,7 +178,7 @@ def join(parts: Sequence[Judged]) -> Judged:
         for first, part in zip(offsets, parts, strict=False)
     ]
     return Judged(
-        clean=pa.concat_tables([part.clean for part in parts]),
+        clean=pa.concat_tables([part.clean for part in parts]).unify_dictionaries(),
         origin=pa.concat_tables(numbered),
         files=tuple(file for part in parts for file in part.files),
         bad=pa.concat_tables([part.bad for part in parts]),
@@ -178,6 +187,7 @@ def join(parts: Sequence[Judged]) -> Judged:
         keys=parts[0].keys,
         raws=tuple(raw for part in parts for raw in (part.raws or (None,) * len(part.files))),
         hows=tuple(how for part in parts for how in (part.hows or (None,) * len(part.files))),
+        firsts=tuple(first for part in parts for first in (part.firsts or (0,) * len(part.files))),
     )
 
 
@@ -198,7 +208,18 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str) -> Judged:
         if rows.size:
             at = pa.array(rows)
             clean, origin = judged.clean.take(at), judged.origin.take(at)
-            bad.append(late_rows(clean, origin, rule, batch_id, files=judged.files, raws=judged.raws, hows=judged.hows))
+            bad.append(
+                late_rows(
+                    clean,
+                    origin,
+                    rule,
+                    batch_id,
+                    files=judged.files,
+                    raws=judged.raws,
+                    hows=judged.hows,
+                    firsts=judged.firsts,
+                )
+            )
     keep = pa.array(~found.drop)
     return replace(
         judged,
@@ -210,26 +231,42 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str) -> Judged:
 
 
 def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:
-    n_good = int(good.sum())
+    """The good rows as the table keeps them; where all are, most columns are taken over without a copy."""
+    n_good = int(np.count_nonzero(good))
+    mask = None if n_good == len(good) else pa.array(good)
+
+    def kept(values: Any) -> Any:
+        if mask is None:
+            return values
+        return values[good] if isinstance(values, np.ndarray) else values.filter(mask)
+
+    withdrawn = kept(batch.retract)
+    some_withdrawn = bool(withdrawn.any())
     columns: dict[str, pa.Array] = {
-        "entity": batch.entity.filter(pa.array(good)),
-        "event_time": to_times(batch.event.ns[good]),
-        "known_time": to_times(batch.known.ns[good]),
-        "revision": pa.array(batch.revision[good]),
-        "op": pc.if_else(pa.array(batch.retract[good]), "retract", "assert"),
-        "known_basis": pa.repeat(pa.scalar(batch.basis, pa.string()), n_good),
+        "entity": kept(batch.entity).dictionary_encode(),
+        "event_time": to_times(kept(batch.event.ns)),
+        "known_time": to_times(kept(batch.known.ns)),
+        "revision": pa.array(kept(batch.revision)),
+        "op": pa.DictionaryArray.from_arrays(pa.array(withdrawn.astype(np.int32)), pa.array(["assert", "retract"])),
+        "known_basis": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n_good, np.int32)), pa.array([batch.basis])),
     }
-    withdrawn = batch.retract[good]
     for name, held in schema.fields.items():
         if name in batch.fields:
-            # -0.0 and 0.0 are one value; two spellings would make duplicates look like conflicts
-            kept = np.where(withdrawn, np.nan, batch.fields[name].cells[good]) + 0.0
-            columns[name] = pa.array(kept, pa.float64(), from_pandas=True).cast(held.physical)
+            cells = kept(batch.fields[name].cells)
+            if some_withdrawn:
+                cells = np.where(withdrawn, np.nan, cells)
+            if batch.fields[name].found & MINUS:
+                cells = (
+                    cells + 0.0
+                )  # -0.0 and 0.0 are one value; two spellings would make duplicates look like conflicts
+            some_missing = some_withdrawn or bool(batch.fields[name].found & MISSING)
+            columns[name] = pa.array(cells, pa.float64(), from_pandas=some_missing).cast(held.physical)
         elif name in batch.texts:
-            texts = batch.texts[name].cells.filter(pa.array(good))
-            columns[name] = texts if name in schema.keys else pc.if_else(pa.array(withdrawn), None, texts)
+            texts = kept(batch.texts[name].cells)
+            plain = name in schema.keys or not some_withdrawn
+            columns[name] = texts if plain else pc.if_else(pa.array(withdrawn), None, texts)
         elif name in batch.moments:
-            columns[name] = to_times(np.where(withdrawn, NO_TIME, batch.moments[name].ns[good]))
+            columns[name] = to_times(np.where(withdrawn, NO_TIME, kept(batch.moments[name].ns)))
         else:
             columns[name] = pa.nulls(n_good, held.physical)
-    return pa.table(columns, schema=table_schema(schema))
+    return pa.table(columns, schema=coded_schema(table_schema(schema)))

@@ -84,7 +84,7 @@ def refused(
     if resolved is not None:
         open_ones = pc.is_null(found["resolved_by"])
         found = found.filter(pc.invert(open_ones) if resolved else open_ones)
-    return found.sort_by([("batch", "ascending"), ("file", "ascending"), ("row", "ascending"), ("line", "ascending")])
+    return found.sort_by([(name, "ascending") for name in ("batch", "file", "row", "line", "id")])
 
 
 def vendor_frame(rows: pa.Table) -> pd.DataFrame:

@@ -28,8 +28,9 @@ from knowable.data.ingest.spill import Spill, read_spill, write_spill
 from knowable.data.ingest.tally import Tally, tally
 from knowable.data.schema import Schema, table_schema
 from knowable.data.table.delta import Table, scan
-from knowable.data.table.files import NewFile, sort_rows, write_files
+from knowable.data.table.files import NewFile, write_files
 from knowable.data.table.location import Location
+from knowable.data.table.order import coded_schema, sort_rows
 from knowable.errors import DataError, KnowableError, UnknownNameError
 
 __all__ = ["Job", "Part", "Settled", "Span", "judge_piece", "read_kept", "settle_span", "show_late"]
@@ -80,6 +81,7 @@ class Part:
         place: of the source within the piece.
         n_rows: of the source, the refused ones included.
         how: it was read.
+        basis: how its rows came to be known.
         habits: of these rows alone.
         remarks: on them.
         spill: the good rows, None where there are none.
@@ -92,6 +94,7 @@ class Part:
     place: int
     n_rows: int
     how: str
+    basis: str
     habits: Habits
     remarks: Remarks
     spill: Spill | None
@@ -151,6 +154,7 @@ def judge_piece(job: Job, piece: Piece, habits: Habits | None) -> list[Part] | K
                     place=place,
                     n_rows=source.table.num_rows,
                     how=batch.how,
+                    basis=batch.basis,
                     habits=batch.habits,
                     remarks=judged.remarks[0],
                     spill=write_spill(job.new_file(), _carried(judged)) if judged.clean.num_rows else None,
@@ -255,7 +259,7 @@ def _keep(job: Job, rows: pa.Table) -> str | None:
     path = job.new_file()
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema, options=options) as writer:
-        writer.write_table(rows)
+        writer.write_table(rows.unify_dictionaries())
     return str(path)
 
 
@@ -265,11 +269,8 @@ def _clashed(path: str, part: int) -> pa.Table:
 
 
 def _carried(judged: Judged) -> pa.Table:
-    """Good rows as they lie between the passes: texts that repeat as codes, and where each row came from."""
-    rows = judged.clean
-    for name in ("entity", "op", "known_basis"):
-        rows = rows.set_column(rows.column_names.index(name), name, rows[name].dictionary_encode())
-    return rows.append_column(_LINE, judged.origin["line"]).append_column(_ROW, judged.origin["row"])
+    """Good rows as they lie between the passes: with where each came from."""
+    return judged.clean.append_column(_LINE, judged.origin["line"]).append_column(_ROW, judged.origin["row"])
 
 
 def _gathered(spills: Sequence[tuple[int, Spill]], span: Span) -> pa.Table | None:
@@ -294,5 +295,5 @@ def _shares(entity: pa.ChunkedArray, shares: int) -> npt.NDArray[np.int64]:
 
 def _uncarried(rows: pa.Table, target: pa.Schema) -> pa.Table:
     """Gathered rows in the table's schema, and behind it where each came from."""
-    columns = [rows[field.name].cast(field.type) for field in target]
+    columns = [rows[field.name].cast(field.type) for field in coded_schema(target)]
     return pa.table([*columns, rows[_PART], rows[_LINE], rows[_ROW]], names=[*target.names, _PART, _LINE, _ROW])

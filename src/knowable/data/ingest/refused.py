@@ -14,6 +14,7 @@ import pyarrow as pa
 from knowable.data.ingest.batch import Batch
 from knowable.data.ingest.checks import RULES, Breach
 from knowable.data.ingest.source import BrokenLine
+from knowable.data.table.order import plain_names
 from knowable.data.times import NO_TIME
 from knowable.errors import shown
 
@@ -60,7 +61,7 @@ def refused_rows(batch: Batch, rows: npt.NDArray[np.int64], broken: Sequence[Bre
         batch_id,
         rules=[item.rule for item in broken],
         details=details,
-        entity=batch.entity.take(at),
+        entity=batch.entity.take(at).cast(pa.string()),
         event_time=to_times(batch.event.ns[rows]),
         known_time=to_times(batch.known.ns[rows]),
         files=[batch.source.file] * len(rows),
@@ -93,6 +94,7 @@ def late_rows(
         hows: how each source was read.
         firsts: place of each source's first row in its file, where they are stretches.
     """
+    clean = plain_names(clean)
     sources, rows = origin["source"].to_pylist(), origin["row"].to_pylist()
     raw: list[str] = []
     read: list[str | None] = []
@@ -151,7 +153,8 @@ def origin_rows(batch: Batch, rows: npt.NDArray[np.int64]) -> pa.Table:
 
 def to_times(ns: npt.NDArray[np.int64]) -> pa.Array:
     """Microseconds UTC; null where there is none."""
-    return pa.array(ns // 1000, mask=ns == NO_TIME).cast(_TIME)
+    none = ns == NO_TIME
+    return pa.array(ns // 1000, mask=none if none.any() else None).cast(_TIME)
 
 
 def _table(

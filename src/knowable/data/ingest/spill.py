@@ -64,7 +64,7 @@ def write_spill(path: Path, rows: pa.Table) -> Spill:
         rows, event = rows.take(pa.array(order)), event[order]
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema, options=options) as writer:
-        writer.write_table(rows.combine_chunks(), max_chunksize=_BATCH)
+        writer.write_table(rows.unify_dictionaries().combine_chunks(), max_chunksize=_BATCH)
     known = rows["known_time"].cast(pa.int64()).to_numpy()
     return Spill(
         path=str(path),

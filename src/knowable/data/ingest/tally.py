@@ -51,7 +51,15 @@ def add(parts: Iterable[Tally]) -> Tally:
 
 
 def make_report(
-    dataset: str, refused: Tally, *, accepted: int, duplicates: int, version: int, basis: str, notes: Sequence[str]
+    dataset: str,
+    refused: Tally,
+    *,
+    accepted: int,
+    duplicates: int,
+    version: int,
+    basis: str,
+    notes: Sequence[str],
+    batch: str = "",
 ) -> IngestReport:
     """The report of an append; the commonest rule comes first."""
     order = sorted(refused.rules, key=lambda rule: (-refused.rules[rule], list(RULES).index(rule)))
@@ -65,6 +73,7 @@ def make_report(
         rules={rule: refused.rules[rule] for rule in order},
         examples=tuple(refused.examples[rule] for rule in order),
         notes=tuple(notes),
+        batch=batch,
     )
 
 

@@ -136,6 +136,7 @@ class Dataset:
             version=version,
             basis=basis,
             notes=settled.notes,
+            batch=batch_id,
         )
 
     def land(

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from knowable.data.table import delta
 from knowable.data.table.delta import Table
-from knowable.data.table.files import NewFile, sort_rows, write_file
+from knowable.data.table.files import NewFile, write_file
 from knowable.data.table.location import Location
+from knowable.data.table.order import sort_rows
 from knowable.errors import ConflictError, InputError
 
 __all__ = ["Compaction", "compact_table"]
