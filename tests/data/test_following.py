@@ -78,6 +78,16 @@ def test_a_follower_of_some_entities_hears_of_those_only(store: Store) -> None:
     assert drained(store, entities=["A"]) == [(1, [0.0]), (3, [2.0])]
 
 
+def test_the_order_in_which_entities_are_asked_for_loses_no_row(store: Store) -> None:
+    """A file whose names lie between two of those asked for holds one of them all the same."""
+    store.append("facts", day(0))
+    tail = store.tail("facts", entities=["C", "A"])
+    store.append("facts", day(1, ["A"]))
+    assert drained(store, 1, entities=["C", "A"]) == [(2, [1.0])]
+    assert tail.update() == 1
+    assert tail.panel(DAYS[1:2])["x"].tolist() == [[0.2, 1.0]]
+
+
 def test_rows_of_a_commit_come_as_they_became_known(store: Store) -> None:
     store.append("facts", pd.concat([day(3), day(0), day(2)]))
     (update,) = store.follow("facts", timeout="0s")

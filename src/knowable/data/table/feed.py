@@ -152,7 +152,7 @@ def _rows(
     if fields is not None:
         newest = table_schema(dataset.schema)
         schema = pa.schema([newest.field(name) for name in (*_PLACES, *fields)])
-    bounds = Bounds(entities=None if entities is None else tuple(entities))
+    bounds = Bounds(entities=None if entities is None else tuple(sorted(set(entities))))
     parts = [schema.empty_table()]
     for file in commit.added:
         try:
