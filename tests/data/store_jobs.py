@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import resource
+import signal
 from collections.abc import Callable
 
 import deltalake  # noqa: F401 - imported once, before the forks
@@ -11,6 +13,7 @@ import pandas as pd
 
 from knowable.data.asof import facts  # noqa: F401
 from knowable.data.store import Store
+from knowable.errors import StoreError
 
 N_ROWS = 60
 FIRST = pd.Timestamp("2016-01-01", tz="UTC")
@@ -62,6 +65,18 @@ def digest(store: Store, start: int, n: int) -> str:
     return hashlib.sha256(np.ascontiguousarray(panel).tobytes()).hexdigest()
 
 
-def write_while(report: Callable[[object], None], *, folder: str, first: int, last: int) -> None:
-    """Append to the end, whatever others do."""
-    append(report, folder=folder, first=first, last=last)
+def without_room(report: Callable[[object], None], *, folder: str, work: str, room: int) -> None:
+    """Try something where no file may grow beyond so many bytes, as on a disk that is full."""
+    store = Store(folder)
+    store.read("facts")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    try:
+        if work == "compact":
+            store.compact("facts", everything=True)
+        elif work == "snapshot":
+            store.snapshot("s")
+        else:
+            store.retain("facts", keep=1)
+    except StoreError as error:
+        report(str(error)[:300])

@@ -155,3 +155,32 @@ def test_a_reader_during_compaction_sees_the_same_rows_all_the_time(store: Store
         assert Store(store.folder).read("facts", version=8).to_pydict() == first
     assert len(fork.wait()) == 12
     assert Store(store.folder).read("facts").to_pydict() == first
+
+
+@pytest.mark.parametrize(
+    ("work", "n_batches", "room"), [("compact", 5, 700), ("compact", 40, 7_000), ("snapshot", 5, 20), ("retain", 5, 20)]
+)
+def test_a_full_disk_leaves_versions_as_they_were(
+    store: Store, nursery: Nursery, work: str, n_batches: int, room: int
+) -> None:
+    """The data file does not fit, or it does and the log's entry does not, or the page."""
+    for batch in range(1, n_batches):
+        store.append("facts", jobs().frame(batch))  # type: ignore[attr-defined]
+    if work == "retain":
+        store.compact("facts")
+    before, newest = store.read("facts").to_pydict(), store.versions("facts")[-1].version
+    (said,) = nursery.start("without_room", folder=str(store.folder), work=work, room=room).wait()
+    assert "cannot be written" in said or "Nothing was appended" in said
+    fresh = Store(store.folder)
+    assert fresh.read("facts").to_pydict() == before
+    assert fresh.versions("facts")[-1].version == newest
+    assert fresh.snapshots() == ()
+    assert all(item.dropped_at is None for item in fresh.versions("facts"))
+    assert batches(fresh, 3) == [0, 1, 2]
+    assert not list(store.folder.rglob(".part-*"))
+    store.append("facts", jobs().frame(n_batches))  # type: ignore[attr-defined]
+    done = fresh.compact("facts")
+    assert done.version == newest + 2, "with room it works"
+    if room == 7_000:
+        log = fresh.table_path("facts") / "_delta_log"  # type: ignore[operator]
+        assert done.bytes_after < room < (log / f"{done.version:020d}.json").stat().st_size
