@@ -123,10 +123,13 @@ def test_a_schemas_lag_gives_way_to_stated_times_and_a_said_basis_stands(store: 
     assert (filled.accepted, filled.known_basis) == (2, "vendor")
 
 
-def test_files_that_differ_in_whether_they_state_their_times_keep_their_own_basis(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_files_that_differ_in_whether_they_state_their_times_keep_their_own_basis(
+    store: Store, tmp_path: Path, workers: int
+) -> None:
     stated, bare = tmp_path / "stated.csv", tmp_path / "bare.csv"
     stated.write_text("entity,event_time,known_time,eps\nAAA,2015-12-31,2016-01-15T10:00Z,1\n")
     bare.write_text("entity,event_time,eps\nBBB,2015-12-31,2\n")
-    report = store.append("lagged", [stated, bare], tz="UTC")
+    report = store.append("lagged", [stated, bare], tz="UTC", workers=workers)
     assert report.known_basis == "assumed_lag, observed"
     assert store.read("lagged")["known_basis"].to_pylist() == ["observed", "assumed_lag"]
