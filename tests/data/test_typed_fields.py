@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from knowable.data.ingest.judge import IngestReport
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.errors import DataError, InputError
@@ -19,23 +20,35 @@ KNOWN = pd.Timestamp("2016-03-01T12:00Z")
 EVENT = pd.Timestamp("2016-03-01T00:00Z")
 
 
+TYPED = {
+    "score": Schema.field("1", low=0, high=1),
+    "count": Schema.field("filings", dtype="int64", low=0),
+    "big": Schema.field("1", dtype="int64"),
+    "final": Schema.field("1", dtype="bool"),
+    "headline": Schema.field("text", dtype="string"),
+    "announced": Schema.field("time", dtype="timestamp"),
+}
+SCHEMAS = {
+    "facts": Schema.facts(fields=TYPED),
+    "members": Schema.intervals(fields={"weight": Schema.field("1", low=0, high=1)}, keys=["index"]),
+    "sessions": Schema.intervals(calendar="XNYS"),
+    "actions": Schema.actions(calendar="XNYS"),
+    "filings": Schema.events(keys=["form"]),
+}
+
+
+class Lazy(Store):
+    """Makes a dataset when rows first come: most tests need one of five."""
+
+    def append(self, name: str, data: object, **options: Any) -> IngestReport:
+        if name not in self.datasets():
+            self.create(name, SCHEMAS[name])
+        return super().append(name, data, **options)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "store")
-    typed = {
-        "score": Schema.field("1", low=0, high=1),
-        "count": Schema.field("filings", dtype="int64", low=0),
-        "big": Schema.field("1", dtype="int64"),
-        "final": Schema.field("1", dtype="bool"),
-        "headline": Schema.field("text", dtype="string"),
-        "announced": Schema.field("time", dtype="timestamp"),
-    }
-    made.create("facts", Schema.facts(fields=typed))
-    made.create("members", Schema.intervals(fields={"weight": Schema.field("1", low=0, high=1)}, keys=["index"]))
-    made.create("sessions", Schema.intervals(calendar="XNYS"))
-    made.create("actions", Schema.actions(calendar="XNYS"))
-    made.create("filings", Schema.events(keys=["form"]))
-    return made
+    return Lazy(tmp_path / "store")
 
 
 def put(store: Store, name: str, **cells: Any) -> Any:
