@@ -56,6 +56,9 @@ _PROPERTIES = {
 }
 _ALL = 1 << 30
 _REQUESTS = 8
+_ALONE_BYTES = 8 << 20  # less is read before threads have started
+_THREADS = min(4, os.cpu_count() or 1)
+_IN_ORDER = [(name, "ascending") for name in ("min_entity", "max_entity", "min_event_time", "path")]
 _SLACK_US = 999  # Delta lets writers cut the times in statistics to milliseconds
 
 
@@ -220,7 +223,7 @@ def scan(
         known_until: last known_time.
         coded: give entity, op and known_basis as dictionaries, which is quicker and smaller.
 
-    Returns: rows by file; within a file sorted by entity, event_time, known_time and revision.
+    Returns: rows by file, files by entity; within a file sorted by entity, event_time, known_time and revision.
 
     Raises: StoreError naming a file that is absent or damaged.
     """
@@ -231,8 +234,9 @@ def scan(
     def read(file: tuple[str, int]) -> list[pa.Table]:
         return list(read_file(table.location, *file, target, bounds, coded=coded, groups=_ALL))
 
-    if table.location.path is None and len(chosen) > 1:
-        with ThreadPoolExecutor(_REQUESTS) as pool:  # an object store answers slowly, but many at once
+    if sum(size for _, size in chosen) > _ALONE_BYTES or (table.location.path is None and len(chosen) > 1):
+        # an object store answers slowly, but many at once; of a local file one thread checks what another decodes
+        with ThreadPoolExecutor(_REQUESTS if table.location.path is None else _THREADS) as pool:
             found = list(pool.map(read, chosen))
     else:
         found = [read(file) for file in chosen]
@@ -389,7 +393,7 @@ def _chosen(table: Table, bounds: Bounds) -> Iterator[tuple[str, int]]:
         if last is not None:
             early = pc.less_equal(files[f"min_{name}"].cast(pa.int64()), last)
             keep = pc.and_(keep, pc.fill_null(early, True))
-    files = files.filter(keep)
+    files = files.filter(keep).sort_by(_IN_ORDER)
     low, high = (files[name].to_pylist() for name in ("min_entity", "max_entity"))
     for path, size, least, most in zip(files["path"].to_pylist(), files["size"].to_pylist(), low, high, strict=True):
         if bounds.may_hold({"entity": least}, {"entity": most}):
