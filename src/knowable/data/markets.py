@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from knowable.calendars import Nanos
 from knowable.data.asof.assemble import Deeds, Loaded, assemble
 from knowable.data.asof.beside import Trailing
 from knowable.data.asof.cache import cache_key
@@ -28,7 +31,7 @@ from knowable.errors import DataError, InputError, unknown_name
 
 __all__ = ["Markets"]
 
-_CACHE_FORMAT = 2
+_CACHE_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,8 @@ class Markets(StoreBase):
 
         With `universe`, the assets are all names that were ever members in the span, those that died since included,
         and the field ``universe`` says who is one on each bar: cross-sections of features see members only, and the
-        target weight of a non-member is 0.
+        target weight of a non-member is 0. The rows are the bars of all names (of `entities`, where given), so that
+        none comes or goes with who becomes a member later.
 
         Args:
             name: dataset of bars.
@@ -155,7 +159,7 @@ class Markets(StoreBase):
         if request.actions is not None:
             deeds = _deeds(request.datasets[request.actions], request.tables[request.actions], request.adjust)
 
-        def build(names: list[str] | None) -> Market:
+        def build(names: list[str] | None, times: Nanos | None = None) -> Market:
             held = self._bars(bars, request.tables[request.name], names, span.first, span.last)
             return assemble(
                 held,
@@ -165,7 +169,14 @@ class Markets(StoreBase):
                 decide=span.decide,
                 entities=names,
                 deeds=deeds,
+                times=times,
             )
+
+        def clock(first: int | None, last: int | None) -> Nanos:
+            rows = delta.scan(request.tables[request.name], columns=["event_time", "op"], start=first, end=last)
+            events = rows.filter(pc.equal(rows["op"], "assert"))["event_time"].unique()
+            found: Nanos = np.sort(events.cast(pa.int64()).to_numpy()) * 1000
+            return found
 
         def read(names: tuple[str, ...] | None, begin: int | None, fields: tuple[str, ...]) -> Facts:
             some = Wanted(numbers=fields, entities=names, start=begin, end=span.last)
@@ -179,6 +190,7 @@ class Markets(StoreBase):
             name=request.name,
             schema=bars.schema,
             facts=read,
+            clock=clock,
             also=also,
             intervals=None if lists is None else loaded[lists],
         )

@@ -53,8 +53,12 @@ def assemble(
     decide: str,
     entities: Sequence[str] | None,
     deeds: Deeds | None = None,
+    times: Nanos | None = None,
 ) -> Market:
     """Build the market of one dataset of bars; `Store.market` says what the arguments mean.
+
+    Args:
+        times: (n_bars,) its bar ends; those of the bars of its assets when None.
 
     Raises: DataError if there are no bars, most were not known by their decision time, or facts concern no asset.
     """
@@ -76,7 +80,7 @@ def assemble(
     if entities is None:
         present = np.unique(bars.facts.owner[bars.facts.period[inside]])
         names = tuple(bars.facts.entities[k] for k in present)
-    times = np.unique(bars.facts.event[inside])
+    times = np.unique(bars.facts.event[inside]) if times is None else times
     decision = decision_times(times, decide, bars.schema.calendar)
     panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.numeric), times, decision, names)
     supplied = [name for name in panels if name == "close" or not np.isnan(final[name]).all()]

@@ -53,6 +53,7 @@ class Sources:
         schema: of the bars.
         facts: ``facts(names, first, fields)``: bars of these names (None: all) from that event time on (None: all) up
             to the end of the span, with these number fields at least.
+        clock: ``clock(first, last)``: the bar ends of all names in a span.
         also: what stands beside the bars; a rule may choose by it.
         intervals: the dataset of membership, where the choice is by one.
     """
@@ -60,6 +61,7 @@ class Sources:
     name: str
     schema: Schema
     facts: Callable[[tuple[str, ...] | None, int | None, tuple[str, ...]], Facts]
+    clock: Callable[[int | None, int | None], Nanos]
     also: Sequence[tuple[Loaded, Trailing | None]] = ()
     intervals: Loaded | None = None
 
@@ -102,14 +104,18 @@ def _is_keyed(pair: Sequence[object]) -> bool:
     return isinstance(pair[0], str) and (isinstance(key, str) or named)
 
 
-def market_within(chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
+def market_within(
+    chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str], Nanos], Market]
+) -> Market:
     """The market of all names that were ever members in a span, with its panel ``universe``.
+
+    Its rows are the bars of all who may be members, so that no row comes or goes with who is chosen later.
 
     Args:
         chosen: what is asked for.
         sources: what the market is made of.
         span: of the market; a rule looks back over all bars before it, so that no answer hangs on where it begins.
-        build: ``build(entities)`` assembles the market of these names over the span.
+        build: ``build(entities, times)`` assembles the market of these names on these bars.
 
     Raises: DataError if nobody was ever a member in the span, or no member has bars.
     """
@@ -118,13 +124,17 @@ def market_within(chosen: Selection, sources: Sources, span: Span, build: Callab
     return _by_intervals(chosen, sources, span, build)
 
 
-def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
+def _by_intervals(
+    chosen: Selection, sources: Sources, span: Span, build: Callable[[list[str], Nanos], Market]
+) -> Market:
     intervals = sources.intervals
     if intervals is None:
         raise AssertionError(chosen)
     members = make_members(intervals.facts, intervals.schema, chosen.key, intervals.name)
     pool = members.names if span.entities is None else tuple(span.entities)
     names, times = _clock(sources.facts(pool, span.first, ("close",)), pool, span.first, span.last)
+    if span.entities is None:
+        times = sources.clock(span.first, span.last)
     decision = decision_times(times, span.decide, sources.schema.calendar)
     ever = _ever(members.panel(decision, pool))
     held = [name for name, was in zip(pool, ever, strict=True) if was and name in names]
@@ -133,14 +143,14 @@ def _by_intervals(chosen: Selection, sources: Sources, span: Span, build: Callab
             f"Nobody of `universe` ({chosen}) was a member on any bar of {sources.name!r} in that span: "
             f"its intervals are of\n{shown(list(members.names), 200)}; {len(names)} of {len(pool)} have bars there."
         )
-    market = build(held)
+    market = build(held, times)
     n_absent = sum(ever) - len(held)
     label = f"{chosen} ({n_absent:,} more have no bars in {sources.name})" if n_absent else str(chosen)
     pin = {**intervals.pin, "as_of": pd.Timestamp(int(market.decision_times[-1]), tz="UTC").isoformat()}
     return market.with_universe(members.panel(market.decision_times, market.assets), label, (pin,))
 
 
-def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[list[str]], Market]) -> Market:
+def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[list[str], Nanos], Market]) -> Market:
     asked = None if span.entities is None else tuple(span.entities)
     facts = sources.facts(asked, None, _read(rule, sources.schema))
     pool = facts.entities if asked is None else asked
@@ -152,7 +162,9 @@ def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[list
     panels = facts.bars(_read(rule, sources.schema), times, decision, pool)[0]
     close, value = panels["close"], _measure(rule, sources, panels, decision, pool)
     members = choose(rule, close, value, _ends(rule, times, sources.schema.calendar), pool)
-    ever = _ever(members if span.first is None else members[np.searchsorted(times, span.first) :])
+    begin = 0 if span.first is None else int(np.searchsorted(times, span.first))
+    members, times = members[begin:], times[begin:]
+    ever = _ever(members)
     if not any(ever):
         known = (~np.isnan(close) & ~np.isnan(value)).sum(axis=0)
         raise DataError(
@@ -160,10 +172,9 @@ def _by_rule(rule: SizeRule, sources: Sources, span: Span, build: Callable[[list
             f"history has {int(known.max()):,} known bars of its close and its {rule.by}.\n"
             "Ask for less (window, min_history, min_price), or begin later."
         )
-    market = build([name for name, was in zip(pool, ever, strict=True) if was])
+    market = build([name for name, was in zip(pool, ever, strict=True) if was], times)
     column = {name: j for j, name in enumerate(pool)}
-    panel = members[np.searchsorted(times, market.times)][:, [column[name] for name in market.assets]]
-    return market.with_universe(panel, str(rule))
+    return market.with_universe(members[:, [column[name] for name in market.assets]], str(rule))
 
 
 def _ever(members: Flags) -> list[bool]:
