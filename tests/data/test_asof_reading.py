@@ -516,3 +516,15 @@ def test_keys_are_chosen_by_name(tmp_path: Path) -> None:
     assert made.history("facts", "A", "2016-12-31T00:00Z")["form"].to_pylist() == ["10-Q", "10-K"]
     with pytest.raises(UnknownNameError, match="Unknown key 'from'"):
         made.read("facts", keys={"from": "10-Q"})
+
+
+def test_a_clock_and_a_window_of_more_years_than_a_difference_holds(tmp_path: Path) -> None:
+    """Times run from 1678 to 2261; two of them may lie more nanoseconds apart than 64 bits count."""
+    store = Store(tmp_path)
+    store.create("facts", Schema.facts(fields={"x": "1"}, known_lag="0s"))
+    ends = ["1700-01-01T00:00Z", "2255-01-01T00:00Z"]
+    store.append("facts", pd.DataFrame({"entity": "A", "event_time": ends, "x": [1.0, 2.0]}))
+    clock = [pd.Timestamp(end) for end in ends]
+    assert store.panel("facts", "x", clock=clock).tolist() == [[1.0], [2.0]]
+    assert store.window("facts", "x", 2, clock=clock, reduce="sum")[:, 0].tolist()[1] == 3.0
+    assert np.isnan(store.window("facts", "x", 2, clock=clock, reduce="sum", within="1000d")).all()

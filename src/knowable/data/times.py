@@ -53,6 +53,7 @@ class TimeColumn:
         dates: whether the column held dates without a time of day, if only in some rows.
         times: whether it held times of day, if only in some rows.
         habit: what these rows alone tell of how their column writes times.
+        micros: the same as Arrow timestamps, where the column came in microseconds and none is missing.
     """
 
     ns: Nanos
@@ -62,6 +63,7 @@ class TimeColumn:
     dates: bool
     times: bool = False
     habit: Habit = Habit(zoned=None)
+    micros: pa.Array | None = None
 
 
 def parse_times(
@@ -119,6 +121,7 @@ def parse_times(
             dates=False,
             times=True,
             habit=found,
+            micros=_micros(column) if readable.all() else None,
         )
     found = replace(found, midnights=bool((naive_ns[readable] % DAY_NS == 0).all()))
     midnights = found.midnights if habit is None else habit.midnights
@@ -203,7 +206,7 @@ def instants(values: Iterable[Any], name: str) -> Nanos:
         raise InputError(f"`{name}` must have one dimension, but its shape is {ns.shape}.")
     if (ns == NO_TIME).any():
         raise InputError(f"`{name}` has no time in row {int(np.argmax(ns == NO_TIME))}.")
-    backward = np.diff(ns) < 0
+    backward = ns[1:] < ns[:-1]  # a difference may not fit into 64 bits
     if backward.any():
         at = int(np.argmax(backward)) + 1
         raise InputError(f"`{name}` must ascend, but row {at} is earlier than row {at - 1}. Sort it first.")
@@ -270,6 +273,14 @@ def _read(column: pa.ChunkedArray, name: str, where: str) -> tuple[Nanos, Mask, 
         f"`{name}` must hold times, but its type is {kind}{where} (row 0: {shown(_cell(column, 0))}).\n"
         "Convert it first, such as pd.to_datetime(values, utc=True)."
     )
+
+
+def _micros(column: pa.ChunkedArray) -> pa.Array | None:
+    """A column that holds what a table keeps, taken over as it is."""
+    if not pa.types.is_timestamp(column.type) or column.type.unit != "us":
+        return None
+    whole = column.cast(pa.timestamp("us", "UTC")).combine_chunks()
+    return whole if isinstance(whole, pa.Array) else None
 
 
 def _to_ns(counts: npt.NDArray[np.int64], unit: str) -> tuple[Nanos, Mask]:

@@ -413,7 +413,8 @@ def _last_periods(e, event, group, first, top, newest, value, within, window):
             q -= 1
         if best < 0:
             continue
-        if event[newest] - event[lowest] > within:
+        span = event[newest] - event[lowest]
+        if span > within or (span < 0 and within < _FOREVER):  # more than 292 years do not fit
             break
         missing -= 1
         window[missing] = value[best]
