@@ -116,6 +116,19 @@ def test_a_flipped_bit_in_a_saved_market_is_an_error_naming_the_file(tmp_path: P
         kn.Market.load(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("other", [b"'", b"[", b"(", b"\\", b"a", b"9", b"\xff"])
+def test_a_damaged_header_in_a_saved_market_is_an_error_naming_the_file(tmp_path: Path, other: bytes) -> None:
+    folder = kn.Market.from_frames(close=frame()).save(tmp_path / "m")
+    page = (folder / "times.npy").read_bytes()
+    for at in range(8, 100):
+        if page[at : at + 1] != other:
+            (folder / "times.npy").write_bytes(page[:at] + other + page[at + 1 :])
+            try:
+                kn.Market.load(folder)
+            except StoreError as error:
+                assert "times.npy is damaged" in str(error)  # noqa: PT017 - blanks of the padding may change unseen
+
+
 def test_a_pickled_market_is_still_read_only() -> None:
     market = pickle.loads(pickle.dumps(kn.Market.from_frames(close=frame())))
     assert not market.panel("close").flags.writeable

@@ -97,6 +97,18 @@ def test_a_flipped_bit_is_found_and_the_file_built_again(tmp_path: Path, ending:
         np.testing.assert_array_equal(held.panel(SUBJECT, names, N_TIMES, Builder()), expected(names))
 
 
+@pytest.mark.parametrize("other", [b"'", b"[", b"(", b"\\", b"a", b"9", b"\xff"])
+def test_a_header_with_any_byte_damaged_is_built_again(tmp_path: Path, other: bytes) -> None:
+    """The header of a mapped array is Python text; its parser, and the older one it falls back on, raise many kinds."""
+    held = PanelCache(folder=tmp_path)
+    held.panel(SUBJECT, NAMES, N_TIMES, Builder())
+    for at in range(8, 128, 3):
+        (path,) = files(tmp_path, ".npy")
+        page = path.read_bytes()
+        path.write_bytes(page[:at] + other + page[at + 1 :])
+        np.testing.assert_array_equal(held.panel(SUBJECT, NAMES, N_TIMES, Builder()), expected(NAMES))
+
+
 @pytest.mark.parametrize("ending", [".wide", ".npy", ".names"])
 def test_a_torn_file_is_built_again(tmp_path: Path, ending: str) -> None:
     held = PanelCache(folder=tmp_path)

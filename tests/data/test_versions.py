@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.data.table.location import Location
+from knowable.data.table.opening import forget
 from knowable.errors import ConflictError, InputError, StoreError, UnknownNameError
 
 DAYS = pd.date_range("2016-01-04", periods=12, tz="UTC")
@@ -369,6 +371,33 @@ def test_what_is_unpinned_goes_with_the_next_retention(grown: Store) -> None:
     with pytest.raises(StoreError, match="has no version 40"):
         grown.pin("facts", 40, by="run c")
     assert grown.pins("facts") == ()
+
+
+@pytest.mark.parametrize("kind", ["pin", "snapshot"])
+def test_a_damaged_table_id_never_costs_a_pinned_version(grown: Store, kind: str) -> None:
+    grown.pin("facts", 2, by="run 1") if kind == "pin" else grown.snapshot("held")
+    grown.compact("facts", everything=True)
+    entry = grown.folder / "facts/observations/_delta_log/00000000000000000000.json"
+    whole, table = entry.read_text(), grown._dataset("facts").open().id
+    entry.write_text(whole.replace(table, table[:-1] + ("1" if table[-1] != "1" else "2")))
+    forget()
+    for dry_run in (True, False):
+        with pytest.raises(StoreError, match="by a table id that its log does not bear"):
+            Store(grown.folder).retain("facts", keep=1, dry_run=dry_run)
+    entry.write_text(whole)
+    forget()
+    assert grown.retain("facts", keep=1).kept == ((2, 7) if kind == "pin" else (6, 7))
+
+
+def test_what_a_dataset_of_the_same_name_pinned_before_holds_nothing(grown: Store) -> None:
+    grown.pin("facts", 2, by="run 1")
+    grown.snapshot("held")
+    shutil.rmtree(grown.folder / "facts")
+    grown.create("facts", Schema.facts(fields={"x": "1"}, known_basis="vendor"))
+    for n in range(4):
+        grown.append("facts", day(n))
+    grown.compact("facts", everything=True)
+    assert grown.retain("facts", keep=1).kept == (5,)
 
 
 def test_a_pin_that_meets_a_retention_is_kept_and_the_retention_gives_way(

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from knowable.data.base import StoreBase, check_fields, check_names
 from knowable.data.schema import Schema
 from knowable.data.table import delta
-from knowable.data.table.dataset import schema_of
+from knowable.data.table.dataset import Dataset, schema_of
 from knowable.data.table.diff import differences
+from knowable.data.table.log import read_commit
 from knowable.data.table.retention import Retention, dropped, refuse_dropped, retain_versions
 from knowable.data.table.snapshots import (
     Pin,
@@ -229,18 +230,34 @@ class Keeping(StoreBase):
             dataset.location,
             name,
             keep=keep,
-            pinned=lambda: self._pinned(name, table.id),
+            pinned=lambda: self._pinned(dataset, table.id),
             now=pd.Timestamp.now("UTC"),
             dry_run=dry_run,
         )
 
-    def _pinned(self, name: str, table: str) -> Mapping[int, str]:
-        """Version -> who relies on it; what was said of a dataset that bore the name before does not count."""
-        found = {pin.version: pin.by for pin in pins(self.location, name) if pin.table == table}
-        for item in snapshots(self.location):
-            if item.tables.get(name) == table:
-                found[item.versions[name]] = f"snapshot {item.name}"
-        return found
+    def _pinned(self, dataset: Dataset, table: str) -> Mapping[int, str]:
+        """Version -> who relies on it; what was said of a dataset that bore the name before does not count.
+
+        Raises: StoreError if something was said of another table while this one was there: its log is damaged then.
+        """
+        name = dataset.name
+        held = [(pin.version, pin.by, pin.table, pin.pinned_at) for pin in pins(self.location, name)]
+        held += [
+            (item.versions[name], f"snapshot {item.name}", item.tables[name], item.created_at)
+            for item in snapshots(self.location)
+            if name in item.versions
+        ]
+        late = [(by, at) for _, by, of, at in held if of != table]
+        if late:
+            made = pd.Timestamp(read_commit(dataset.observations, 0, name).at, unit="ms", tz="UTC")
+            for by, at in late:
+                if at >= made:
+                    raise StoreError(
+                        f"{by} pins dataset {name!r} since {at:%Y-%m-%d %H:%M}Z by a table id that its log does not "
+                        f"bear, though the table was made at {made:%Y-%m-%d %H:%M}Z: the log or that page is damaged.\n"
+                        "Nothing was removed. Restore it from a copy, or forget the pin or snapshot if nobody needs it."
+                    )
+        return {version: by for version, by, of, _ in held if of == table}
 
     def _still_there(self, name: str, version: int) -> None:
         """Raises: StoreError if retention dropped the version."""

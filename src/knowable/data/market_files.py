@@ -164,7 +164,7 @@ def _read(path: Path, checksum: int | str) -> npt.NDArray[Any]:
     remedy = "Delete its folder; it is rebuilt from its source."
     try:
         mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except Exception as error:  # a damaged header is Python text, and its parser raises many kinds
         raise StoreError(f"{path} is damaged: {error}. {remedy}") from error
     if (_crc(mapped) if isinstance(checksum, int) else _digest(path)) != checksum:
         raise StoreError(f"{path} is damaged: its contents do not match their checksum. {remedy}")
