@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -76,11 +76,13 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    @initialize(basis=st.sampled_from(["observed", "vendor"]))
-    def create(self, basis: str) -> None:
+    @initialize(basis=st.sampled_from(["observed", "vendor"]), first=st.lists(batches, min_size=3, max_size=4))
+    def create(self, basis: str, first: list[list[Row]]) -> None:
         self.store = Store(self.folder / "store")
         self.store.create("facts", Schema.facts(fields={"x": "1"}, known_basis=basis))
         self.oracle = StoreOracle(fields=("x",), observed=basis == "observed")
+        for batch in first:
+            self.append(batch)
 
     @rule(batch=batches)
     def append(self, batch: list[Row]) -> None:
@@ -123,6 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         if done.files_before:
             self.oracle.touch()
         assert done.version == self.oracle.version
+        self.agree(done.version, None, None)
 
     @rule(name=st.sampled_from(["s", "t"]))
     def snapshot(self, name: str) -> None:
@@ -142,6 +145,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert not set(done.dropped) & self.gone
         if not dry_run:
             self.gone |= set(done.dropped)
+            for version in sorted(kept):
+                self.agree(version, None, None)
 
     @rule()
     def open_again(self) -> None:
@@ -150,19 +155,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(place=places, as_of=st.one_of(st.none(), st.integers(2, 10)), some=st.booleans())
     def read(self, place: int, as_of: int | None, some: bool) -> None:
         version = self.version_at(place)
-        how = {"version": version, "as_of": None if as_of is None else moment(as_of)}
+        names = sorted({row.entity for row in self.oracle.rows[: self.oracle.sizes[version]]})[:2] if some else None
         if version in self.gone:
             with pytest.raises(StoreError, match="dropped by retention"):
-                self.store.read("facts", **how)
-            return
+                self.store.read("facts", version=version)
+        else:
+            self.agree(version, as_of, names)
+
+    def agree(self, version: int, as_of: int | None, names: Sequence[str] | None) -> None:
+        """Hold what stands at a version, as of a moment, against the oracle."""
         fields = self.oracle.schemas[version]
         assert tuple(self.store.schema("facts", version=version).fields) == fields
         standing = self.oracle.standing(version, float("inf") if as_of is None else as_of)
-        names = sorted({row.entity for row in self.oracle.rows[: self.oracle.sizes[version]]})[:2] if some else None
         if names:
             standing = {period: row for period, row in standing.items() if row.entity in names}
-            how["entities"] = names
-        found = self.store.read("facts", **how)
+        moment_ = None if as_of is None else moment(as_of)
+        found = self.store.read("facts", version=version, as_of=moment_, entities=names or None)
         assert list(zip(found["entity"].to_pylist(), hours(found["event_time"]), strict=True)) == list(standing)
         assert hours(found["known_time"]) == [row.known for row in standing.values()]
         for name in fields:
@@ -225,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(8, 12), pytest.param(60, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
+    ("examples", "steps"), [(10, 15), pytest.param(100, 50, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
 )
 def test_whatever_happens_a_store_answers_as_its_oracle_does(examples: int, steps: int) -> None:
     run_state_machine_as_test(
@@ -234,6 +242,7 @@ def test_whatever_happens_a_store_answers_as_its_oracle_does(examples: int, step
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            phases=[Phase.generate, Phase.shrink] if examples > 20 else [Phase.generate],
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
