@@ -437,3 +437,21 @@ def test_ctrl_c_stops_an_ingest_cleanly(tmp_path: Path, workers: int) -> None:
     assert "Traceback" not in err
     assert not staging.exists()
     assert Store(tmp_path / "s").versions("bars")[-1].version == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_of_a_batch_in_memory_are_judged_as_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    path = write_csv(tmp_path / "f.csv", messy_lines(seed, 150, quotes=seed % 2 == 1))
+    frame = pd.read_csv(path, dtype=object, on_bad_lines="skip", quoting=3)
+    whole, blocks = stores(tmp_path)
+    for data in (path, frame):
+        expected = whole.append("bars", data, columns=COLUMNS)
+        with monkeypatch.context() as patch:
+            patch.setattr("knowable.data.ingest.whole.BLOCK_ROWS", 7)
+            assert blocks.append("bars", data, columns=COLUMNS) == expected
+    assert_same(whole, blocks)
+    monkeypatch.setattr("knowable.data.ingest.whole.BLOCK_ROWS", 7)
+    with pytest.raises(DataError, match="is no time in any row; row 0 is 'soon'"):
+        blocks.append("bars", frame.assign(event_time="soon"), columns=COLUMNS)

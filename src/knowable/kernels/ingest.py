@@ -13,7 +13,6 @@ __all__ = [
     "ascends_kernel",
     "lines_kernel",
     "outside_kernel",
-    "range_kernel",
     "records_kernel",
     "values_kernel",
 ]
@@ -149,15 +148,6 @@ def values_kernel(values, tiny):
             if x < 0.0 or np.copysign(1.0, x) < 0.0:
                 found |= MINUS
     return found
-
-
-@njit(cache=True, nogil=True)
-def range_kernel(values, low, high):
-    """Whether any of (n_rows,) float64 values lies below `low` or above `high` of its row; NaN lies nowhere."""
-    for i in range(values.shape[0]):
-        if values[i] < low[i] or values[i] > high[i]:
-            return True
-    return False
 
 
 @njit(cache=True, nogil=True)

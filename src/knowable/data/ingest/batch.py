@@ -25,6 +25,8 @@ from knowable.errors import DataError, InputError, UnknownNameError, shown, unkn
 __all__ = ["Batch", "Habits", "Known", "common_habits", "known_of", "make_batch", "no_times", "read_how"]
 
 Mask = npt.NDArray[np.bool_]
+_ZEROS = np.zeros(1 << 18, np.int64)
+_ZEROS.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +388,8 @@ def _known(
 
 def _up_to_microseconds(column: TimeColumn) -> TimeColumn:
     """The table keeps microseconds; a known time is rounded up, never down, so nothing is known early."""
+    if column.micros is not None:
+        return column
     ns: Nanos = -(-column.ns // 1000) * 1000
     ns[column.ns == NO_TIME] = NO_TIME
     return replace(column, ns=ns)
@@ -418,10 +422,15 @@ def _fields(
 
 def _revisions(table: pa.Table) -> tuple[npt.NDArray[np.int64], Mask]:
     if "revision" not in table.column_names:
-        return np.zeros(table.num_rows, np.int64), np.zeros(table.num_rows, dtype=bool)
+        return _zeros(table.num_rows), np.zeros(table.num_rows, dtype=bool)
     found = parse_whole(table["revision"], "revision", "")
     bad = found.unreadable | found.not_finite | (False if found.not_whole is None else found.not_whole)
     return np.where(bad | np.isnan(found.cells), 0.0, found.cells).astype(np.int64), bad
+
+
+def _zeros(n_rows: int) -> npt.NDArray[np.int64]:
+    """Read-only; columns share their memory."""
+    return _ZEROS[:n_rows] if n_rows <= len(_ZEROS) else np.zeros(n_rows, np.int64)
 
 
 def _ops(table: pa.Table) -> tuple[Mask, Mask]:

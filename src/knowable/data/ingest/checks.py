@@ -104,7 +104,8 @@ def breaches(batch: Batch, schema: Schema) -> Iterator[Breach]:
     yield Breach(rule="no_session", column="event_time", where=batch.event.no_session)
     late = batch.known.unreadable | batch.known.missing | (batch.known.ns == NO_TIME)
     yield Breach(rule="bad_known_time", column="known_time", where=late)
-    yield Breach(rule="sub_microsecond", column="event_time", where=_finer(batch.event.ns))
+    if batch.event.micros is None:
+        yield Breach(rule="sub_microsecond", column="event_time", where=_finer(batch.event.ns))
     yield Breach(rule="bad_revision", column="revision", where=batch.bad_revision)
     yield Breach(rule="bad_op", column="op", where=batch.bad_op)
     if not schema.announced_ahead:

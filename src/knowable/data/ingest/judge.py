@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from knowable.data.ingest.batch import Batch
 from knowable.data.ingest.checks import Breach, breaches, outside_sessions
 from knowable.data.ingest.clashes import find_clashes
-from knowable.data.ingest.refused import broken_rows, late_rows, origin_rows, refused_rows, to_times
+from knowable.data.ingest.origin import Origin, Stretch, joined
+from knowable.data.ingest.refused import broken_rows, late_rows, refused_rows, to_times
 from knowable.data.schema import Schema, table_schema
 from knowable.data.table.order import coded_schema
 from knowable.data.times import NO_TIME
@@ -24,6 +25,7 @@ __all__ = ["IngestReport", "Judged", "Remarks", "join", "judge", "settle"]
 
 Mask = npt.NDArray[np.bool_]
 _REFUSED_AT_ONCE = 20_000
+_ZEROS = np.zeros(1 << 18, np.int32)
 _NOWHERE: Mask = np.zeros(0, dtype=bool)
 
 
@@ -121,7 +123,7 @@ class Judged:
     """
 
     clean: pa.Table
-    origin: pa.Table
+    origin: Origin
     files: tuple[str | None, ...]
     bad: pa.Table
     remarks: tuple[Remarks, ...]
@@ -148,7 +150,12 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
         found.append(replace(breach, where=_NOWHERE))  # the masks of many rules would be a lot to hold at once
     good = verdict < 0
     clean = _clean_rows(batch, schema, good)
-    origin = origin_rows(batch, np.flatnonzero(good))
+    origin = Stretch(
+        n_rows=clean.num_rows,
+        kept=None if clean.num_rows == n_rows else np.flatnonzero(good),
+        first_row=batch.source.first_row,
+        lines=batch.source.lines,
+    )
     bad_rows = np.flatnonzero(~good)
     broken = [found[k] for k in verdict[bad_rows]]
     odd = outside_sessions(batch, schema) & good if schema.kind == "bars" else _NOWHERE
@@ -159,7 +166,7 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
     cut = broken_rows(batch.source.file, batch.source.broken, batch_id, batch.how)
     return Judged(
         clean=clean,
-        origin=origin,
+        origin=Origin(stretches=(origin,)),
         files=(batch.source.file,),
         bad=pa.concat_tables([*refused, cut]),
         remarks=(remarks,),
@@ -171,15 +178,10 @@ def judge(batch: Batch, schema: Schema, batch_id: str) -> Judged:
 
 
 def join(parts: Sequence[Judged]) -> Judged:
-    """Several judged sources as one; `origin.source` is then the place of each in `files`."""
-    offsets = np.cumsum([0, *(len(part.files) for part in parts)])
-    numbered = [
-        part.origin.set_column(0, "source", pc.add(part.origin["source"], pa.scalar(int(first), pa.int32())))
-        for first, part in zip(offsets, parts, strict=False)
-    ]
+    """Several judged sources as one; a row's source is then the place of its own in `files`."""
     return Judged(
         clean=pa.concat_tables([part.clean for part in parts]).unify_dictionaries(),
-        origin=pa.concat_tables(numbered),
+        origin=joined([part.origin for part in parts]),
         files=tuple(file for part in parts for file in part.files),
         bad=pa.concat_tables([part.bad for part in parts]),
         remarks=tuple(item for part in parts for item in part.remarks),
@@ -206,8 +208,7 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str) -> Judged:
     for rule, where in (("conflicting_duplicate", found.conflict), ("earlier_than_stored", found.early)):
         rows = np.flatnonzero(where)
         if rows.size:
-            at = pa.array(rows)
-            clean, origin = judged.clean.take(at), judged.origin.take(at)
+            clean, origin = judged.clean.take(pa.array(rows)), judged.origin.take(rows)
             bad.append(
                 late_rows(
                     clean,
@@ -220,14 +221,21 @@ def settle(judged: Judged, stored: pa.Table, batch_id: str) -> Judged:
                     firsts=judged.firsts,
                 )
             )
-    keep = pa.array(~found.drop)
+    keep = ~found.drop
     return replace(
         judged,
-        clean=judged.clean.filter(keep),
+        clean=judged.clean.filter(pa.array(keep)),
         origin=judged.origin.filter(keep),
         bad=pa.concat_tables(bad),
         duplicates=judged.duplicates + int(found.same.sum()),
     )
+
+
+def _same(n_rows: int) -> pa.Array:
+    """Codes of a column in which all is the first name; columns share their memory."""
+    if n_rows > len(_ZEROS):
+        return pa.array(np.zeros(n_rows, np.int32))
+    return pa.array(_ZEROS[:n_rows])
 
 
 def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:
@@ -244,11 +252,13 @@ def _clean_rows(batch: Batch, schema: Schema, good: Mask) -> pa.Table:
     some_withdrawn = bool(withdrawn.any())
     columns: dict[str, pa.Array] = {
         "entity": kept(batch.entity).dictionary_encode(),
-        "event_time": to_times(kept(batch.event.ns)),
-        "known_time": to_times(kept(batch.known.ns)),
+        "event_time": to_times(kept(batch.event.ns)) if batch.event.micros is None else kept(batch.event.micros),
+        "known_time": to_times(kept(batch.known.ns)) if batch.known.micros is None else kept(batch.known.micros),
         "revision": pa.array(kept(batch.revision)),
-        "op": pa.DictionaryArray.from_arrays(pa.array(withdrawn.astype(np.int32)), pa.array(["assert", "retract"])),
-        "known_basis": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n_good, np.int32)), pa.array([batch.basis])),
+        "op": pa.DictionaryArray.from_arrays(
+            pa.array(withdrawn.astype(np.int32)) if some_withdrawn else _same(n_good), pa.array(["assert", "retract"])
+        ),
+        "known_basis": pa.DictionaryArray.from_arrays(_same(n_good), pa.array([batch.basis])),
     }
     for name, held in schema.fields.items():
         if name in batch.fields:

@@ -270,7 +270,8 @@ def _clashed(path: str, part: int) -> pa.Table:
 
 def _carried(judged: Judged) -> pa.Table:
     """Good rows as they lie between the passes: with where each came from."""
-    return judged.clean.append_column(_LINE, judged.origin["line"]).append_column(_ROW, judged.origin["row"])
+    origin = judged.origin.take(np.arange(judged.clean.num_rows))
+    return judged.clean.append_column(_LINE, origin["line"]).append_column(_ROW, origin["row"])
 
 
 def _gathered(spills: Sequence[tuple[int, Spill]], span: Span) -> pa.Table | None:

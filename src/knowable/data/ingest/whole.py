@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
 from knowable.data.corporate.identity import Names
@@ -44,7 +43,7 @@ class File:
     problem: KnowableError | None = None
 
 
-def open_frame(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> list[File]:
+def open_frame(data: object) -> list[File]:
     """Take a frame or table. Raises: DataError if it has no rows, or columns of one name."""
     source = from_memory(data)
     if source.table.num_rows == 0:
