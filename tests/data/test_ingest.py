@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from knowable.data.ingest.pieces import survey
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.errors import DataError, InputError, UnknownNameError
@@ -267,6 +269,60 @@ def test_a_gzip_bomb_is_refused(store: Store, tmp_path: Path, monkeypatch: pytes
     path.write_bytes(gzip.compress(b"0" * (40 << 20)))
     with pytest.raises(DataError, match="unpacks to more than"):
         store.append("bars", path)
+
+
+@pytest.mark.parametrize("column", ["entity", "event_time", "unknown"])
+def test_a_parquet_file_whose_one_text_stands_for_terabytes_is_refused(
+    store: Store, tmp_path: Path, column: str
+) -> None:
+    """A dictionary holds a megabyte once; unpacked it is 100 GB."""
+    n = 100_000
+    bomb = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["A" * 1_000_000]))
+    plain = {"entity": ["A"] * n, "event_time": ["2016-03-01"] * n, "known_time": ["2016-03-02T00:00Z"] * n}
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({**plain, "eps": np.ones(n), column: bomb}), path, store_schema=False)
+    assert path.stat().st_size < 1 << 20
+    told = f"unpacks to more than 2,048 MiB of text in column '{column}'"
+    with pytest.raises(DataError, match=told):
+        store.append("facts", path)
+    assert told in str(survey(str(path)).problem)  # as an append in pieces finds it
+
+
+def test_many_rows_of_few_texts_are_no_bomb(store: Store, tmp_path: Path) -> None:
+    n = 300_000
+    times = pd.date_range("2016-01-01", periods=n, freq="s", tz="UTC")
+    names = pd.Categorical.from_codes(np.arange(n) % 500, [f"E{k:060d}" for k in range(500)])
+    frame = pd.DataFrame({"entity": names, "event_time": times, "known_time": times, "eps": 1.0})
+    frame.to_parquet(tmp_path / "many.parquet")
+    assert store.append("facts", tmp_path / "many.parquet").accepted == n
+
+
+def test_a_polars_frame_is_taken_as_it_is(store: Store) -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(
+        {"entity": ["A"], "event_time": ["2016-03-01"], "known_time": ["2016-03-02"], "eps": [1.5]}
+    )
+    assert store.append("facts", frame, tz="UTC").accepted == 1
+    assert store.append("facts", frame.to_arrow(), tz="UTC").duplicates == 1
+    with pytest.raises(InputError, match="`data` must be a table of rows"):
+        store.append("facts", frame["eps"])
+
+
+OTHERS = {
+    "zip": (b"PK\x03\x04\x14\x00\x06\x00\n", "is a zip archive or an Excel workbook, and no CSV. Unpack it"),
+    "parquet": (b"PAR1\x15\x04\x15\x14\n", "is a Parquet file, and no CSV. Give it the ending"),
+    "semicolons": (b"symbol;date;close\nA;2016-03-01;1,5\n", "separates its columns by ';'.*sep=';', decimal=','"),
+    "tabs": (b"symbol\tdate\tclose\nA\t2016-03-01\t1.5\n", r"separates its columns by '\\t', not by commas"),
+    "old mac": (b"entity,event_time\rA,2016-03-01\r", "ends its lines by CR alone"),
+    "one line": (b"\0" * 200_000, "has no end of a line in its first 200,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_file_that_is_no_csv_is_told_what_it_is(store: Store, tmp_path: Path, case: str) -> None:
+    (tmp_path / "a.csv").write_bytes(OTHERS[case][0])
+    with pytest.raises(DataError, match=f"(?s){OTHERS[case][1]}"):
+        store.append("bars", tmp_path / "a.csv")
 
 
 def test_a_parquet_file_that_claims_too_much_is_refused_before_it_is_read(

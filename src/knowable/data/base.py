@@ -36,7 +36,9 @@ class StoreBase:
             try:
                 self.location.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreError(f"A store cannot live in {self.location}: {error.strerror}.") from error
+                raise StoreError(
+                    f"A store cannot live in {shown(self.location.uri, 200)}: {error.strerror}."
+                ) from error
         self._given_cache = None if cache is None else Path(cache)
         self._cache_bytes = cache_bytes
         self._memory = Memory()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from knowable.data.ingest.identity import Identity
 from knowable.data.ingest.source import Source, is_parquet
 from knowable.data.ingest.text import Cut, Cutter, Header, count_rows, no_twins, read_header, read_rows
+from knowable.data.ingest.unpacked import refuse_bombs
 from knowable.errors import DataError
 
 __all__ = ["PIECE_BYTES", "Piece", "Survey", "count_rows_of", "read_piece", "survey"]
@@ -155,6 +156,7 @@ def _stretches(path: str, header: Header, stamp: _Stamp, blocks: Iterator[bytes]
 
 def _row_groups(path: str, stamp: _Stamp, piece_bytes: int) -> Iterator[Piece]:
     about = _opened(path).metadata
+    refuse_bombs(path, about, lambda name: pq.ParquetFile(path, read_dictionary=[name]), whole=False)
     first, first_row, n_bytes, n_rows = 0, 0, 0, 0
     for group in range(about.num_row_groups):
         n_bytes += about.row_group(group).total_byte_size

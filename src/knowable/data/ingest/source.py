@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from knowable.data.ingest.identity import bytes_identity, table_identity
 from knowable.data.ingest.text import BrokenLine as BrokenLine  # noqa: PLC0414 - for those that import it from here
 from knowable.data.ingest.text import no_twins, read_header, read_rows
+from knowable.data.ingest.unpacked import refuse_bombs
 from knowable.errors import DataError, InputError, shown
 
 __all__ = ["Source", "as_paths", "from_bytes", "from_file", "from_memory", "is_parquet", "read_bytes"]
@@ -58,14 +59,14 @@ def as_paths(data: object) -> list[Path] | None:
 
     Raises: InputError if it is neither; DataError if a folder or pattern has no file.
     """
-    if isinstance(data, (pd.DataFrame, pa.Table, pa.RecordBatch)):
+    if isinstance(data, (pd.DataFrame, pa.Table, pa.RecordBatch)) or hasattr(data, "__arrow_c_stream__"):
         return None
     if isinstance(data, (str, Path)):
         return _files_of(data)
     if isinstance(data, Sequence) and data and all(isinstance(item, (str, Path)) for item in data):
         return [path for item in data for path in _files_of(item)]
     raise InputError(
-        f"`data` must be a DataFrame, a pyarrow Table, or paths to CSV or Parquet files, but it is {shown(data)}."
+        f"`data` must be a DataFrame, an Arrow table, or paths to CSV or Parquet files, but it is {shown(data)}."
     )
 
 
@@ -88,8 +89,9 @@ def _files_of(where: str | Path) -> list[Path]:
     return [path]
 
 
-def from_memory(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> Source:
-    """Take a frame or table; named index levels count as columns.
+def from_memory(data: Any) -> Source:
+    """Take a frame or table, of pandas, Arrow, or whatever hands out Arrow streams, as polars does; named index levels
+    count as columns.
 
     Raises: DataError if column names repeat, or a text holds halves of characters.
     """
@@ -102,9 +104,18 @@ def from_memory(data: pd.DataFrame | pa.Table | pa.RecordBatch) -> Source:
         except UnicodeEncodeError as error:
             raise DataError(f"The frame has text that is no Unicode, such as {error.object[:40]!a}.") from error
     else:
-        table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
+        table = data if isinstance(data, pa.Table) else _streamed(data)
         no_twins(table.column_names, "the table")
     return Source(table=table, file=None, lines=None, broken=(), digest=table_identity(table))
+
+
+def _streamed(data: Any) -> pa.Table:
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    try:
+        return pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(f"`data` must be a table of rows, but {shown(data)} hands out none: {error}") from error
 
 
 def from_file(path: Path) -> Source:
@@ -169,6 +180,9 @@ def _parquet(path: Path, data: bytes) -> pa.Table:
         about = file.metadata
         if about.num_rows * max(about.num_columns, 1) * 8 > _MAX_BYTES:
             raise DataError(f"{path} claims {about.num_rows:,} rows of {about.num_columns} columns; split it first.")
+        refuse_bombs(
+            path, about, lambda name: pq.ParquetFile(pa.BufferReader(data), read_dictionary=[name]), whole=True
+        )
         table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,23 @@ __all__ = ["BrokenLine", "Cut", "Cutter", "Header", "count_rows", "no_twins", "r
 
 _LONGEST_CELL = 131_072  # bytes; a quote that does not close by then is a mistake
 _MARK = b"\xef\xbb\xbf"
+_BINARY = re.compile(rb"[\x00-\x08\x80-\xff]")
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"BZh": "a bzip2 file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"\xfd7zXZ": "an xz file",
+}
+_OTHERS_REMEDY = {
+    "a zip archive or an Excel workbook": "Unpack it, or read it first: pd.read_excel(path, dtype=str).",
+    "an old Excel workbook": "Read it first: pd.read_excel(path, dtype=str).",
+    "a Parquet file": "Give it the ending .parquet.",
+    "a bzip2 file": "Unpack it; gzip and plain text are read.",
+    "a zstd file": "Unpack it; gzip and plain text are read.",
+    "an xz file": "Unpack it; gzip and plain text are read.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +74,28 @@ def read_header(path: object, data: bytes) -> Header:
 
     Raises: DataError if it is no text, no header, or names a column twice.
     """
+    kind = next((kind for magic, kind in _OTHERS.items() if data.startswith(magic)), None)
+    if kind is not None and _BINARY.search(data[:64]):
+        raise DataError(f"{path} is {kind}, and no CSV. {_OTHERS_REMEDY[kind]}")
     mark = len(_MARK) if data.startswith(_MARK) else 0
     end = data.find(b"\n")
     line = data[mark : end if end >= 0 else len(data)].removesuffix(b"\r")
+    if b"\r" in line and b'"' not in line:
+        raise DataError(f"{path} ends its lines by CR alone, as old Macs did; save it with LF or CR LF.")
+    if len(line) > _LONGEST_CELL:
+        raise DataError(f"{path} has no end of a line in its first {len(line):,} bytes; it is no CSV.")
     try:
         names = [name.strip() for name in next(csv.reader([line.decode("utf-8")]), [])]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text: {error}. Save it as UTF-8 CSV.") from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line 1, is no header of a CSV: {error}. Save it as UTF-8 CSV.") from error
+    other = next((mark for mark in ";\t|" if len(names) == 1 and names[0].count(mark) > 1), None)
+    if other is not None:
+        raise DataError(
+            f"{path} separates its columns by {other!r}, not by commas: {shown(names[0])}.\n"
+            f"Read it first, which also settles decimal commas: pd.read_csv(path, sep={other!r}, decimal=',')."
+        )
     if not names or b"\0" in line:
         raise DataError(f"{path}, line 1, is no header: {shown(line[:80])}. A first line of column names is needed.")
     no_twins(names, str(path))

@@ -47,7 +47,7 @@ class Location:
         """
         if isinstance(where, Location):
             return cls(uri=where.uri, path=where.path, given=where.given)
-        if not isinstance(where, (str, os.PathLike)) or not str(where):
+        if not isinstance(where, (str, os.PathLike)) or not str(where) or "\0" in str(where):
             raise InputError(f"A store lives in a folder or at a URL, but got {shown(where)}.")
         options = _checked(storage_options)
         found = _URL.match(str(where)) if isinstance(where, str) else None
