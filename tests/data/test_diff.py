@@ -49,7 +49,7 @@ def plain(table: pa.Table) -> list[tuple[object, ...]]:
     return list(zip(*(column.to_pylist() for column in numbers), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows, st.integers(0, 12), st.integers(-1, 6), st.integers(-1, 6))
 def test_differences_are_those_of_two_dictionaries(stored: list[Row], cut: int, first: int, last: int) -> None:
     oracle = StoreOracle(fields=("x", "y"))

@@ -269,7 +269,7 @@ def built(folder: Path, frames: Sequence[pd.DataFrame], basis: str) -> Store:
     return store
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(one_row, min_size=1, max_size=12),
     st.sets(st.integers(1, 11), max_size=3),
@@ -292,7 +292,7 @@ def test_any_cut_in_the_order_of_capture_gives_the_store_of_one_bulk_load(
     assert sorted(live.quarantine("facts")["rule"].to_pylist()) == sorted(bulk.quarantine("facts")["rule"].to_pylist())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(one_row, min_size=1, max_size=10, unique_by=lambda row: row[:4]), st.randoms(use_true_random=False))
 def test_backfills_may_come_in_any_order_and_any_cut(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], chance: object

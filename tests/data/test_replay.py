@@ -35,7 +35,7 @@ def captured(until: str | None, every: int) -> pa.Table:
 
 @pytest.mark.parametrize(
     ("until", "every"),
-    [("2015-05-10", 30), pytest.param(None, 1, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])],
+    [("2015-04-28", 40), pytest.param(None, 1, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])],
 )
 def test_a_replay_day_by_day_gives_the_table_of_a_bulk_load(tmp_path: Path, until: str | None, every: int) -> None:
     rows = captured(until, every)

@@ -68,7 +68,7 @@ def tail_of(feed: Feed, first: Sequence[Row], version: int = 0) -> Tail:
     return Tail(fields=["x"], entities=NAMES, keys=feed.keys, version=version, rows=rows, feed=feed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(history, st.lists(st.integers(0, 30), max_size=5), st.booleans())
 def test_rows_in_the_order_they_became_known_give_the_panel_of_a_bulk_load(
     rows: list[Row], cuts: list[int], keyed: bool
@@ -97,7 +97,7 @@ def test_rows_in_the_order_they_became_known_give_the_panel_of_a_bulk_load(
         assert same_values(bulk.tolist(), oracle.panel("x", range(11), NAMES))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(history, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=5), st.booleans())
 def test_rows_that_come_late_count_from_then_on(rows: list[Row], steps: list[tuple[int, int]], keyed: bool) -> None:
     """In any order and at any clock: each row of the panel is that of a bulk load of what had been taken in."""

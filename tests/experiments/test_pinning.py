@@ -54,7 +54,7 @@ def bars(first: int, n: int) -> pd.DataFrame:
 
 def test_a_run_pins_the_versions_it_read_and_retention_keeps_them(store: Store, tmp_path: Path) -> None:
     market = store.market("bars")
-    run = kn.optimize(Hold, market, trials=3, runs_dir=tmp_path / "runs", sampler="random", progress=False)
+    run = kn.optimize(Hold, market, trials=2, runs_dir=tmp_path / "runs", sampler="random", progress=False)
     assert [(pin.version, pin.by) for pin in store.pins("bars")] == [(2, f"run {run.name}")]
     assert not any("not pinned" in warning for warning in run.warnings)
     store.append("bars", bars(40, 5))
