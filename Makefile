@@ -10,7 +10,7 @@ demo: $(READY)
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash demo.sh
 
 test: $(READY)
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -m "not slow" -n auto --dist loadfile
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
