@@ -96,7 +96,8 @@ class Keeping(StoreBase):
             note: a sentence for people.
             datasets: to include; all when None.
 
-        Raises: InputError for other names; UnknownNameError (no such dataset); StoreError if the name is taken.
+        Raises: InputError for other names, or where there is nothing to name; UnknownNameError (no such dataset);
+            StoreError if the name is taken.
         """
         chosen = list(self.datasets()) if datasets is None else check_names(datasets, "datasets")
         tables = {item: self._dataset(item).open() for item in chosen}
@@ -144,7 +145,7 @@ class Keeping(StoreBase):
         return made
 
     def unpin(self, name: str, version: int, *, by: str) -> None:
-        """Forget a pin. Raises: UnknownNameError if there is none."""
+        """Forget a pin. Raises: UnknownNameError if there is none; InputError."""
         drop_pin(self.location, self._dataset(name).name, version, by)
 
     def pins(self, name: str) -> tuple[Pin, ...]:

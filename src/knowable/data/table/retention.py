@@ -83,7 +83,9 @@ def retain_versions(
     """
     newest = delta.open_table(where, None, name)
     commits = {version: read_commit(where, version, name) for version in range(newest.version + 1)}
-    kept = _kept(commits, keep, now) | {newest.version} | set(pinned())
+    # a version that came since, and was pinned at once, has no file that was gone before it
+    named = {version for version in pinned() if version <= newest.version}
+    kept = _kept(commits, keep, now) | {newest.version} | named
     files = lives(commits)
     there = set(where.names())
     ordered = sorted(kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,12 @@ def save_snapshot(root: Location, snapshot: Snapshot) -> Snapshot:
     Raises: InputError for a name outside the allow-list; StoreError if the name is taken by other versions.
     """
     _check_name(snapshot.name)
+    if not isinstance(snapshot.note, str):
+        raise InputError(f"`note` must be a sentence for people, but it is {shown(snapshot.note)}.")
+    if not snapshot.versions:
+        raise InputError(
+            f"Snapshot {snapshot.name!r} would name nothing: the store has no datasets, or none was chosen."
+        )
     page = {
         "name": snapshot.name,
         "versions": dict(snapshot.versions),
@@ -102,8 +108,7 @@ def save_snapshot(root: Location, snapshot: Snapshot) -> Snapshot:
 
 def snapshots(root: Location) -> tuple[Snapshot, ...]:
     """All snapshots, oldest first. Raises: StoreError if one is damaged."""
-    folder = root.child(_SNAPSHOTS)
-    found = [_read_snapshot(root, name) for name in folder.names() if _is_page(name)]
+    found = [_snapshot(page) for page in _pages(root.child(_SNAPSHOTS))]
     return tuple(sorted(found, key=lambda item: (item.created_at, item.name)))
 
 
@@ -111,7 +116,8 @@ def find_snapshot(root: Location, name: object) -> Snapshot | None:
     """The snapshot of a name, None where there is none. Raises: StoreError if it is damaged."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
-    return _read_snapshot(root, f"{name}.json") if root.child(_SNAPSHOTS).exists(f"{name}.json") else None
+    folder, page = root.child(_SNAPSHOTS), f"{name}.json"
+    return _snapshot(_page(folder, page)) if folder.exists(page) else None
 
 
 def version_in(root: Location, version: int | str | None, dataset: str) -> tuple[int | None, str | None]:
@@ -158,8 +164,7 @@ def drop_snapshot(root: Location, name: object) -> None:
 
 def save_pin(root: Location, pin: Pin) -> None:
     """Write a pin; the same pin again changes nothing."""
-    if not isinstance(pin.by, str) or not pin.by or len(pin.by) > 500:
-        raise InputError(f"`by` says who relies on the version, such as 'run ...', but it is {shown(pin.by)}.")
+    _check_by(pin.by)
     page = {
         "dataset": pin.dataset,
         "version": pin.version,
@@ -176,7 +181,8 @@ def save_pin(root: Location, pin: Pin) -> None:
 
 
 def drop_pin(root: Location, dataset: str, version: int, by: str) -> None:
-    """Forget a pin. Raises: UnknownNameError if there is none."""
+    """Forget a pin. Raises: UnknownNameError if there is none; InputError."""
+    _check_by(by)
     folder, name = root.child(_PINS, check_dataset_name(dataset)), _pin_name(version, by)
     if not folder.exists(name):
         known = [f"version {pin.version} by {pin.by}" for pin in pins(root, dataset)]
@@ -188,12 +194,15 @@ def pins(root: Location, dataset: str) -> tuple[Pin, ...]:
     """The pins of a dataset, by version. Raises: StoreError if one is damaged."""
     folder = root.child(_PINS, check_dataset_name(dataset))
     found = []
-    for name in folder.names():
-        if _is_page(name):
-            page = _page(folder, name)
-            moment = pd.Timestamp(page.pop("pinned_at"))
-            found.append(Pin(**page, pinned_at=moment))
+    for page in _pages(folder):
+        moment = pd.Timestamp(page.pop("pinned_at"))
+        found.append(Pin(**page, pinned_at=moment))
     return tuple(sorted(found, key=lambda pin: (pin.version, pin.by)))
+
+
+def _check_by(by: object) -> None:
+    if not isinstance(by, str) or not by or len(by) > 500:
+        raise InputError(f"`by` says who relies on the version, such as 'run ...', but it is {shown(by)}.")
 
 
 def _check_name(name: object) -> None:
@@ -206,10 +215,20 @@ def _check_name(name: object) -> None:
         raise InputError(f"{name!r} cannot be the name of a snapshot, because it reads as a moment in time.")
 
 
-def _read_snapshot(root: Location, name: str) -> Snapshot:
-    page: dict[str, Any] = _page(root.child(_SNAPSHOTS), name)
+def _snapshot(page: dict[str, Any]) -> Snapshot:
     moment = pd.Timestamp(page.pop("created_at"))
     return Snapshot(**page, created_at=moment)
+
+
+def _pages(folder: Location) -> Iterator[dict[str, Any]]:
+    """The pages in a folder, without those that are forgotten while they are read."""
+    for name in folder.names():
+        if _is_page(name):
+            try:
+                yield _page(folder, name)
+            except StoreError:
+                if folder.exists(name):
+                    raise
 
 
 def _page(folder: Location, name: str) -> dict[str, Any]:
