@@ -163,6 +163,8 @@ def judge_piece(job: Job, piece: Piece, habits: Habits | None) -> list[Part] | K
                     sample=source.table[sample][0].as_py() if source.table.num_rows else None,
                 )
             )
+            del source, batch, judged
+            pa.default_memory_pool().release_unused()  # what one piece needed at most, the next may not
     except (DataError, UnknownNameError) as error:
         return error
     return parts
@@ -177,6 +179,12 @@ def settle_span(job: Job, spills: Sequence[tuple[int, Spill]], span: Span, table
         span: of event time.
         table: that the rows are to follow; only its files are looked at, so that no process opens a log.
     """
+    settled = _settled(job, spills, span, table)
+    pa.default_memory_pool().release_unused()
+    return settled
+
+
+def _settled(job: Job, spills: Sequence[tuple[int, Spill]], span: Span, table: Table) -> Settled:
     schema = job.layout()
     rows = _gathered(spills, span)
     if rows is None:

@@ -85,7 +85,8 @@ def read_spill(spill: Spill, start: int, end: int) -> pa.Table | None:
         rows = pa.Table.from_batches([reader.get_batch(k) for k in range(first, last)])
     event = rows["event_time"].cast(pa.int64()).to_numpy()
     low, high = np.searchsorted(event, [start, end], side="left")
-    return rows.slice(int(low), int(high - low)) if high > low else None
+    # copied, or the few rows of many batches would hold all of their memory
+    return rows.take(pa.array(np.arange(low, high))) if high > low else None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from knowable.errors import InputError, shown
 __all__ = ["SMALL_BYTES", "SPAN_ROWS", "Work", "is_bulk", "work_for"]
 
 SMALL_BYTES = 64 << 20  # of text; judging it in memory takes about ten times as much
-SPAN_ROWS = 1_000_000  # of one span; a worker then holds a few hundred megabytes while it settles
+SPAN_ROWS = 800_000  # of one span; a worker then holds a few hundred megabytes while it settles
 _WAITING = 64  # calls handed to an executor at a time
 
 
