@@ -354,7 +354,7 @@ def test_a_join_takes_datasets_frames_and_text(store: Store) -> None:
 
 def test_a_join_says_what_is_wrong_with_its_rows(store: Store) -> None:
     rows = pd.DataFrame({"entity": ["A"], "known_time": pd.to_datetime(["2016-05-01"]), "n": [1]})
-    with pytest.raises(DataError, match="known_time` has no time zone of the left rows"):
+    with pytest.raises(DataError, match="known_time` of the left rows has no time zone"):
         store.join(rows, "reports")
     rows["known_time"] = rows["known_time"].dt.tz_localize("UTC")
     with pytest.raises(UnknownNameError, match="Unknown column 'when' in the left rows"):

@@ -440,7 +440,7 @@ BARS = Schema.bars(calendar="XNYS", currency="USD")
         (lambda: Jump(least=80), "`least <= window`"),
         (lambda: Jump(confirm="maybe"), "Unknown `confirm` 'maybe'"),
         (lambda: SplitLike(share=0.7), "`0 < share < 0.5`"),
-        (lambda: Conflict(field="close", limit=math.nan), "`limit >= 0`"),
+        (lambda: Conflict(field="close", limit=math.nan), "`limit` of Conflict must be a number"),
         (lambda: Gap(every="0s"), "`every > 0`"),
         (lambda: check_rules([Bounds(field="clsoe", low=0)], BARS, "bars"), "Did you mean 'close'"),
         (lambda: check_rules([], BARS, "bars"), "must be a list of rules"),

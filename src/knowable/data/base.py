@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,8 @@ def check_names(values: Sequence[str], what: str = "entities") -> list[str]:
     """A list of names, none twice. Raises: InputError if it is one text or holds something else."""
     if isinstance(values, str):
         raise InputError(f"`{what}` must be a list of names, but it is the text {shown(values)}; write [{values!r}].")
+    if not isinstance(values, Iterable):
+        raise InputError(f"`{what}` must be a list of names, but it is {shown(values)}.")
     names = list(values)
     for name in names:
         if not isinstance(name, str):

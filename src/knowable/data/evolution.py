@@ -36,9 +36,14 @@ def evolved(
     fields = dict(schema.fields)
     for key, value in (add or {}).items():
         new = as_field(key, value)
+        twin = next((held for held in fields if held.lower() == key.lower() and held != key), None)
+        if twin is not None:
+            raise InputError(
+                f"Field {key!r} differs from {twin!r} of dataset {name!r} by case alone. Choose another name."
+            )
         if key in fields and fields[key] != new:
             raise InputError(
-                f"Field {key!r} of dataset {name!r} exists already: {_told(fields[key])}; add= gives {_told(new)}.\n"
+                f"Field {key!r} of dataset {name!r} exists already: {fields[key].told()}; add= gives {new.told()}.\n"
                 "Choose another name, or widen its type or bounds: widen={...}."
             )
         fields[key] = new
@@ -68,9 +73,9 @@ def difference(stored: Schema, asked: Schema, name: str) -> str:
     changed = {key: held for key, held in asked.fields.items() if stored.fields.get(key, held) != held}
     calls = [f"{what}={{{next(iter(held))!r}: ...}}" for what, held in (("add", new), ("widen", changed)) if held]
     first = next(iter({**changed, **new}))
-    said = _told(stored.fields[first]) if first in stored.fields else "absent"
+    said = stored.fields[first].told() if first in stored.fields else "absent"
     return (
-        f"Its field {first!r} is {said}, not {_told(asked.fields[first])}.\n"
+        f"Its field {first!r} is {said}, not {asked.fields[first].told()}.\n"
         f"A schema grows by store.evolve({name!r}, {', '.join(calls)}); stored rows stay as they are."
     )
 
@@ -90,7 +95,7 @@ def _widened(key: str, held: Field, value: object, name: str) -> Field:
     )
     if narrower:
         raise InputError(
-            f"The bounds of field {key!r} of dataset {name!r} cannot narrow from {_span(held)} to {_span(new)}: stored "
+            f"The bounds of field {key!r} of dataset {name!r} cannot narrow from {held.span()} to {new.span()}: stored "
             "values may lie outside.\nAdd a field with the narrower bounds, or flag what is outside by a cleaning rule."
         )
     if (new.unit, new.currency) != (held.unit, held.currency):
@@ -99,14 +104,3 @@ def _widened(key: str, held: Field, value: object, name: str) -> Field:
             f"{new.unit!r} ({new.currency}). Add a field beside it instead."
         )
     return new
-
-
-def _told(held: Field) -> str:
-    bounds = "" if held.low is None and held.high is None else f" within {_span(held)}"
-    return f"{held.dtype} in {held.unit!r}{bounds}"
-
-
-def _span(held: Field) -> str:
-    low = "-inf" if held.low is None else f"{held.low:.15g}"
-    high = "inf" if held.high is None else f"{held.high:.15g}"
-    return f"[{low}, {high}]"

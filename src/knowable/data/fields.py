@@ -45,6 +45,17 @@ class Field:
     currency: str | None = None
     description: str = ""
 
+    def told(self) -> str:
+        """Type, unit and bounds, for messages."""
+        bounds = "" if self.low is None and self.high is None else f" within {self.span()}"
+        return f"{self.dtype} in {self.unit!r}{bounds}"
+
+    def span(self) -> str:
+        """The bounds, for messages."""
+        low = "-inf" if self.low is None else f"{self.low:.15g}"
+        high = "inf" if self.high is None else f"{self.high:.15g}"
+        return f"[{low}, {high}]"
+
     def __post_init__(self) -> None:
         if not isinstance(self.unit, str):
             raise InputError(f"The unit of a field must be text, such as 'USD', but it is {shown(self.unit)}.")

@@ -10,7 +10,7 @@ from knowable.data.base import StoreBase, check_fields, check_names
 from knowable.data.schema import lag_ns
 from knowable.data.table.delta import open_table, scan
 from knowable.data.table.feed import Feed, Update, updates
-from knowable.errors import InputError
+from knowable.errors import InputError, shown
 
 __all__ = ["Following"]
 
@@ -56,6 +56,8 @@ class Following(StoreBase):
         names = None if entities is None else check_names(entities)
         if until is not None and (isinstance(until, bool) or not isinstance(until, int)):
             raise InputError(f"`until` is a version, a whole number, but it is {until!r}.")
+        if stop is not None and not (hasattr(stop, "is_set") and hasattr(stop, "wait")):
+            raise InputError(f"`stop` must be an event, such as threading.Event(), but it is {shown(stop)}.")
         table = open_table(dataset.observations, from_version, name)  # rows after a dropped version may well be there
         return updates(
             Feed(dataset, table, fields=wanted, entities=names),

@@ -306,6 +306,9 @@ class Library(Writing, Markets, Reading, Keeping):
 
 
 def _describe(name: str, feature: Any, market: Market, *, note: str, author: str, unit: str) -> StoredFeature:
+    for what, text in (("note", note), ("author", author)):
+        if not isinstance(text, str):
+            raise InputError(f"`{what}` of feature {name!r} must be text, but it is {shown(text)}.")
     if hasattr(feature, "definition"):
         definition, text, fields = feature.definition(), repr(feature), feature.fields
         code = hashlib.sha256(definition.encode()).hexdigest()

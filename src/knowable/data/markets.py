@@ -27,7 +27,7 @@ from knowable.data.market_files import cached_market
 from knowable.data.table import delta
 from knowable.data.table.dataset import Dataset
 from knowable.data.table.snapshots import resolve_versions
-from knowable.errors import DataError, InputError, unknown_name
+from knowable.errors import DataError, InputError, shown, unknown_name
 
 __all__ = ["Markets"]
 
@@ -235,6 +235,8 @@ def _nothing(name: str, table: delta.Table) -> DataError:
 def _asked(also: Sequence[str | Trailing | Mapping[str, Any]]) -> list[str | Trailing]:
     if isinstance(also, str):
         raise InputError(f"`also` must be a list of datasets, but it is the text {also!r}; write [{also!r}].")
+    if not isinstance(also, Sequence):
+        raise InputError(f"`also` must be a list of datasets, but it is {shown(also)}.")
     asked = [Trailing(**item) if isinstance(item, Mapping) else item for item in also]
     check_names([item for item in asked if not isinstance(item, Trailing)], "also")
     return asked

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from knowable.data.asof.asked import check_number, clock_of, moment_of, span_ns
+from knowable.data.asof.asked import check_number, check_room, clock_of, moment_of, span_ns
 from knowable.data.asof.cache import PanelCache, cache_key
 from knowable.data.asof.facts import REDUCTIONS, Panel
 from knowable.data.asof.history import history
@@ -124,7 +124,7 @@ class Reading(StoreBase):
 
         Raises: as `read`, and InputError if rows < 1, when the first piece is asked for.
         """
-        if rows < 1:
+        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
             raise InputError(f"`rows >= 1` must hold, but rows={shown(rows)}.")
         dataset = self._dataset(name, version)
         table = dataset.open(version)
@@ -256,6 +256,7 @@ class Reading(StoreBase):
         table = dataset.open(version)
         names = self._entities(dataset, table) if entities is None else tuple(check_names(entities))
         place = {item: j for j, item in enumerate(names)}
+        check_room(len(times), len(names), int(k) if reduce is None else 1)
         out = np.full((len(times), len(names), *([int(k)] if reduce is None else [])), np.nan)
         for group in self._groups(dataset, table, names, names):
             until = int(times[-1]) if len(times) else -_FOREVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -84,6 +86,10 @@ class Schema:
                 f"`fields` maps each field to its unit, such as {{'eps': 'USD/share'}}, but got {shown(self.fields)}."
             )
         held = {check_field_name(name): as_field(name, value) for name, value in self.fields.items()}
+        if len({name.lower() for name in held}) < len(held):
+            twins = sorted(held, key=str.lower)
+            one, two = next(pair for pair in itertools.pairwise(twins) if pair[0].lower() == pair[1].lower())
+            raise InputError(f"Fields {one!r} and {two!r} differ by case alone, which other engines do not tell apart.")
         object.__setattr__(self, "keys", _checked_keys(self.keys, held))
         object.__setattr__(self, "fields", MappingProxyType(held))
         if self.calendar is not None:
@@ -97,6 +103,19 @@ class Schema:
             check_zone(self.tz, "tz")
         if self.known_at is not None:
             time_of_day(self.known_at)
+
+    def __repr__(self) -> str:
+        """What differs from a plain schema, on a line a field."""
+        plain = {at.name: at.default for at in dataclasses.fields(self)}
+        said = [
+            f"{name}={dict(value) if isinstance(value, Mapping) else value!r}"
+            for name in self.__slots__
+            if name not in ("kind", "fields") and (value := getattr(self, name)) and value != plain[name]
+        ]
+        names = list(self.fields)
+        lines = [f"  {name}: {self.fields[name].told()}" for name in names[:20]]
+        more = [f"  ... and {len(names) - 20} more"] if len(names) > 20 else []
+        return "\n".join([f"Schema of {', '.join([self.kind, *said])}", *lines, *more])
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -393,13 +412,15 @@ def lag_ns(lag: object) -> int:
 
     Raises: InputError if it is no duration, or negative.
     """
+    if isinstance(lag, (int, float, np.number)):  # it has no unit; pandas would take it for nanoseconds
+        raise InputError(f"{shown(lag)} is not a lag; '1d', '16h' or '30min' are.")
     try:
         plain = re.sub(r"(?<=\d)\s*d\b", "D", lag) if isinstance(lag, str) else lag  # pandas is giving up the small d
         span = pd.Timedelta(plain)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         raise InputError(f"{shown(lag)} is not a lag; '1d', '16h' or '30min' are.") from error
     if pd.isna(span) or span < pd.Timedelta(0):
-        raise InputError(f"`known_lag >= 0` must hold, but known_lag={shown(lag)}.")
+        raise InputError(f"A lag must be 0 or more, such as '1d', but it is {shown(lag)}.")
     return int(span.as_unit("ns").value)
 
 

@@ -19,6 +19,7 @@ __all__ = ["NO_TIME", "Habit", "TimeColumn", "common_habit", "instant", "instant
 
 NO_TIME = np.iinfo(np.int64).min
 DAY_NS = 86_400_000_000_000
+_LEAST_NS = 10**16  # smaller numbers are years, dates, or seconds to microseconds since 1970, written as a moment
 _FULL = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$|^\d{8}$"
 _ZONED = r"\d{2}:\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 Mask = npt.NDArray[np.bool_]
@@ -168,6 +169,11 @@ def instant(value: object, name: str) -> int:
     Raises: InputError if it is no moment or has no zone.
     """
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if 0 < abs(int(value)) < _LEAST_NS:
+            raise InputError(
+                f"`{name}` is the number {value}, which counts nanoseconds since 1970 and would be "
+                f"{pd.Timestamp(int(value)):%Y-%m-%d}. Write a moment as text, such as '2016-03-01T21:00Z'."
+            )
         return int(value)
     try:
         moment = pd.Timestamp(value)  # type: ignore[arg-type]
@@ -200,8 +206,10 @@ def instants(values: Iterable[Any], name: str) -> Nanos:
         ns = index.tz_convert("UTC").as_unit("ns").asi8.copy()
     elif isinstance(values, np.ndarray) and values.dtype.kind in "Mi":
         ns = values.astype("datetime64[ns]").astype(np.int64) if values.dtype.kind == "M" else values.astype(np.int64)
-    else:
+    elif isinstance(values, Iterable):
         ns = np.array([instant(value, name) for value in values], dtype=np.int64)
+    else:
+        raise InputError(f"`{name}` must be a list of moments, but it is {shown(values)}.")
     if ns.ndim != 1:
         raise InputError(f"`{name}` must have one dimension, but its shape is {ns.shape}.")
     if (ns == NO_TIME).any():

@@ -13,7 +13,9 @@ from knowable.data.schema import Schema, lag_ns
 from knowable.data.times import instant, instants
 from knowable.errors import InputError, shown, unknown_name
 
-__all__ = ["check_number", "clock_of", "moment_of", "span_ns"]
+__all__ = ["check_number", "check_room", "clock_of", "moment_of", "span_ns"]
+
+_MOST_BYTES = 64 << 30  # of an answer; more is a mistake
 
 
 def clock_of(schema: Schema, clock: Any, start: object, end: object, name: str) -> Nanos:
@@ -54,6 +56,16 @@ def check_number(schema: Schema, field: str, name: str) -> str:
             f"(here: {numbers}). Use store.read or store.join for it."
         )
     return field
+
+
+def check_room(n_times: int, n_names: int, k: int) -> None:
+    """Raises: InputError if windows of k periods, unreduced, would take more than any machine for research has."""
+    n_bytes = 8 * n_times * n_names * k
+    if n_bytes > _MOST_BYTES:
+        raise InputError(
+            f"{k:,} periods of {n_names:,} entities at {n_times:,} times take {n_bytes >> 30:,} GiB; "
+            "ask for fewer, or for one number of each window, such as reduce='sum'."
+        )
 
 
 def span_ns(value: object, name: str) -> int | None:

@@ -37,6 +37,11 @@ def moments_of(rows: pa.Table, at: str, as_of: int | None) -> Nanos:
     """
     if at not in rows.column_names:
         raise unknown_name("column", at, rows.column_names, where="the left rows")
+    if pa.types.is_timestamp(rows[at].type) and rows[at].type.tz is None and rows[at].null_count < rows.num_rows:
+        raise DataError(
+            f"`{at}` of the left rows has no time zone.\nSay it first, such as "
+            f"rows[{at!r}] = rows[{at!r}].dt.tz_localize('America/New_York')."
+        )
     parsed = parse_times(rows[at], name=at, tz=None, sessions=None, where=" of the left rows")
     if parsed.unreadable.any():
         row = int(np.argmax(parsed.unreadable))

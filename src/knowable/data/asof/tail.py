@@ -66,6 +66,12 @@ class Tail:
         self._one = {name: _Entity(self.fields) for name in self.entities}
         self._take(rows)
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.fields[:8]) + (", ..." if len(self.fields) > 8 else "")
+        since = "" if self.now == _BEFORE else f", asked up to {pd.Timestamp(self.now):%Y-%m-%d %H:%M}Z"
+        late = f", {self.late:,} rows late" if self.late else ""
+        return f"Tail({len(self.entities):,} entities of {names}; version {self.version}{since}{late})"
+
     def update(self) -> int:
         """Take in what was committed since. Returns: how many rows that were."""
         taken = 0

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from knowable.data.quality.measure import STALE_RUN, Measures
-from knowable.errors import InputError, unknown_name
+from knowable.errors import InputError, shown, unknown_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -113,6 +113,8 @@ class QualityReport:
 
         Raises: InputError if `path` is a folder.
         """
+        if not isinstance(path, (str, Path)):
+            raise InputError(f"`path` must name a file, but it is {shown(path)}.")
         target = Path(path)
         if target.is_dir():
             raise InputError(f"`path` is the folder {str(target)!r}; name a file in it.")

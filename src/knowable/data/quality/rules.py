@@ -400,7 +400,7 @@ def _check_moves(rule: Jump | SplitLike) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _whole(rule: Any, name: str, least: int) -> None:

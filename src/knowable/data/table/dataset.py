@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from knowable.data.corporate.identity import Names
 from knowable.data.evolution import difference
-from knowable.data.feeds import time_of_day
+from knowable.data.feeds import check_zone, checked_columns, time_of_day
 from knowable.data.ingest.batch import Known
 from knowable.data.ingest.bulk import Target, ingest
 from knowable.data.ingest.judge import IngestReport, Judged, settle
@@ -95,8 +95,8 @@ class Dataset:
 
         Files are taken in pieces where `work` says who does it, or where together they are large.
         """
-        columns = self.schema.columns if columns is None else columns
-        tz = self.schema.tz if tz is None else tz
+        columns = self.schema.columns if columns is None else checked_columns(columns, self.schema.fields)
+        tz = self.schema.tz if tz is None else check_zone(tz, "tz")
         known = self.known(known_lag, known_time, known_basis, known_at)
         # a schema that grew may judge the same rows otherwise
         options = [dict(columns), tz, str(known), self.schema.to_json(), *([] if names is None else [dict(names.pin)])]

@@ -42,6 +42,9 @@ class Update:
     committed_at: pd.Timestamp
     rows: pa.Table
 
+    def __repr__(self) -> str:
+        return f"Update(version {self.version} of {self.committed_at:%Y-%m-%d %H:%M:%S}Z: {self.rows.num_rows:,} rows)"
+
 
 class Feed:
     """A place in the log of a dataset, and what comes after it.

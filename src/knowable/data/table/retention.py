@@ -134,7 +134,7 @@ def dropped(notes: Location) -> dict[int, pd.Timestamp]:
 def refuse_dropped(notes: Location, name: str, version: int) -> None:
     """Raises: StoreError if retention dropped this version."""
     gone = dropped(notes)
-    if version in gone:
+    if isinstance(version, int) and version in gone:
         later = next(v for v in range(version + 1, max(gone) + 2) if v not in gone)
         raise StoreError(
             f"Version {version} of dataset {name!r} was dropped by retention at {gone[version]:%Y-%m-%d %H:%M}Z: some "

@@ -54,6 +54,13 @@ class Snapshot:
     created_at: pd.Timestamp
     note: str = ""
 
+    def __repr__(self) -> str:
+        held = [f"{name} {version}" for name, version in sorted(self.versions.items())]
+        names = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
+        return f"Snapshot {self.name!r} of {self.created_at:%Y-%m-%d %H:%M}Z: {names}" + (
+            f"\n  {self.note[:200]}" if self.note else ""
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
