@@ -163,3 +163,16 @@ def test_an_exported_table_holds_no_formula(here: Path, capsys: pytest.CaptureFi
     assert run(*INGEST) == 0
     assert run("sweep", "trend.py:Trend", *DATA, "--grid", "window==1+1,@x", "--out", "all.csv") == 0
     assert pd.read_csv(here / "all.csv")["window"].tolist() == ["'=1+1", "'@x"]
+
+
+def test_a_snapshot_is_read_by_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*INGEST) == 0
+    kn.Store("s").snapshot("held")
+    capsys.readouterr()
+    for words in (["read", "bars", "--last", "1"], ["quality", "bars"]):
+        said = [run(*words, "--store", "s", "--json", "--version", version) for version in ("1", "held", "hold")]
+        assert said == [0, 0, 2]
+        told = capsys.readouterr()
+        half = len(told.out) // 2
+        assert told.out[:half] == told.out[half:]
+        assert "Unknown snapshot 'hold'. Did you mean 'held'?" in told.err

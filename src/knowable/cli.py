@@ -114,11 +114,15 @@ def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, default=0, help="Dask worker processes; 0 for this process")
 
 
+def _version(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
 def _read(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("dataset", help="name of the dataset")
     sub.add_argument("--store", required=True, type=Path, help="folder of the store")
     sub.add_argument("--as-of", help="moment, with a time zone; rows known later are not seen")
-    sub.add_argument("--version", type=int, help="version of the dataset (default: the newest)")
+    sub.add_argument("--version", type=_version, help="version, or name of a snapshot (default: the newest)")
     sub.add_argument("--entity", action="append", default=[], metavar="NAME", help="only these")
     sub.add_argument("--field", action="append", default=[], metavar="NAME", help="only these")
     sub.add_argument("--start", help="first event time")
@@ -143,7 +147,7 @@ def _quality(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("dataset", help="name of the dataset")
     sub.add_argument("--store", required=True, type=Path, help="folder of the store")
     sub.add_argument("--as-of", help="moment, with a time zone; rows known later are not seen")
-    sub.add_argument("--version", type=int, help="version of the dataset (default: the newest)")
+    sub.add_argument("--version", type=_version, help="version, or name of a snapshot (default: the newest)")
     sub.add_argument("--html", type=Path, help="write a page here")
 
 
@@ -155,7 +159,7 @@ def _market(sub: argparse.ArgumentParser) -> None:
     data.add_argument("--also", action="append", default=[], metavar="DATASET", help="facts that become fields too")
     data.add_argument("--entity", action="append", default=[], metavar="NAME", help="only these assets")
     data.add_argument("--decide", default="bar_end", help="bar_end, before_next_open, or a lag such as 16h")
-    data.add_argument("--version", type=int, help="version of the dataset (default: the newest)")
+    data.add_argument("--version", type=_version, help="version, or name of a snapshot (default: the newest)")
     data.add_argument("--start", help="first day traded")
     data.add_argument("--end", help="last day traded")
 

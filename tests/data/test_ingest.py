@@ -223,7 +223,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_are_no_matter(store: Store, 
         (b"", "is empty"),
         (HEAD.encode() + b"\n", "no rows"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
-        (b"Report of March\n" + HEAD.encode() + b"\n" + GOOD.encode() + b"\n", "`entity` is missing"),
+        (b"Report of March\n" + HEAD.encode() + b"\n" + GOOD.encode() + b"\n", "Column `entity` of .* is missing"),
         (b"\x1f\x8b\x08\x00cut", "gzip"),
         (gzip.compress((HEAD + "\n" + GOOD * 50 + "\n").encode())[:-9], "cut or damaged gzip"),
         ((HEAD + ",close\n" + GOOD + ",1\n").encode(), "'close' comes 2 times"),
@@ -306,6 +306,23 @@ def test_a_polars_frame_is_taken_as_it_is(store: Store) -> None:
     assert store.append("facts", frame.to_arrow(), tz="UTC").duplicates == 1
     with pytest.raises(InputError, match="`data` must be a table of rows"):
         store.append("facts", frame["eps"])
+
+
+def test_times_of_a_zone_that_is_none_are_refused_and_offsets_are_zones(store: Store) -> None:
+    def rows(zone: str) -> pa.Table:
+        times = pa.array([1_456_876_800], pa.int64()).cast(pa.timestamp("s", zone))
+        return pa.table({"entity": ["A"], "event_time": times, "known_time": times, "eps": [1.5]})
+
+    with pytest.raises(DataError, match="Column 'event_time' has times of no time zone: 'Mars/Olympus'"):
+        store.append("facts", rows("Mars/Olympus"))
+    assert store.append("facts", rows("+05:30")).accepted == 1
+    assert store.append("facts", rows("Asia/Kolkata")).duplicates == 1
+
+
+def test_a_column_that_is_missing_is_named_with_its_file(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ticker,event_time\nA,2016-03-01\n")
+    with pytest.raises(DataError, match=r"Column `entity` of .*a\.csv is missing; columns are \['ticker'"):
+        store.append("bars", tmp_path / "a.csv")
 
 
 OTHERS = {

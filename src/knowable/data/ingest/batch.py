@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from knowable.calendars import Calendar, Nanos
 from knowable.calendars import calendar as calendar_of
 from knowable.data.corporate.identity import Names
-from knowable.data.feeds import time_of_day
+from knowable.data.feeds import check_zone, time_of_day
 from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
 from knowable.data.ingest.source import Source
 from knowable.data.schema import PRICES, Schema
@@ -295,12 +295,12 @@ def _check_columns(names: list[str], schema: Schema, known: Known, where: str) -
     for name in needed:
         if name not in names:
             raise DataError(
-                f"Column `{name}` is missing{where}; columns are {shown(names, 160)}.\n"
+                f"Column `{name}`{where} is missing; columns are {shown(names, 160)}.\n"
                 f"Map the vendor's name to it: columns={{'...': '{name}'}}."
             )
     if "known_time" not in names and not declared:
         raise DataError(
-            f"Column `known_time` is missing{where}, so nothing says when these values could first be known.\n"
+            f"Column `known_time`{where} is missing, so nothing says when these values could first be known.\n"
             "Map the vendor's column to it, or declare an assumed lag: known_lag='1d'."
         )
     if "known_time" in names and declared:
@@ -314,8 +314,15 @@ def _check_columns(names: list[str], schema: Schema, known: Known, where: str) -
 
 
 def _check_texts(source: Source, where: str) -> None:
-    """Raises: DataError naming the first text that is no UTF-8; other engines write what they are given."""
+    """Raises: DataError naming the first text that is no UTF-8, or zone that is none; other engines write what they are
+    given.
+    """
     for name, column in zip(source.table.column_names, source.table.columns, strict=True):
+        if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+            try:
+                check_zone(column.type.tz, name)
+            except InputError as error:
+                raise DataError(f"Column {name!r}{where} has times of no time zone: {column.type.tz!r}.") from error
         row = source.first_row
         for chunk in column.chunks:
             try:
