@@ -169,7 +169,7 @@ def test_a_trial_over_its_time_limit_fails_and_the_rest_go_on(tmp_path: Path, ma
                 pass
             return (m.close > m.close.mean(self.n)) / m.n_assets
 
-    run = kn.optimize(Loops, market, trials=12, time_limit=1.0, workers=1, runs_dir=tmp_path)
+    run = kn.optimize(Loops, market, trials=12, time_limit=4.0, workers=1, runs_dir=tmp_path)
     assert run.trials.loc[run.trials["error"].notna(), "n"].tolist() == [3]
 
 
