@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knowable.calendars import Calendar, Nanos
+from knowable.data.arrays import one_array
 from knowable.errors import DataError, InputError, shown
 
 __all__ = ["NO_TIME", "Habit", "TimeColumn", "common_habit", "instant", "instants", "parse_times", "span_bound"]
@@ -287,8 +288,7 @@ def _micros(column: pa.ChunkedArray) -> pa.Array | None:
     """A column that holds what a table keeps, taken over as it is."""
     if not pa.types.is_timestamp(column.type) or column.type.unit != "us":
         return None
-    whole = column.cast(pa.timestamp("us", "UTC")).combine_chunks()
-    return whole if isinstance(whole, pa.Array) else None
+    return one_array(column.cast(pa.timestamp("us", "UTC")))
 
 
 def _to_ns(counts: npt.NDArray[np.int64], unit: str) -> tuple[Nanos, Mask]:
@@ -302,8 +302,7 @@ def _to_ns(counts: npt.NDArray[np.int64], unit: str) -> tuple[Nanos, Mask]:
 
 
 def _read_text(column: pa.ChunkedArray) -> tuple[Nanos, Mask, Mask, Mask, Mask]:
-    coded = column.combine_chunks().dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    coded = one_array(column).dictionary_encode()
     texts = coded.dictionary.cast(pa.string())
     full = pc.match_substring_regex(texts, _FULL).to_numpy(zero_copy_only=False).astype(bool)
     zoned = pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False).astype(bool)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from knowable.calendars import Calendar, Nanos
 from knowable.calendars import calendar as calendar_of
+from knowable.data.arrays import one_array
 from knowable.data.corporate.identity import Names
 from knowable.data.feeds import check_zone, time_of_day
 from knowable.data.ingest.cells import Numbers, Texts, parse_bools, parse_numbers, parse_texts, parse_whole
@@ -354,10 +355,7 @@ def _entities(column: pa.ChunkedArray, where: str) -> pa.Array:
         raise DataError(f"`entity` must hold names, but its type is {kind}{where}.")
     if not pa.types.is_dictionary(column.type) or not pa.types.is_string(kind):
         column = column.cast(pa.string()).dictionary_encode()
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
-    return whole
+    return one_array(column)
 
 
 def _known(

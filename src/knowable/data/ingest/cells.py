@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knowable.data.arrays import one_array
 from knowable.errors import DataError
 from knowable.kernels.ingest import INFINITE, MISSING, values_kernel
 
@@ -146,9 +147,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """(n_rows,) read-only, NaN where null; without a copy where nothing is."""
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0) if whole.num_chunks else pa.array([], pa.float64())
+    whole = one_array(column)
     whole = pc.fill_null(whole, np.nan) if whole.null_count else whole
     values: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False)
     values.flags.writeable = False
@@ -162,8 +161,7 @@ def _nulls(column: pa.ChunkedArray) -> Mask:
 
 
 def _coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    coded = pa.chunked_array(column.cast(pa.string()).chunks, pa.string()).combine_chunks().dictionary_encode()
-    return coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    return one_array(column.cast(pa.string())).dictionary_encode()
 
 
 def _coerced(column: pa.ChunkedArray, missing: Mask) -> Numbers:

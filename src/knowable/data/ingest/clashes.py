@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knowable.data.arrays import one_array
 from knowable.data.table.order import plain_names, strictly_ascends
 
 __all__ = ["Clashes", "find_clashes"]
@@ -95,7 +96,6 @@ def _keys(rows: pa.Table, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    coded = one_array(column).dictionary_encode(null_encoding="encode")
     codes: npt.NDArray[np.int32] = coded.indices.to_numpy()
     return codes

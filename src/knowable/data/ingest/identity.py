@@ -8,14 +8,17 @@ file can be made to fit one.
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from knowable.data.arrays import one_array
 
 __all__ = ["Identity", "bytes_identity", "table_identity"]
 
@@ -90,12 +93,37 @@ def _sha256(data: memoryview) -> bytes:
 
 
 def _slice_digest(rows: pa.Table) -> bytes:
-    sink = _HashSink()
-    plain = (pair for name in rows.column_names for pair in _plain(name, rows[name].combine_chunks()))
-    whole = pa.table(dict(plain)) if rows.num_columns else rows
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), whole.schema) as writer:
-        writer.write_table(whole)
-    return sink.digest.digest()
+    digest = hashlib.sha256(f"{rows.num_rows}".encode())
+    for name in rows.column_names:
+        for label, column in _plain(name, one_array(rows[name])):
+            digest.update(json.dumps([label, str(column.type)]).encode())
+            for part in _bytes_of(column):
+                digest.update(part)
+    return digest.digest()
+
+
+def _bytes_of(column: pa.Array) -> Iterator[Any]:
+    """What a column holds, as buffers; no copy of the common types is made."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        yield from _bytes_of(column.indices)
+        yield f"{len(column.dictionary)}:".encode()
+        yield from _bytes_of(column.dictionary)
+    elif (pa.types.is_string(kind) or pa.types.is_binary(kind)) and len(column):
+        yield from _bytes_of(pc.binary_length(column))
+        _, offsets, data = column.buffers()
+        ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+        yield b"" if data is None else memoryview(data)[ends[0] : ends[-1]]
+    elif pa.types.is_primitive(kind) and not pa.types.is_boolean(kind):
+        width = kind.bit_width // 8
+        data = column.buffers()[1]
+        yield b"" if data is None else memoryview(data)[column.offset * width : (column.offset + len(column)) * width]
+    else:
+        plain = pa.table({"x": column})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, plain.schema) as writer:
+            writer.write_table(plain)
+        yield memoryview(sink.getvalue())
 
 
 def _plain(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
@@ -106,15 +134,3 @@ def _plain(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
         zero = pa.Array.from_buffers(kind, 1, [None, *[pa.py_buffer(bytes(16))] * (kind.num_buffers - 1)])
         column = pc.fill_null(column, zero[0])
     yield name, column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
-
-
-class _HashSink(io.RawIOBase):
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return len(data)

@@ -10,6 +10,7 @@ ordinary: the sums are key-value metadata.
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from knowable.data.arrays import one_array
 from knowable.data.table.location import Location
 from knowable.data.table.order import CODED, sort_rows
 from knowable.errors import StoreError
@@ -192,17 +194,21 @@ def read_file(
         raise StoreError(f"{where} is not as this release writes it: {error}. Update knowable.") from error
     names = metadata.schema.names
     needed = [name for name in names if name in schema.names or name in bounds.columns()]
-    plain = [name for name in CODED if name in needed]
-    places = [names.index(name) for name in needed]
     wanted = [k for k in range(metadata.num_row_groups) if bounds.may_hold(*_limits(metadata.row_group(k), names))]
     for first in range(0, len(wanted), groups):
         some = wanted[first : first + groups]
-        data.check(metadata, some, places, sums)
+        same = _same_throughout(metadata, some, needed)
+        read = [name for name in needed if name not in same]
+        data.check(metadata, some, [names.index(name) for name in read], sums)
         try:
-            reader = pq.ParquetFile(data.source(), metadata=metadata, read_dictionary=plain)
-            rows = reader.read_row_groups(some, columns=needed)
+            reader = pq.ParquetFile(
+                data.source(), metadata=metadata, read_dictionary=[name for name in CODED if name in read]
+            )
+            rows = reader.read_row_groups(some, columns=read)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{where} cannot be read: {error}.") from error
+        for name, column in same.items():
+            rows = rows.append_column(name, column)
         rows = bounds.keep(rows)
         if rows.num_rows:
             yield _shaped(rows, schema, coded=coded)
@@ -337,6 +343,31 @@ def _limits(group: Any, names: list[str]) -> tuple[dict[str, Any], dict[str, Any
     return low, high
 
 
+def _same_throughout(metadata: Any, groups: list[int], names: list[str]) -> dict[str, pa.ChunkedArray]:
+    """Columns whose row groups hold one value each, as the footer vouches: they are not read, and share memory."""
+    found: dict[str, pa.ChunkedArray] = {}
+    for name in ("revision", "op", "known_basis"):
+        if name not in names or len(names) <= len(found) + 1:  # one column at least is read, for the count of rows
+            continue
+        chunks = []
+        for group in groups:
+            about = metadata.row_group(group)
+            stated = about.column(metadata.schema.names.index(name)).statistics
+            if stated is None or not stated.has_min_max or stated.null_count or stated.min != stated.max:
+                break
+            chunks.append(_repeated(stated.min, about.num_rows))
+        else:
+            found[name] = pa.chunked_array(chunks)
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _repeated(value: str | int, n_rows: int) -> pa.Array:
+    if isinstance(value, int):
+        return pa.array(np.full(n_rows, value))
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n_rows, np.int32)), pa.array([value]))
+
+
 def _read_foreign(
     location: Location, path: str, schema: pa.Schema, bounds: Bounds, *, coded: bool
 ) -> Iterator[pa.Table]:
@@ -381,8 +412,7 @@ def _own_names(rows: pa.Table) -> pa.Table:
     """The same rows, their dictionaries cut to the names they have."""
     for k, held in enumerate(rows.schema):
         if held.name == "entity" and pa.types.is_dictionary(held.type):
-            names = rows.column(k).unify_dictionaries().combine_chunks()
-            names = names.chunk(0) if isinstance(names, pa.ChunkedArray) else names
+            names = one_array(rows.column(k).unify_dictionaries())
             used = np.flatnonzero(np.bincount(names.indices.to_numpy(), minlength=len(names.dictionary)))
             if len(used) < len(names.dictionary):
                 place = np.zeros(len(names.dictionary), np.int32)
