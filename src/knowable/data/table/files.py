@@ -199,7 +199,7 @@ def read_file(
         some = wanted[first : first + groups]
         same = _same_throughout(metadata, some, needed)
         read = [name for name in needed if name not in same]
-        data.check(metadata, some, [names.index(name) for name in read], sums)
+        data.check(metadata, some, [names.index(name) for name in needed], sums)
         try:
             reader = pq.ParquetFile(
                 data.source(), metadata=metadata, read_dictionary=[name for name in CODED if name in read]
@@ -344,7 +344,7 @@ def _limits(group: Any, names: list[str]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _same_throughout(metadata: Any, groups: list[int], names: list[str]) -> dict[str, pa.ChunkedArray]:
-    """Columns whose row groups hold one value each, as the footer vouches: they are not read, and share memory."""
+    """Columns whose row groups hold one value each, as the footer vouches: they are not decoded, and share memory."""
     found: dict[str, pa.ChunkedArray] = {}
     for name in ("revision", "op", "known_basis"):
         if name not in names or len(names) <= len(found) + 1:  # one column at least is read, for the count of rows
