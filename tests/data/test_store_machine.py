@@ -139,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
     def retain(self, keep: int, dry_run: bool) -> None:
         done = self.store.retain("facts", keep=keep, dry_run=dry_run)
         everything = range(self.oracle.version + 1)
-        kept = {*everything[-keep:], *self.snapshots.values()}
+        kept = ({*everything[-keep:]} - self.gone) | {*self.snapshots.values()}
         assert set(done.kept) == kept
         assert not set(done.dropped) & kept
         assert not set(done.dropped) & self.gone

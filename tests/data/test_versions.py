@@ -351,6 +351,15 @@ def test_retention_removes_only_files_that_no_kept_version_needs(grown: Store) -
     assert "Versions that can no longer be read: 3-6." in repr(done)
 
 
+def test_a_version_that_is_gone_is_not_said_to_be_kept_by_a_later_retention(grown: Store) -> None:
+    grown.compact("facts")
+    gone = grown.retain("facts", keep=1).dropped
+    later = grown.retain("facts", keep=len(gone) + 1)
+    assert gone
+    assert later.dropped == ()
+    assert not set(later.kept) & set(gone)
+
+
 def test_retention_by_age_counts_from_when_a_newer_version_came(grown: Store) -> None:
     grown.compact("facts")
     assert grown.retain("facts", keep="1h").files == ()

@@ -33,7 +33,7 @@ class Retention:
 
     Attributes:
         dataset: name.
-        kept: versions that are kept, ascending.
+        kept: versions that are kept, ascending; none that an earlier retention dropped.
         dropped: versions that can no longer be read, ascending, those of earlier retentions not among them.
         files: data files removed.
         freed_bytes: their size.
@@ -85,7 +85,9 @@ def retain_versions(
     commits = {version: read_commit(where, version, name) for version in range(newest.version + 1)}
     # a version that came since, and was pinned at once, has no file that was gone before it
     named = {version for version in pinned() if version <= newest.version}
-    kept = _kept(commits, keep, now) | {newest.version} | named
+    pages = _pages(notes)
+    earlier = dropped(notes)  # read after them, so what replaces these pages says all they say
+    kept = (_kept(commits, keep, now) - earlier.keys()) | {newest.version} | named
     files = lives(commits)
     there = set(where.names())
     ordered = sorted(kept)
@@ -95,16 +97,15 @@ def retain_versions(
     done = Retention(
         dataset=name,
         kept=tuple(ordered),
-        dropped=tuple(sorted(gone - dropped(notes).keys())),
+        dropped=tuple(sorted(gone - earlier.keys())),
         files=tuple(sorted(going)),
         freed_bytes=sum(life.size for life in going.values()),
         dry_run=dry_run,
     )
     if dry_run or not going:
         return done
-    earlier = _pages(notes)
     folder, note = notes.child(_NOTES), f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.json"
-    folder.write(note, seal({"spans": _joined({**dict.fromkeys(gone, now), **dropped(notes)})}), new=True)
+    folder.write(note, seal({"spans": _joined({**dict.fromkeys(gone, now), **earlier})}), new=True)
     late = sorted(gone & pinned().keys())
     if late:
         folder.delete(note)
@@ -114,7 +115,7 @@ def retain_versions(
         )
     for path in done.files:
         where.delete(path)
-    for page in earlier:  # the new note says what they said
+    for page in pages:  # the new note says what they said
         folder.delete(page)
     return done
 
