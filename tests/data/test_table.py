@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import deltalake
@@ -323,6 +324,18 @@ def test_a_version_another_engine_made_is_read_and_said_to_be_foreign(where: Loc
     assert again.n_rows == 4
     deltalake.DeltaTable(str(where.path)).optimize.compact()
     assert sorted(delta.scan(delta.open_table(where))["x"].to_pylist()) == [1.0, 2.0, 4.0, 9.0]
+
+
+def test_a_file_that_does_not_state_its_times_may_hold_anything(where: Location) -> None:
+    put(where, rows_of([("A", 1, 2_000_000, 1.0)]), "one")
+    table = delta.open_table(where)
+    assert delta.all_known(table, 2_000_999_000)
+    assert not delta.all_known(table, 2_000_998_999), "statistics may have been cut to milliseconds"
+    silent = table.files.set_column(6, "max_known_time", pa.nulls(1, TIME))
+    assert table.files.column_names[6] == "max_known_time"
+    mixed = pa.concat_tables([table.files, silent])
+    assert not delta.all_known(replace(table, files=mixed), 2_000_999_000)
+    assert delta.all_known(replace(table, files=table.files.slice(1)), 0), "no row was known later"
 
 
 def test_a_table_made_anew_in_the_same_place_is_noticed_at_once(where: Location, tmp_path: Path) -> None:

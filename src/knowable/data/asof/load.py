@@ -50,9 +50,8 @@ def load(memory: Memory, table: Any, schema: Schema, wanted: Wanted) -> Facts:
     """Facts that hold what is wanted, and maybe more: whoever asks picks entities, span and moment again."""
     if not wanted.keys and is_small(table, schema) and not _spares_files(table, wanted):
         return memory.get((table.id, table.version), lambda: whole(table, schema))
-    newest = pc.max(table.files["max_known_time"]).cast(pa.int64()).as_py()
-    if wanted.known_until is not None and newest is not None and 1000 * newest <= wanted.known_until:
-        wanted = replace(wanted, known_until=None)  # all is known by then: the same facts answer every later moment
+    if wanted.known_until is not None and delta.all_known(table, wanted.known_until):
+        wanted = replace(wanted, known_until=None)  # the same facts answer every later moment
     return memory.get((table.id, table.version, wanted), lambda: _part(table, schema, wanted))
 
 

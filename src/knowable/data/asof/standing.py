@@ -34,13 +34,14 @@ def standing_rows(table: Table, wanted: Wanted, columns: Sequence[str]) -> pa.Ta
     if tried in _TRIED or not _apart(table.files):
         return None
     names = list(dict.fromkeys(["entity", "event_time", "op", *columns]))
+    until = wanted.known_until
     rows = delta.scan(
         table,
         columns=names,
         entities=wanted.entities,
         start=wanted.start,
         end=wanted.end,
-        known_until=wanted.known_until,
+        known_until=None if until is None or delta.all_known(table, until) else until,
         coded=True,
     )
     if pc.unique(rows["op"]).to_pylist() not in ([], ["assert"]) or not strictly_ascends(rows):
@@ -64,5 +65,17 @@ def _apart(files: pa.Table) -> bool:
 
 
 def _written(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Names written out."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    """Names written out; chunks of one name each share their memory."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    held: dict[tuple[str, int], pa.Array] = {}
+    chunks = []
+    for chunk in column.chunks:
+        if len(chunk.dictionary) == 1 and not chunk.null_count:
+            key = (chunk.dictionary[0].as_py(), len(chunk))
+            if key not in held:
+                held[key] = pa.repeat(pa.scalar(key[0], column.type.value_type), len(chunk))
+            chunks.append(held[key])
+        else:
+            chunks.append(chunk.cast(column.type.value_type))
+    return pa.chunked_array(chunks, column.type.value_type)

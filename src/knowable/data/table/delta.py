@@ -24,6 +24,7 @@ from knowable.errors import ConflictError, StoreError
 
 __all__ = [
     "Table",
+    "all_known",
     "commit",
     "committed",
     "create_table",
@@ -262,6 +263,15 @@ def scan_batches(
     bounds = _bounds(entities, start, end, known_from, known_until)
     for path, size in _chosen(table, bounds):
         yield from read_file(table.location, path, size, target, bounds)
+
+
+def all_known(table: Table, until: int) -> bool:
+    """Whether every row was known by a moment, as the files state it; False where one does not.
+
+    Args: table: the version; until: int64 ns since 1970 UTC.
+    """
+    newest = table.files["max_known_time"].cast(pa.int64())
+    return not newest.null_count and bool(pc.all(pc.less_equal(newest, until // 1000 - _SLACK_US), min_count=0).as_py())
 
 
 @contextlib.contextmanager

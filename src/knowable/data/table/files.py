@@ -113,7 +113,9 @@ class Bounds:
         if self.entities is not None:
             fits = _among(rows["entity"], self.entities)
             mask = fits if mask is None else pc.and_(mask, fits)
-        return rows if mask is None else rows.filter(mask)
+        if mask is None or pc.all(mask, skip_nulls=False).as_py():
+            return rows
+        return rows.filter(mask)
 
 
 def write_files(location: Location, rows: pa.Table, keys: Sequence[str] = ()) -> list[NewFile]:
