@@ -1,30 +1,29 @@
 """Expressions over a market's fields: built once, evaluated over all bars or stepped bar by bar."""
 
 from knowable.features.feature import Feature
-from knowable.features.functions import (
+from knowable.features.functions.across import cross_sum, demean, rank, zscore
+from knowable.features.functions.element import (
     abs,  # noqa: A004 - the language's own names
     clip,
-    cross_sum,
-    delta,
-    demean,
-    ewm,
     exp,
     isnan,
-    lag,
     log,
     log1p,
-    max,  # noqa: A004
     maximum,
-    mean,
-    min,  # noqa: A004
     minimum,
-    rank,
     sign,
     sqrt,
+    where,
+)
+from knowable.features.functions.moving import (
+    delta,
+    ewm,
+    lag,
+    max,  # noqa: A004
+    mean,
+    min,  # noqa: A004
     std,
     sum,  # noqa: A004
-    where,
-    zscore,
 )
 from knowable.features.memo import Memo
 from knowable.features.node import Node, bind

@@ -14,9 +14,6 @@ __all__ = ["dump", "load"]
 
 _FORMAT = 1
 _MOST_NODES = 10_000
-_TWO = frozenset(
-    {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "members"}
-)
 
 
 def dump(root: Node) -> str:
@@ -92,14 +89,10 @@ def _node(op: Any, inputs: list[Node], settings: list[Any]) -> Node:
         known = " (a number is written out)" if op in SCALAR_OPS else ""
         raise StoreError(f"The stored expression uses {shown(op)}, which this release does not have{known}.")
     names = OPERATORS[op].settings
-    if len(settings) != len(names) or len(inputs) != _arity(op) or all(each.scalar for each in inputs):
+    if len(settings) != len(names) or len(inputs) != OPERATORS[op].arity or all(each.scalar for each in inputs):
         raise StoreError(f"The stored expression is damaged: {op} with {len(inputs)} inputs and {shown(settings)}.")
     checked = tuple(
         SETTINGS[name](float.fromhex(value) if isinstance(value, str) else value, lambda: f"a stored {op}")
         for name, value in zip(names, settings, strict=True)
     )
     return node(op, tuple(inputs), checked)
-
-
-def _arity(op: str) -> int:
-    return 3 if op == "where" else 2 if op in _TWO else 1

@@ -1,0 +1,144 @@
+"""`apply`: the feature of one operator, its operands and settings checked."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from knowable.data.market import UNIVERSE, Market
+from knowable.errors import InputError, shown
+from knowable.features.node import Node, field, node, number, topological
+from knowable.features.operators import OPERATORS, SETTINGS
+from knowable.features.symbols import Expression, Symbol
+
+if TYPE_CHECKING:
+    from knowable.features.feature import Feature
+
+__all__ = ["apply", "feature_of", "named", "within_universe"]
+
+_NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+_UNIVERSE = field(UNIVERSE)
+_ACROSS = frozenset(name for name, each in OPERATORS.items() if each.across)
+_COMMUTES = frozenset({"minimum", "maximum", "&", "|"})
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+def apply(op: str, *operands: Any, **settings: Any) -> Feature:
+    """The feature of one operator; operands are features, numbers or symbols, at least one a feature.
+
+    Raises: InputError if an operand is something else, features belong to different markets, or a setting is out of
+    range.
+    """
+    market: Market | None = None
+    kind: Any = None
+    nodes: list[Node] = []
+    for operand in operands:
+        if issubclass(type(operand), Expression):  # isinstance would ask a symbol for its value
+            kind = type(operand)
+            nodes.append(operand.node)
+            if market is not operand.market:
+                market = operand.market if market is None else _same(market, operand.market, op, operands)
+        else:
+            nodes.append(_scalar(operand, op, operands))
+    if market is None:
+        raise InputError(
+            f"`{op}` needs at least one feature, such as market.close, but got {', '.join(map(named, operands))}."
+        )
+    if nodes[0].scalar and len(nodes) == 2:
+        op, nodes = _scalar_last(op, nodes)
+    if op in _ACROSS and UNIVERSE in market.panels:
+        nodes = [_members(nodes[0])]
+    checked = tuple(_setting(key, value, op, operands) for key, value in settings.items())
+    made: Feature = kind(node(op, tuple(nodes), checked), market)
+    return made
+
+
+def feature_of(op: str, x: Any) -> Feature:
+    """`x` if it is a feature. Raises: InputError, naming the function it was given to."""
+    if issubclass(type(x), Expression):
+        found: Feature = x
+        return found
+    raise InputError(f"`{op}` needs a feature, such as market.close, but got {shown(x)}.")
+
+
+def named(operand: Any) -> str:
+    """An operand as an error shows it."""
+    if type(operand) is Symbol:
+        return repr(operand._node)  # noqa: SLF001 - symbols and features are one room
+    if isinstance(operand, np.ndarray | pd.DataFrame | pd.Series):
+        return f"the {type(operand).__name__}"
+    return shown(operand)
+
+
+def within_universe(root: Node) -> Node:
+    """The expression with every operator across assets seeing members only, as if built on a market with a universe."""
+    made: dict[Node, Node] = {}
+    for each in topological(root):
+        inputs = tuple(made[below] for below in each.inputs)
+        if each.op in _ACROSS and each.inputs[0].op != "members":
+            inputs = (_members(inputs[0]),)
+        made[each] = each if inputs == each.inputs else node(each.op, inputs, each.settings, each.scalar)
+    return made[root]
+
+
+def _members(x: Node) -> Node:
+    """What operators across assets see of `x` where the market has a universe: its members, NaN elsewhere.
+
+    It is part of the expression, so that batch, sweeps and the stepper need no rule of their own, and its text says so.
+    """
+    return node("members", (x, _UNIVERSE))
+
+
+def _setting(key: str, value: Any, op: str, operands: tuple[Any, ...]) -> Any:
+    if type(value) is Symbol:
+        if key == "descending":
+            bool(value)  # raises NeedsValue
+        return value._node  # noqa: SLF001 - symbols and features are one room
+    return SETTINGS[key](value, lambda: f"{op}({', '.join(map(named, operands))}, {shown(value)})")
+
+
+@functools.lru_cache(maxsize=1_024)
+def _number(value: float) -> Node:
+    """The node of a number that is not 0, whose sign equality does not see."""
+    return number(value)
+
+
+def _scalar(value: Any, op: str, operands: tuple[Any, ...]) -> Node:
+    if type(value) is Symbol:
+        return value._node  # noqa: SLF001 - symbols and features are one room
+    if isinstance(value, _NUMBERS):
+        plain = float(value)
+        return _number(plain) if plain else number(plain)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return _scalar(value.item(), op, operands)
+    place = f"in `{op}` of {', '.join(map(named, operands))}"
+    if isinstance(value, np.ndarray | pd.DataFrame | pd.Series):
+        raise InputError(
+            f"A feature combines with features and numbers, but got a {type(value).__name__} of shape "
+            f"{value.shape}, {place}.\n"
+            "Put it into the market as a field, Market.from_frames(close=..., mine=frame), and use market.mine;\n"
+            "or leave the expression language: work on x.frame() and return a DataFrame from weights."
+        )
+    raise InputError(
+        f"A feature combines with features and numbers, but got {shown(value)} of type {type(value).__name__}, {place}."
+    )
+
+
+def _scalar_last(op: str, nodes: list[Node]) -> tuple[str, list[Node]]:
+    """Kernels of comparison and symmetric functions take a number on the right."""
+    if op in _MIRRORED:
+        return _MIRRORED[op], nodes[::-1]
+    return (op, nodes[::-1]) if op in _COMMUTES else (op, nodes)
+
+
+def _same(one: Market, other: Market, op: str, operands: tuple[Any, ...]) -> Market:
+    if one.shape == other.shape and one.fingerprint == other.fingerprint:
+        return one
+    names = " and ".join(f"`{named(each)}`" for each in operands if issubclass(type(each), Expression))
+    raise InputError(
+        f"Features of two different markets cannot meet, but {names} do in `{op}`: {one!r} and {other!r}.\n"
+        "Build one market that has the fields of both."
+    )

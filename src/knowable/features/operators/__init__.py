@@ -1,0 +1,11 @@
+"""The operator table: what each function of the language is computed by."""
+
+from knowable.features.operators.across import ACROSS
+from knowable.features.operators.base import Operator
+from knowable.features.operators.element import ELEMENT
+from knowable.features.operators.moving import MOVING
+from knowable.features.operators.settings import SETTINGS
+
+__all__ = ["OPERATORS", "SETTINGS", "Operator"]
+
+OPERATORS: dict[str, Operator] = {each.name: each for each in (*ELEMENT, *MOVING, *ACROSS)}

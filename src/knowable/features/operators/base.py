@@ -1,0 +1,36 @@
+"""What an operator is: a kernel, how its state starts, and what settings it takes; nothing about loops.
+
+The batch driver (`program`) calls `apply` once over all rows, the step driver (`stepper`) with one row and the state it
+carried; both run the same kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Operator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One row of the table.
+
+    Attributes:
+        name: as written, ``mean`` or ``+``.
+        apply: called as ``apply(*inputs, *settings, state, out)``, without `state` where `start` is None.
+        start: ``start(n_assets, *settings)`` gives the state before the first row; None if it has no memory.
+        first: ``first(*settings)``: rows needed for the first value; a batch of fewer is all NaN and needs no state.
+        settings: names of the settings, keys of SETTINGS.
+        arity: how many inputs it takes.
+        across: whether an asset's value depends on the row's other assets; its first input then shows members only.
+    """
+
+    name: str
+    apply: Callable[..., Any]
+    start: Callable[..., Any] | None = None
+    first: Callable[..., int] | None = None
+    settings: tuple[str, ...] = ()
+    arity: int = 1
+    across: bool = False

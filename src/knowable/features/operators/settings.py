@@ -1,0 +1,71 @@
+"""What a setting may be: a window, a lag, a switch. Each check names the setting, what came and where."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from knowable.errors import InputError, shown
+
+__all__ = ["SETTINGS"]
+
+
+def _window(value: Any, where: Callable[[], str]) -> int:
+    return _whole("window", value, 1, where)
+
+
+def _lag(value: Any, where: Callable[[], str]) -> int:
+    whole = _as_whole("n", value, where)
+    if whole < 0:
+        raise InputError(
+            f"`n >= 0` must hold, but n={whole}, in {where()}.\n"
+            "A feature cannot look ahead: row t uses rows up to t only, so no negative lag exists.\n"
+            f"For a past value write lag({-whole}). To set a signal against a later return, lag the signal\n"
+            f"instead: signal.lag({-whole}) beside close / close.lag({-whole}) - 1."
+        )
+    return whole
+
+
+def _span(value: Any, where: Callable[[], str]) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 1:
+        raise InputError(f"`span >= 1` must hold for a finite number, but span={shown(value)}, in {where()}.")
+    return float(value)
+
+
+def _switch(value: Any, where: Callable[[], str]) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"`descending` must be True or False, but descending={shown(value)}, in {where()}.")
+    return bool(value)
+
+
+def _whole(name: str, value: Any, low: int, where: Callable[[], str]) -> int:
+    whole = _as_whole(name, value, where)
+    if whole < low:
+        raise InputError(f"`{name} >= {low}` must hold, but {name}={whole}, in {where()}.")
+    return whole
+
+
+def _as_whole(name: str, value: Any, where: Callable[[], str]) -> int:
+    if isinstance(value, bool | np.bool_) or not hasattr(type(value), "__index__"):
+        raise InputError(
+            f"`{name}` must be a whole number of bars, but {name}={shown(value)} is of type "
+            f"{type(value).__name__}, in {where()}."
+        )
+    whole = operator.index(value)
+    if whole > 2**62:
+        raise InputError(f"`{name} < 2**62` must hold, but {name}={whole}, in {where()}.")
+    return whole
+
+
+# each takes a value and where it stands, as text made only for an error
+SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool]] = {
+    "window": _window,
+    "n": _lag,
+    "span": _span,
+    "descending": _switch,
+}
