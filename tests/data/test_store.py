@@ -193,6 +193,15 @@ def test_creating_again_is_fine_with_the_same_schema_or_while_nothing_is_stored(
     assert store.datasets() == ("bars", "facts")
 
 
+def test_rows_refused_under_a_first_try_of_a_schema_wait_for_the_second(store: Store) -> None:
+    store.create("bars", Schema.bars(calendar="XNYS", currency="USD"))
+    odd = pd.DataFrame({"entity": ["A"], "event_time": ["2016-03-01"], "close": [-1.0]})
+    assert store.append("bars", odd, known_lag="0s").quarantined == 1
+    store.create("bars", Schema.bars(calendar="XNYS", currency="EUR"))
+    assert store.schema("bars").currency == "EUR"
+    assert len(store.quarantined_rows("bars")) == 1
+
+
 @pytest.mark.parametrize(
     "name", ["../evil", "/etc", "a/b", "a\\b", "a\0b", "%2e%2e", ".hidden", "", "x" * 10_000, "abc\u202etxt", "-rf", 7]
 )

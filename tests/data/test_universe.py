@@ -315,6 +315,23 @@ def test_a_rule_may_choose_by_a_fact(store: Store) -> None:
         store.market("bars", universe=Largest(n=1, by="cap", window=3))
 
 
+def test_facts_about_none_of_a_universe_s_members_are_missing_and_noted(store: Store, tmp_path: Path) -> None:
+    for name in ("bars", "members", "caps"):
+        shutil.copytree(store.folder / name, tmp_path / "copy" / name)
+    copy = Store(tmp_path / "copy")
+    copy.create("odd", Schema.facts(fields={"z": "1"}))
+    when = pd.Timestamp("2016-01-01", tz="UTC")
+    copy.append("odd", pd.DataFrame({"entity": ["CCC"], "event_time": [when], "known_time": [when], "z": [1.0]}))
+    market = copy.market("bars", also=["odd"], universe=("members", "X"))
+    assert "CCC" not in market.assets
+    assert np.isnan(market.panel("z")).all()
+    assert any("'odd' concerns none of the assets" in note for note in market.notes)
+    with pytest.raises(DataError, match="concern none of the 1 assets"):
+        copy.market("bars", also=["odd"], entities=["AAA"])
+    with pytest.raises(DataError, match="concern none"):
+        copy.market("bars", also=["odd"], entities=["AAA", "BBB"], universe=Largest(n=1, by="z", window=3))
+
+
 def test_a_rule_works_on_a_market_without_a_store() -> None:
     table = bars()
     wide = {name: table.pivot_table(index="event_time", columns="entity", values=name) for name in ("close", "volume")}

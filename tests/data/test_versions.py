@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -349,6 +351,29 @@ def test_retention_removes_only_files_that_no_kept_version_needs(grown: Store) -
     assert (again.files, again.dropped, again.freed_bytes) == ((), (), 0)
     assert "nothing to remove" in repr(again)
     assert "Versions that can no longer be read: 3-6." in repr(done)
+
+
+def test_what_killed_writers_left_goes_after_a_week_and_nothing_younger(grown: Store) -> None:
+    folder = grown.table_path("facts")
+    held = {path.name for path in folder.glob("*.parquet")}
+    week = 7 * 86_400
+    for name, age in (("part-old.parquet", week + 60), (".part-1-a", week + 60), ("part-young.parquet", week - 60)):
+        (folder / name).write_bytes(b"x" * 10)
+        os.utime(folder / name, (time.time() - age,) * 2)
+    for name in held:
+        os.utime(folder / name, (time.time() - 10 * week,) * 2)
+    (folder / "notes.txt").write_text("someone else's")
+    os.utime(folder / "notes.txt", (0, 0))
+    plan = grown.retain("facts", dry_run=True)
+    assert (folder / "part-old.parquet").exists(), "a dry run removes nothing"
+    done = grown.retain("facts")
+    assert plan.orphans == done.orphans == (".part-1-a", "part-old.parquet")
+    assert (done.freed_bytes, done.files, done.dropped) == (20, (), ())
+    assert "2 of them left by writers that were killed" in repr(done)
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    assert there >= held | {"part-young.parquet", "notes.txt"}
+    assert not there & set(done.orphans)
+    answers(grown, 6)
 
 
 def test_a_version_that_is_gone_is_not_said_to_be_kept_by_a_later_retention(grown: Store) -> None:

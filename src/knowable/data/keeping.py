@@ -215,6 +215,7 @@ class Keeping(StoreBase):
 
         Kept are the newest version, those `keep` names, and every version that a snapshot or a pin names. Reading a
         version that lost a file is then an error that says so; a version whose files others need stays readable.
+        Files that no version ever had, which killed writers leave behind, go a week after they were written.
 
         Args:
             name: of the dataset.

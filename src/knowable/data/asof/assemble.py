@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from knowable.calendars import Nanos
 from knowable.calendars import calendar as calendar_of
-from knowable.data.asof.beside import Trailing, beside_panels
+from knowable.data.asof.beside import Trailing, beside_panels, refuse_strangers, strangers
 from knowable.data.asof.facts import Facts, Panel
 from knowable.data.corporate.actions import Adjusted, adjust_panels
 from knowable.data.market import Market
@@ -58,7 +58,8 @@ def assemble(
     """Build the market of one dataset of bars; `Store.market` says what the arguments mean.
 
     Args:
-        times: (n_bars,) its bar ends; those of the bars of its assets when None.
+        times: (n_bars,) its bar ends, where a universe says so; those of the bars of its assets when None. Who is a
+            member changes, so what concerns none of those who were is then a note and no error.
 
     Raises: DataError if there are no bars, most were not known by their decision time, or facts concern no asset.
     """
@@ -80,7 +81,10 @@ def assemble(
     if entities is None:
         present = np.unique(bars.facts.owner[bars.facts.period[inside]])
         names = tuple(bars.facts.entities[k] for k in present)
-    times = np.unique(bars.facts.event[inside]) if times is None else times
+    if times is None:
+        refuse_strangers(also, names)
+        times = np.unique(bars.facts.event[inside])
+    foreign = [f"{item.name!r} concerns none of the assets of this span." for item in strangers(also, names)]
     decision = decision_times(times, decide, bars.schema.calendar)
     panels, final, seen, last_seen = bars.facts.bars(list(bars.schema.numeric), times, decision, names)
     supplied = [name for name in panels if name == "close" or not np.isnan(final[name]).all()]
@@ -101,7 +105,7 @@ def assemble(
         final=None if adjusted.final is adjusted.panels else {**adjusted.final, **beside},
         calendar=bars.schema.calendar,
         pins=tuple({**pin, "as_of": moment} for pin in pins.values()),
-        notes=(*notes, *adjusted.notes),
+        notes=(*notes, *adjusted.notes, *foreign),
         actions=adjusted.actions,
         adjust="none" if deeds is None else deeds.adjust,
     )

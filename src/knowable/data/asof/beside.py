@@ -18,7 +18,7 @@ from knowable.errors import DataError, InputError, shown, unknown_name
 if TYPE_CHECKING:
     from knowable.data.asof.assemble import Loaded
 
-__all__ = ["Trailing", "beside_panels"]
+__all__ = ["Trailing", "beside_panels", "refuse_strangers", "strangers"]
 
 _REDUCTIONS = ("sum", "mean", "min", "max", "first", "last")
 
@@ -74,23 +74,31 @@ def beside_panels(
         the decision before as ``n_<dataset>`` and each number field of the newest on bars that saw one, NaN in the
         first row; of intervals ``in_<dataset>``, 1 where one holds and 0 elsewhere. All known by decision[t].
 
-    Raises: InputError for a dataset of another kind, or keys that leave open which value is meant; DataError if it
-        concerns no asset.
+    Raises: InputError for a dataset of another kind, or keys that leave open which value is meant.
     """
     panels: dict[str, Panel] = {}
     for item, window in also:
-        if not set(names) & set(item.facts.entities):
-            raise DataError(
-                f"{item.schema.kind.capitalize()} of {item.name!r} concern none of the {len(names)} assets (they "
-                f"concern {shown(list(item.facts.entities), 120)}).\nRead them apart: store.panel({item.name!r}, "
-                "field, clock=market.decision_times, entities=[...])."
-            )
         for name, values in _panels(item, window, decision, names).items():
             free = f"{item.name}_{name}" if name in taken or name in panels else name
             if free in taken or free in panels:
                 raise InputError(f"Two panels of the market would be called {free!r}; give one another name= .")
             panels[free] = values
     return panels
+
+
+def strangers(also: Sequence[tuple[Loaded, Trailing | None]], names: Collection[str]) -> list[Loaded]:
+    """Those of the datasets that concern none of the assets."""
+    return [item for item, _ in also if not set(names) & set(item.facts.entities)]
+
+
+def refuse_strangers(also: Sequence[tuple[Loaded, Trailing | None]], names: Collection[str]) -> None:
+    """Raises: DataError if one of the datasets concerns none of the assets."""
+    for item in strangers(also, names):
+        raise DataError(
+            f"{item.schema.kind.capitalize()} of {item.name!r} concern none of the {len(names)} assets (they "
+            f"concern {shown(list(item.facts.entities), 120)}).\nRead them apart: store.panel({item.name!r}, "
+            "field, clock=market.decision_times, entities=[...])."
+        )
 
 
 def _panels(item: Loaded, window: Trailing | None, decision: Nanos, names: Sequence[str]) -> dict[str, Panel]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from knowable.calendars import Nanos, calendar, period_ends
 from knowable.data.asof.assemble import Loaded, decision_times
-from knowable.data.asof.beside import Trailing, beside_panels
+from knowable.data.asof.beside import Trailing, beside_panels, refuse_strangers
 from knowable.data.asof.facts import Facts
 from knowable.data.corporate.membership import Flags, make_members
 from knowable.data.corporate.universe import DOLLARS, RULES, SizeRule, choose, dollars
@@ -208,6 +208,7 @@ def _measure(
         return panels[rule.by]
     if rule.by == DOLLARS:
         return dollars(panels["close"], panels["volume"])
+    refuse_strangers(sources.also, names)
     beside = beside_panels(sources.also, sources.schema.numeric, decision, names)
     if rule.by not in beside:
         raise unknown_name("field", rule.by, [DOLLARS, *sources.schema.numeric, *beside], where="`by` of the universe")

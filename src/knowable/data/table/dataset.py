@@ -269,7 +269,7 @@ def create_dataset(root: Location, name: str, schema: Schema) -> Dataset:
             )
         with delta.locked(where):
             if found.open().version == 0:  # nothing was ever stored under the other schema
-                shutil.rmtree(where.path)
+                shutil.rmtree(where.path / _OBSERVATIONS)  # what was refused stays, to be mended under the new one
     elif where.path is not None and (where.path.is_symlink() or (where.path / "schema.json").exists()):
         raise StoreError(f"{where} is a link, or a dataset of an older release; this release makes none in its place.")
     columns = {made.quarantine: QUARANTINE, made.observations: table_schema(schema)}

@@ -148,6 +148,26 @@ class Location:
             raise StoreError(f"{self.uri} cannot be listed: {self.clean(error)}.") from _plain_cause(error)
         return tuple(sorted(name for name in found if name and not name.startswith(".part-")))
 
+    def abandoned(self, before_ns: int) -> tuple[str, ...]:
+        """Files directly within that were last written before a moment, hidden parts of unfinished writes too; sorted.
+
+        Args: before_ns: nanoseconds since 1970 UTC. Raises: StoreError if the folder cannot be listed.
+        """
+        found: list[tuple[str, int]] = []
+        try:
+            if self.path is not None:
+                inside = os.scandir(self.path) if self.path.is_dir() else ()
+                found = [(item.name, item.stat().st_mtime_ns) for item in inside if item.is_file(follow_symlinks=False)]
+            else:
+                from pyarrow.fs import FileSelector, FileType
+
+                selector = FileSelector(self._key(""), allow_not_found=True, recursive=False)
+                listed = self._remote().get_file_info_selector(selector)
+                found = [(item.base_name, item.mtime_ns or before_ns) for item in listed if item.type == FileType.File]
+        except Exception as error:  # noqa: BLE001
+            raise StoreError(f"{self.uri} cannot be listed: {self.clean(error)}.") from _plain_cause(error)
+        return tuple(sorted(name for name, written in found if written < before_ns))
+
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name. Raises: StoreError if the place cannot be asked."""
         if self.path is not None:

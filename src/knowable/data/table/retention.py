@@ -25,6 +25,7 @@ from knowable.errors import ConflictError, InputError, StoreError, shown
 __all__ = ["Retention", "dropped", "refuse_dropped", "retain_versions"]
 
 _NOTES = ".retention"
+_ABANDONED_NS = 7 * 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Retention:
         kept: versions that are kept, ascending; none that an earlier retention dropped.
         dropped: versions that can no longer be read, ascending, those of earlier retentions not among them.
         files: data files removed.
+        orphans: files removed that no version ever had: what writers that were killed left, at least a week ago.
         freed_bytes: their size.
         dry_run: whether nothing was done.
     """
@@ -44,15 +46,18 @@ class Retention:
     kept: tuple[int, ...]
     dropped: tuple[int, ...]
     files: tuple[str, ...]
+    orphans: tuple[str, ...] = ()
     freed_bytes: int
     dry_run: bool
 
     def __repr__(self) -> str:
         would = "would free" if self.dry_run else "freed"
-        if not self.files:
+        n_files = len(self.files) + len(self.orphans)
+        if not n_files:
             return f"Retention of {self.dataset!r}: there is nothing to remove; {len(self.kept):,} versions are kept."
+        left = f" ({len(self.orphans):,} of them left by writers that were killed)" if self.orphans else ""
         return (
-            f"Retention of {self.dataset!r} {would} {self.freed_bytes:,} bytes in {len(self.files):,} files. "
+            f"Retention of {self.dataset!r} {would} {self.freed_bytes:,} bytes in {n_files:,} files{left}. "
             f"Versions that can no longer be read: {_spans(self.dropped)}. Kept: {_spans(self.kept)}."
         )
 
@@ -93,16 +98,22 @@ def retain_versions(
     ordered = sorted(kept)
     going = {path: life for path, life in files.items() if path in there and not _needed(life, ordered)}
     _held_against_tables(where, name, ordered, commits, going)
+    orphans = _orphans(where, files, now)
     gone = {version for life in going.values() for version in range(life.born, life.gone or 0)}
     done = Retention(
         dataset=name,
         kept=tuple(ordered),
         dropped=tuple(sorted(gone - earlier.keys())),
         files=tuple(sorted(going)),
-        freed_bytes=sum(life.size for life in going.values()),
+        orphans=tuple(orphans),
+        freed_bytes=sum(life.size for life in going.values()) + sum(orphans.values()),
         dry_run=dry_run,
     )
-    if dry_run or not going:
+    if dry_run:
+        return done
+    for path in orphans:
+        where.delete(path)
+    if not going:
         return done
     folder, note = notes.child(_NOTES), f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.json"
     folder.write(note, seal({"spans": _joined({**dict.fromkeys(gone, now), **earlier})}), new=True)
@@ -142,6 +153,13 @@ def refuse_dropped(notes: Location, name: str, version: int) -> None:
             f"of its files are gone.\nThe next version that can be read is {later}. Versions that must last are "
             "named by a snapshot (store.snapshot) or a pin (store.pin)."
         )
+
+
+def _orphans(where: Location, files: Mapping[str, Life], now: pd.Timestamp) -> dict[str, int]:
+    """Data files in no entry of the log, name -> bytes; young ones may be of a writer that is about to commit."""
+    old = where.abandoned(now.value - _ABANDONED_NS)
+    lost = [name for name in old if name not in files and (name.startswith(".part-") or name.endswith(".parquet"))]
+    return {name: where.size(name) for name in lost}
 
 
 def _pages(notes: Location) -> list[str]:
