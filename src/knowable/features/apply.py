@@ -50,7 +50,7 @@ def apply(op: str, *operands: Any, **settings: Any) -> Feature:
     if nodes[0].scalar and len(nodes) == 2:
         op, nodes = _scalar_last(op, nodes)
     if op in _ACROSS and UNIVERSE in market.panels:
-        nodes = [_members(nodes[0])]
+        nodes[0] = _members(nodes[0])  # enough for the others too: an asset without its first input takes no part
     checked = tuple(_setting(key, value, op, operands) for key, value in settings.items())
     made: Feature = kind(node(op, tuple(nodes), checked), market)
     return made
@@ -79,7 +79,7 @@ def within_universe(root: Node) -> Node:
     for each in topological(root):
         inputs = tuple(made[below] for below in each.inputs)
         if each.op in _ACROSS and each.inputs[0].op != "members":
-            inputs = (_members(inputs[0]),)
+            inputs = (_members(inputs[0]), *inputs[1:])
         made[each] = each if inputs == each.inputs else node(each.op, inputs, each.settings, each.scalar)
     return made[root]
 

@@ -89,7 +89,7 @@ def _node(op: Any, inputs: list[Node], settings: list[Any]) -> Node:
         known = " (a number is written out)" if op in SCALAR_OPS else ""
         raise StoreError(f"The stored expression uses {shown(op)}, which this release does not have{known}.")
     names = OPERATORS[op].settings
-    if len(settings) != len(names) or len(inputs) != OPERATORS[op].arity or all(each.scalar for each in inputs):
+    if len(settings) != len(names) or not OPERATORS[op].takes(len(inputs)) or all(each.scalar for each in inputs):
         raise StoreError(f"The stored expression is damaged: {op} with {len(inputs)} inputs and {shown(settings)}.")
     checked = tuple(
         SETTINGS[name](float.fromhex(value) if isinstance(value, str) else value, lambda: f"a stored {op}")

@@ -24,7 +24,7 @@ def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
         return np.full(shape, node.settings[0])
     inputs = [slow_values(each, panels) for each in node.inputs]
     if node.op in _ACROSS and "universe" in panels:
-        inputs = [np.where(panels["universe"] == 1.0, inputs[0], np.nan)]
+        inputs[0] = np.where(panels["universe"] == 1.0, inputs[0], np.nan)
     if node.op in _WHOLE:
         return _WHOLE[node.op](*inputs, *node.settings)
     out = np.empty(shape)

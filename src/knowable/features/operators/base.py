@@ -23,7 +23,8 @@ class Operator:
         start: ``start(n_assets, *settings)`` gives the state before the first row; None if it has no memory.
         first: ``first(*settings)``: rows needed for the first value; a batch of fewer is all NaN and needs no state.
         settings: names of the settings, keys of SETTINGS.
-        arity: how many inputs it takes.
+        arity: how many inputs it takes; the fewest if `variadic`.
+        variadic: whether it takes further inputs of the same kind as its last.
         across: whether an asset's value depends on the row's other assets; its first input then shows members only.
     """
 
@@ -33,4 +34,9 @@ class Operator:
     first: Callable[..., int] | None = None
     settings: tuple[str, ...] = ()
     arity: int = 1
+    variadic: bool = False
     across: bool = False
+
+    def takes(self, n_inputs: int) -> bool:
+        """Whether it can be applied to as many inputs."""
+        return n_inputs == self.arity or (self.variadic and n_inputs > self.arity)
