@@ -176,3 +176,42 @@ def test_a_snapshot_is_read_by_its_name(here: Path, capsys: pytest.CaptureFixtur
         half = len(told.out) // 2
         assert told.out[:half] == told.out[half:]
         assert "Unknown snapshot 'hold'. Did you mean 'held'?" in told.err
+
+
+def test_a_store_is_kept_in_order_from_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ingest", "bars", "prices.csv", "--store", "fresh") == 2
+    assert not (here / "fresh").exists(), "a refused command leaves nothing behind"
+    assert run(*INGEST) == 0
+    more = pd.DataFrame({"symbol": "CCC", "date": ["2018-01-01", "2018-01-02"], "open": 1.0, "close": 1.0})
+    more.to_csv("more.csv", index=False)
+    columns = ["--column", "symbol=entity", "--column", "date=event_time"]
+    assert run("ingest", "bars", "more.csv", "--store", "s", "--known-lag", "0s", *columns) == 0
+    assert run("snapshot", "q1", "--store", "s", "--note", "before the split") == 0
+    capsys.readouterr()
+    assert run("snapshot", "--store", "s", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["versions"], found["note"]) == ("q1", {"bars": 2}, "before the split")
+    assert run("compact", "bars", "--store", "s", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files_before"] == 2
+    assert run("retain", "bars", "--store", "s", "--keep", "1", "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == [2, 3], "a snapshot holds on to its version"
+    assert run("retain", "bars", "--store", "s", "--keep", "soon") == 2
+
+
+def test_a_universe_is_asked_for_by_its_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*INGEST) == 0
+    capsys.readouterr()
+    assert run("backtest", "trend.py:Trend", *DATA, "--universe", "largest:some") == 2
+    assert "whole number of names, but it is 'largest:some'" in capsys.readouterr().err
+    assert run("backtest", "trend.py:Trend", *DATA, "--universe", "member") == 2
+    assert "Unknown dataset 'member'" in capsys.readouterr().err
+    store = kn.Store("s")
+    store.create("members", kn.Schema.intervals(keys=("index",)))
+    rows = {"index": "X", "entity": "AAA", "event_time": "2018-01-01", "known_time": "2017-12-01", "end": None}
+    store.append("members", pd.DataFrame([rows]), tz="UTC")
+    told = []
+    for words in (["--universe", "members:X"], ["--entity", "AAA"], []):
+        assert run("backtest", "trend.py:Trend", *DATA, *words, "--json") == 0
+        told.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert told[0] == told[1], "the only member there ever was is the only asset"
+    assert told[0] != told[2]

@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     _read(_command(subs, "read", "read", "print rows of a dataset as they were known"))
     _clean(_command(subs, "clean", "clean", "judge a dataset by rules; flag, withdraw or repair"))
     _quality(_command(subs, "quality", "quality", "say how good a dataset is"))
+    _compact(_command(subs, "compact", "compact", "join the small files of a dataset; no answer changes"))
+    _retain(_command(subs, "retain", "retain", "remove data files that no kept version needs"))
+    _snapshot(_command(subs, "snapshot", "snapshot", "name the versions of today, or list the names"))
     _backtest(_command(subs, "backtest", "backtest", "run a strategy once"))
     _sweep(_command(subs, "sweep", "sweep", "run a strategy over a grid of parameters"))
     _optimize(_command(subs, "optimize", "optimize", "search for the best parameters in sample"))
@@ -151,6 +154,26 @@ def _quality(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--html", type=Path, help="write a page here")
 
 
+def _compact(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", help="name of the dataset")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument("--everything", action="store_true", help="rewrite large files too")
+
+
+def _retain(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", help="name of the dataset")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument("--keep", default="30d", help="how long, or how many of the newest versions (default: 30d)")
+    sub.add_argument("--dry-run", action="store_true", help="tell what would go, and remove nothing")
+
+
+def _snapshot(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("name", nargs="?", help="such as 2026-q1; without one, the snapshots are listed")
+    sub.add_argument("--store", required=True, type=Path, help="folder of the store")
+    sub.add_argument("--dataset", action="append", default=[], metavar="NAME", help="only these (default: all)")
+    sub.add_argument("--note", default="", help="a sentence for people")
+
+
 def _market(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("strategy", help="file.py:Name or package.module:Name")
     data = sub.add_argument_group("data")
@@ -160,6 +183,9 @@ def _market(sub: argparse.ArgumentParser) -> None:
     data.add_argument("--entity", action="append", default=[], metavar="NAME", help="only these assets")
     data.add_argument("--decide", default="bar_end", help="bar_end, before_next_open, or a lag such as 16h")
     data.add_argument("--version", type=_version, help="version, or name of a snapshot (default: the newest)")
+    data.add_argument("--universe", help="members, members:SP500 (a key of it), or largest:500")
+    data.add_argument("--actions", metavar="DATASET", help="corporate actions to adjust prices for")
+    data.add_argument("--adjust", choices=["total_return", "split", "none"], help="how (default: total_return)")
     data.add_argument("--start", help="first day traded")
     data.add_argument("--end", help="last day traded")
 

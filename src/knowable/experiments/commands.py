@@ -15,6 +15,7 @@ import pandas as pd
 import knowable.experiments.backtest as one
 import knowable.experiments.search as many
 from knowable.backtest.settings import Costs, Settings
+from knowable.data.corporate.universe import Largest
 from knowable.data.market import Market
 from knowable.data.quality.rules import read_rule
 from knowable.data.schema import Schema
@@ -36,13 +37,16 @@ __all__ = [
     "backtest",
     "check",
     "clean",
+    "compact",
     "ingest",
     "optimize",
     "quality",
     "read",
     "report",
     "resume",
+    "retain",
     "runs",
+    "snapshot",
     "sweep",
     "walk_forward",
 ]
@@ -64,13 +68,14 @@ def ingest(options: argparse.Namespace) -> Outcome:
     for file in options.files:
         if not Path(file).exists() and not any(mark in file for mark in "*?["):
             raise InputError(f"There is no file {file}.")
-    store = Store(options.store)
-    if options.kind is not None:
-        store.create(options.dataset, _schema(options))
-    elif options.dataset not in store.datasets():
+    there = options.store.is_dir() and options.dataset in Store(options.store).datasets()
+    if options.kind is None and not there:
         raise InputError(
             f"{options.store} has no dataset {options.dataset!r} yet; say what it is: --kind bars or --kind facts."
         )
+    store = Store(options.store)
+    if options.kind is not None:
+        store.create(options.dataset, _schema(options))
     made = store.append(
         options.dataset,
         options.files,
@@ -118,6 +123,29 @@ def quality(options: argparse.Namespace) -> Outcome:
     text = repr(found) + (f"\nPage: {found.write(options.html)}" if options.html else "")
     tables = {by: found.frame(by).to_dict("records") for by in ("field", "month", "rule", "entity")}
     return Outcome(text=text, data={"dataset": found.dataset, "version": found.version, **found.totals, **tables})
+
+
+def compact(options: argparse.Namespace) -> Outcome:
+    """Join the small files of a dataset."""
+    done = _store(options).compact(options.dataset, everything=options.everything)
+    return Outcome(text=repr(done), data=done)
+
+
+def retain(options: argparse.Namespace) -> Outcome:
+    """Remove data files that no kept version needs."""
+    keep = int(options.keep) if options.keep.isascii() and options.keep.isdigit() else options.keep
+    done = _store(options).retain(options.dataset, keep=keep, dry_run=options.dry_run)
+    return Outcome(text=repr(done), data=done)
+
+
+def snapshot(options: argparse.Namespace) -> Outcome:
+    """Name the newest versions of datasets; without a name, list the snapshots there are."""
+    store = _store(options)
+    if options.name is None:
+        found = store.snapshots()
+        return Outcome(text="\n".join(map(repr, found)) or "There are no snapshots.", data=list(found))
+    made = store.snapshot(options.name, note=options.note, datasets=options.dataset or None)
+    return Outcome(text=repr(made), data=made)
 
 
 def backtest(options: argparse.Namespace) -> Outcome:
@@ -228,7 +256,20 @@ def _market(options: argparse.Namespace) -> Market:
         entities=options.entity or None,
         decide=options.decide,
         version=options.version,
+        actions=options.actions,
+        adjust=options.adjust,
+        universe=None if options.universe is None else _universe(options.universe),
     )
+
+
+def _universe(text: str) -> str | tuple[str, object] | Largest:
+    """``members``, ``members:SP500`` or ``largest:500``."""
+    name, colon, key = text.partition(":")
+    if name == "largest":
+        if not (key.isascii() and key.isdigit()):
+            raise InputError(f"--universe largest:N needs a whole number of names, but it is {text!r}.")
+        return Largest(n=int(key))
+    return (name, key) if colon else name
 
 
 def _store(options: argparse.Namespace) -> Store:
