@@ -207,10 +207,10 @@ def test_a_universe_is_asked_for_by_its_text(here: Path, capsys: pytest.CaptureF
     assert "Unknown dataset 'member'" in capsys.readouterr().err
     store = kn.Store("s")
     store.create("members", kn.Schema.intervals(keys=("index",)))
-    rows = {"index": "X", "entity": "AAA", "event_time": "2018-01-01", "known_time": "2017-12-01", "end": None}
+    rows = {"index": "X", "entity": "BBB", "event_time": "2018-01-01", "known_time": "2017-12-01", "end": None}
     store.append("members", pd.DataFrame([rows]), tz="UTC")
     told = []
-    for words in (["--universe", "members:X"], ["--entity", "AAA"], []):
+    for words in (["--universe", "members:X"], ["--entity", "BBB"], []):
         assert run("backtest", "trend.py:Trend", *DATA, *words, "--json") == 0
         told.append(json.loads(capsys.readouterr().out)["metrics"])
     assert told[0] == told[1], "the only member there ever was is the only asset"
