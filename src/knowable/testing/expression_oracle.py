@@ -10,7 +10,7 @@ import numpy as np
 
 from knowable.features.node import Node
 from knowable.testing import rolling_oracle as slow
-from knowable.testing.rolling_oracle import Panel
+from knowable.testing.exact import Panel
 
 __all__ = ["slow_values"]
 

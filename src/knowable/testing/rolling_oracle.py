@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
+
+from knowable.testing.exact import Panel, each_window, root_of, to_float, total_of
 
 __all__ = [
-    "Panel",
     "cross_sum",
     "demean",
     "ewm",
@@ -24,17 +24,15 @@ __all__ = [
     "zscore",
 ]
 
-Panel = npt.NDArray[np.float64]
-
 
 def moving_sum(x: Panel, window: int) -> Panel:
     """Sum of each full window; NaN if any of it is NaN, IEEE if any is infinite."""
-    return _moving(x, window, lambda values: _to_float(_total(values)), sum)
+    return each_window(x, window, lambda values: to_float(total_of(values)), sum)
 
 
 def moving_mean(x: Panel, window: int) -> Panel:
     """Mean of each full window."""
-    return _moving(x, window, lambda values: _to_float(_total(values) / window), sum)
+    return each_window(x, window, lambda values: to_float(total_of(values) / window), sum)
 
 
 def moving_std(x: Panel, window: int) -> Panel:
@@ -44,20 +42,20 @@ def moving_std(x: Panel, window: int) -> Panel:
         if window == 1:
             return math.nan
         exact = [Fraction(value) for value in values]
-        mean = _total(exact) / window
-        return _root(_total([(value - mean) ** 2 for value in exact]) / (window - 1))
+        mean = total_of(exact) / window
+        return root_of(total_of([(value - mean) ** 2 for value in exact]) / (window - 1))
 
-    return _moving(x, window, deviation, lambda _: math.nan)
+    return each_window(x, window, deviation, lambda _: math.nan)
 
 
 def moving_min(x: Panel, window: int) -> Panel:
     """Smallest of each full window."""
-    return _moving(x, window, min, min)
+    return each_window(x, window, min, min)
 
 
 def moving_max(x: Panel, window: int) -> Panel:
     """Largest of each full window."""
-    return _moving(x, window, max, max)
+    return each_window(x, window, max, max)
 
 
 def ewm(x: Panel, span: float) -> Panel:
@@ -104,8 +102,8 @@ def zscore(x: Panel) -> Panel:
 
     def score(value: Fraction, known: list[Fraction]) -> float:
         mean = sum(known) / len(known)
-        squares = _total([(each - mean) ** 2 for each in known])
-        return float(value - mean) / _root(squares / (len(known) - 1)) if squares else math.nan
+        squares = total_of([(each - mean) ** 2 for each in known])
+        return float(value - mean) / root_of(squares / (len(known) - 1)) if squares else math.nan
 
     return _by_row(x, score)
 
@@ -116,22 +114,7 @@ def cross_sum(x: Panel) -> Panel:
     for t, row in enumerate(x.tolist()):
         known = [Fraction(value) for value in row if value == value]
         if known:
-            out[t] = _to_float(sum(known))
-    return out
-
-
-def _moving(
-    x: Panel,
-    window: int,
-    exact: Callable[[Sequence[float]], float],
-    with_infinity: Callable[[Sequence[float]], float],
-) -> Panel:
-    out = np.full(x.shape, np.nan)
-    for t in range(window - 1, x.shape[0]):
-        for j in range(x.shape[1]):
-            values = x[t - window + 1 : t + 1, j].tolist()
-            if not any(map(math.isnan, values)):
-                out[t, j] = exact(values) if all(map(math.isfinite, values)) else with_infinity(values)
+            out[t] = to_float(sum(known))
     return out
 
 
@@ -143,22 +126,3 @@ def _by_row(x: Panel, score: Callable[[Fraction, list[Fraction]], float]) -> Pan
             if value == value:
                 out[t, j] = score(Fraction(value), known)
     return out
-
-
-def _total(values: Iterable[float | Fraction]) -> Fraction:
-    return sum((Fraction(value) for value in values), Fraction(0))
-
-
-def _to_float(exact: Fraction | int) -> float:
-    try:
-        return float(exact)
-    except OverflowError:
-        return math.inf if exact > 0 else -math.inf
-
-
-def _root(exact: Fraction) -> float:
-    """Square root of a fraction that may be too large or small for a double."""
-    if exact == 0:
-        return 0.0
-    shift = (exact.numerator.bit_length() - exact.denominator.bit_length()) // 2
-    return math.ldexp(math.sqrt(exact / Fraction(4) ** shift), shift)
