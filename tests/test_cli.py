@@ -169,6 +169,8 @@ def test_a_snapshot_is_read_by_its_name(here: Path, capsys: pytest.CaptureFixtur
     assert run(*INGEST) == 0
     kn.Store("s").snapshot("held")
     capsys.readouterr()
+    assert run("read", "bars", "--store", "s", "--version", "99") == 2
+    assert "has no version 99; it has 0 to 1" in capsys.readouterr().err
     for words in (["read", "bars", "--last", "1"], ["quality", "bars"]):
         said = [run(*words, "--store", "s", "--json", "--version", version) for version in ("1", "held", "hold")]
         assert said == [0, 0, 2]

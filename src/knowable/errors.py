@@ -22,6 +22,7 @@ __all__ = [
     "StrategyError",
     "UnknownAttributeError",
     "UnknownNameError",
+    "UnknownVersionError",
 ]
 
 
@@ -63,6 +64,10 @@ class LookAheadError(StrategyError):
 
 class StoreError(KnowableError, RuntimeError):
     """A store or cache on disk is damaged, absent or of another version."""
+
+
+class UnknownVersionError(StoreError, LookupError):
+    """A dataset has no such version."""
 
 
 class ConflictError(StoreError):

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from knowable.data.table.location import Location
 from knowable.data.table.state import STATE, changes, commit_note, files_of, files_sum, state_of, without
-from knowable.errors import StoreError
+from knowable.errors import StoreError, UnknownVersionError
 
 __all__ = [
     "FORMAT",
@@ -104,7 +104,7 @@ def open_table(location: Location, version: int | None = None, name: str = "") -
             if version <= _newest(location, name).version:
                 raise
     newest = _newest(location, name).version
-    raise StoreError(
+    raise UnknownVersionError(
         f"Dataset {name!r} has no version {version!r}; it has 0 to {newest}. See store.versions({name!r})."
     )
 
