@@ -63,8 +63,9 @@ class Strategy:
     def weights(self, m: Any) -> Any:  # noqa: ARG002 - the name is the contract
         """Target weights for every bar of the market `m`, as fractions of equity.
 
-        Returns: a feature, a DataFrame like ``m.close.frame()``, or an array (n_bars, n_assets). NaN: no opinion, the
-        position is kept. 0: flat. Row t may use rows up to t only.
+        Returns: a feature, a DataFrame like ``m.close.frame()``, a polars DataFrame (a column an asset, a row a bar,
+        perhaps a column of times), or an array (n_bars, n_assets). NaN: no opinion, the position is kept. 0: flat.
+        Row t may use rows up to t only.
         """
         raise StrategyError(
             f"{type(self).__name__} defines no weights(self, m). Add one that returns target weights, such as\n"

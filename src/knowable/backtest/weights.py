@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.polars_frames import from_polars, is_polars
 from knowable.calendars import period_ends
 from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError, ShapeError, StrategyError
@@ -76,6 +77,8 @@ def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:
         panel = _from_frame(returned, strategy, market)
     elif isinstance(returned, np.ndarray):
         panel = returned
+    elif is_polars(returned):
+        panel = from_polars(returned, strategy, market)
     else:
         hint = "; is a `return` missing?" if returned is None else "."
         raise StrategyError(
