@@ -19,7 +19,16 @@ from knowable.errors import DataError, InputError, shown, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Calendar", "Days", "Nanos", "Rule", "calendar", "index_bars_per_year", "period_ends"]
+__all__ = [
+    "PERIODS",
+    "Calendar",
+    "Days",
+    "Nanos",
+    "Rule",
+    "calendar",
+    "index_bars_per_year",
+    "period_ends",
+]
 
 Days = npt.NDArray[np.datetime64]
 Nanos = npt.NDArray[np.int64]
@@ -29,7 +38,9 @@ _DAY_NS = 86_400_000_000_000
 _YEAR_NS = 365.25 * _DAY_NS
 _NEVER = np.iinfo(np.int64).min  # what NaT is in nanoseconds
 _MOST_BARS = 200_000_000
-_RULES: dict[str, Callable[[Days], npt.NDArray[np.int64]]] = {
+# the number of the period that each day lies in
+PERIODS: dict[str, Callable[[Days], npt.NDArray[np.int64]]] = {
+    "day_end": lambda days: days.astype("datetime64[D]").astype(np.int64),
     "week_end": lambda days: (days.astype("datetime64[D]").astype(np.int64) + 3) // 7,  # weeks start on Monday
     "month_end": lambda days: days.astype("datetime64[M]").astype(np.int64),
     "quarter_end": lambda days: days.astype("datetime64[M]").astype(np.int64) // 3,
@@ -83,6 +94,21 @@ class Calendar:
         at = np.searchsorted(table.closes, times, side="left")
         return table.days[np.minimum(at, len(table.days) - 1)]
 
+    def sessions_around(self, times: Nanos) -> tuple[Days, Days, npt.NDArray[np.bool_]]:
+        """The session of each bar, the session after it, and whether the bar ends when its session does.
+
+        Args:
+            times: (n,) int64 ns UTC bar ends, sorted.
+        """
+        if times.size == 0:
+            none = np.empty(0, "datetime64[D]")
+            return none, none, np.empty(0, np.bool_)
+        first, last = times[[0, -1]].astype("datetime64[ns]")
+        table = _table(self.name, _year(first), _year(last))
+        most = len(table.days) - 1
+        at = np.minimum(np.searchsorted(table.closes, times, side="left"), most)
+        return table.days[at], table.days[np.minimum(at + 1, most)], table.closes[at] == times
+
     def bars(self, step: str, start: object, end: object) -> Nanos:
         """The ends of all bars from `start` to `end`, in nanoseconds since 1970 UTC, ascending.
 
@@ -108,12 +134,6 @@ class Calendar:
         inside &= ends >= (since if since is not None else ends)
         inside &= ends <= (until if until is not None else ends)
         return np.ascontiguousarray(ends[inside])
-
-    def next_session(self, date: object) -> np.datetime64:
-        """The first session after `date`."""
-        day = np.datetime64(date, "D")  # type: ignore[call-overload]
-        found: np.datetime64 = self.sessions(day + 1, day + 31)[0]
-        return found
 
     def bars_per_year(self, times: Nanos) -> float:
         """How many bars of this clock a year has: whole sessions a year (252 for XNYS, 365 for 24/7) times the
@@ -170,9 +190,10 @@ def period_ends(times: Nanos, days: Days, rule: Rule, clock: str | None) -> npt.
     Args:
         times: (n_bars,) int64 ns UTC bar ends.
         days: (n_bars,) datetime64[D], the session date of each bar.
-        rule: ``"bar"`` or None (every row), ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``,
-            or a whole number n: every n-th row, the first included.
-        clock: calendar name, asked only for the session after the last row; None takes the next weekday.
+        rule: ``"bar"`` or None (every row), ``"day_end"``, ``"week_end"``, ``"month_end"``, ``"quarter_end"``,
+            ``"year_end"``, or a whole number n: every n-th row, the first included.
+        clock: calendar name, asked only about the last row: whether it ends its session, and which session is next.
+            None takes the next weekday, and no end where rows share a day: more of them may come.
 
     Returns: (n_bars,) bool. Uses the labels of later rows, never their values.
     """
@@ -184,14 +205,14 @@ def period_ends(times: Nanos, days: Days, rule: Rule, clock: str | None) -> npt.
             raise InputError(f"`rebalance >= 1` bars must hold, but rebalance={rule}.")
         every: npt.NDArray[np.bool_] = np.arange(n) % rule == 0
         return every
-    if not isinstance(rule, str) or rule not in _RULES:
+    if not isinstance(rule, str) or rule not in PERIODS:
         raise unknown_name(
-            "rebalance rule", rule, ["bar", *_RULES], where="rebalance; a whole number of bars also serves"
+            "rebalance rule", rule, ["bar", *PERIODS], where="rebalance; a whole number of bars also serves"
         )
     if n == 0:
         return np.zeros(0, dtype=bool)
-    following = np.append(days[1:], _day_after(days[-1], clock))
-    period = _RULES[rule]
+    following = np.append(days[1:], _day_after(times, days, clock))
+    period = PERIODS[rule]
     ends: npt.NDArray[np.bool_] = period(days) != period(following)
     return ends
 
@@ -211,10 +232,16 @@ def _year(moment: np.datetime64) -> int:
     return int(moment.astype("datetime64[Y]").astype(int)) + 1970
 
 
-def _day_after(day: np.datetime64, clock: str | None) -> np.datetime64:
+def _day_after(times: Nanos, days: Days, clock: str | None) -> np.datetime64:
+    """The day of the row after the last: the same day where it is not over."""
     if clock is not None:
-        return calendar(clock).next_session(day)
-    return np.busday_offset(day, 1, roll="backward")
+        _, following, ended = calendar(clock).sessions_around(times[-1:])
+        next_day: np.datetime64 = following[0] if ended[0] else days[-1]
+    elif (days[1:] == days[:-1]).any():
+        next_day = days[-1]
+    else:
+        next_day = np.busday_offset(days[-1], 1, roll="backward")
+    return next_day
 
 
 def _bound(value: object, name: str) -> tuple[np.datetime64, int | None]:

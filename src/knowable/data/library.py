@@ -197,7 +197,7 @@ class Library(Writing, Markets, Reading, Keeping):
         """Compute every bar."""
         market = self.market(**record.recipe)
         stepper = market.expression(record.definition).stepper()
-        panel = stepper.feed(market.panels)
+        panel = stepper.feed(market.panels, market.times)
         report = self._materialise(record, market, panel)
         self._carry(record, market, stepper, panel)
         return market, report
@@ -224,7 +224,7 @@ class Library(Writing, Markets, Reading, Keeping):
             stepper.restore(carried.state)
         except (DataError, StoreError, UnknownNameError):  # for one, a field that no new bar has
             return None
-        panel = stepper.feed(market.panels)
+        panel = stepper.feed(market.panels, market.times)
         before = np.array([np.nan if value is None else value for value in carried.row])
         report = self._materialise(record, market, panel, before)
         self._carry(record, market, stepper, panel)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
+from knowable.data.clock import Clock
 from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.data.market_actions import MarketActions
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
@@ -202,6 +203,13 @@ class Market:
         if self.calendar is not None:
             return calendar(self.calendar).session_dates(self.times)
         return self.index.tz_localize(None).to_numpy().astype("datetime64[D]")
+
+    @property
+    def clock(self) -> Clock:
+        """How its times are read: the day of each bar, and the periods that bars end."""
+        naive = self.index.tz_localize(None).as_unit("ns").asi8
+        dated = self.calendar is not None and bool((naive % _DAY_NS == 0).all())
+        return Clock(self.calendar, self.index.tz, dated)
 
     @property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 from knowable.features.feature import Feature
 from knowable.features.functions.across import cross_sum, demean, rank, zscore
+from knowable.features.functions.clock import days_since, resample
 from knowable.features.functions.element import (
     abs,  # noqa: A004 - the language's own names
     clip,
@@ -33,6 +34,6 @@ from knowable.features.symbols import NeedsValue, Symbol, asked, symbol
 
 __all__ = [
     "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "asked", "bind", "clip",
-    "cross_sum", "delta", "demean", "evaluate", "ewm", "exp", "isnan", "lag", "log", "log1p", "max", "maximum",
-    "mean", "min", "minimum", "rank", "sign", "sqrt", "std", "sum", "symbol", "where", "zscore",
+    "cross_sum", "days_since", "delta", "demean", "evaluate", "ewm", "exp", "isnan", "lag", "log", "log1p", "max",
+    "maximum", "mean", "min", "minimum", "rank", "resample", "sign", "sqrt", "std", "sum", "symbol", "where", "zscore",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 
 from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, shown
+from knowable.features.gate import ends_node
 from knowable.features.node import Node, field, node, number, topological
 from knowable.features.operators import OPERATORS, SETTINGS
 from knowable.features.symbols import Expression, Symbol
@@ -26,8 +27,10 @@ _COMMUTES = frozenset({"minimum", "maximum", "&", "|"})
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
-def apply(op: str, *operands: Any, **settings: Any) -> Feature:
+def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None, **settings: Any) -> Feature:
     """The feature of one operator; operands are features, numbers or symbols, at least one a feature.
+
+    Moving operators take `every`, the slower clock whose periods their rows are then; `clock` is the operator's own.
 
     Raises: InputError if an operand is something else, features belong to different markets, or a setting is out of
     range.
@@ -51,6 +54,10 @@ def apply(op: str, *operands: Any, **settings: Any) -> Feature:
         op, nodes = _scalar_last(op, nodes)
     if op in _ACROSS and UNIVERSE in market.panels:
         nodes[0] = _members(nodes[0])  # enough for the others too: an asset without its first input takes no part
+    if every is not None:
+        clock = ends_node(every, lambda: f"{op}({', '.join(map(named, operands))}, every={shown(every)})")
+    if clock is not None:
+        nodes.append(clock)
     checked = tuple(_setting(key, value, op, operands) for key, value in settings.items())
     made: Feature = kind(node(op, tuple(nodes), checked), market)
     return made

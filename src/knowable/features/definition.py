@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from knowable.errors import InputError, KnowableError, StoreError, shown
-from knowable.features.node import SCALAR_OPS, Node, Setting, field, node, number, topological
+from knowable.features.gate import takes
+from knowable.features.node import CLOCKS, SCALAR_OPS, Node, Setting, field, node, number, topological
 from knowable.features.operators import OPERATORS, SETTINGS
 
 __all__ = ["dump", "load"]
@@ -65,6 +66,11 @@ def _plain(item: Setting) -> Any:
     return item.hex() if isinstance(item, float) else item
 
 
+def _number(value: Any) -> Any:
+    """A setting as it was: floats are stored in hexadecimal, beside texts."""
+    return float.fromhex(value) if isinstance(value, str) and "0x" in value else value
+
+
 def _place(k: Any, n_made: int) -> int:
     if type(k) is not int or not 0 <= k < n_made:
         raise StoreError(
@@ -85,14 +91,17 @@ def _node(op: Any, inputs: list[Node], settings: list[Any]) -> Node:
         if inputs or isinstance(plain, bool) or not isinstance(plain, int | float) or math.isnan(plain):
             raise StoreError(f"The stored expression is damaged: {shown(value)} is no number.")
         return number(plain)
+    if op in CLOCKS:
+        if inputs or len(settings) != (op == "ends") or (settings and SETTINGS["every"](settings[0], str) == 1):
+            raise StoreError(f"The stored expression is damaged: {op} with {len(inputs)} inputs and {shown(settings)}.")
+        return node(op, (), tuple(settings))
     if op not in OPERATORS:
         known = " (a number is written out)" if op in SCALAR_OPS else ""
         raise StoreError(f"The stored expression uses {shown(op)}, which this release does not have{known}.")
     names = OPERATORS[op].settings
-    if len(settings) != len(names) or not OPERATORS[op].takes(len(inputs)) or all(each.scalar for each in inputs):
+    if len(settings) != len(names) or not takes(OPERATORS[op], tuple(inputs)) or all(each.scalar for each in inputs):
         raise StoreError(f"The stored expression is damaged: {op} with {len(inputs)} inputs and {shown(settings)}.")
     checked = tuple(
-        SETTINGS[name](float.fromhex(value) if isinstance(value, str) else value, lambda: f"a stored {op}")
-        for name, value in zip(names, settings, strict=True)
+        SETTINGS[name](_number(value), lambda: f"a stored {op}") for name, value in zip(names, settings, strict=True)
     )
     return node(op, tuple(inputs), checked)

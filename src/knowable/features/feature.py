@@ -12,7 +12,7 @@ import pandas as pd
 from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, UnknownAttributeError, unknown_name
 from knowable.features.apply import apply, within_universe
-from knowable.features.functions import across, moving
+from knowable.features.functions import across, clock, moving
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
 
@@ -109,6 +109,7 @@ class Feature(Expression):
 
     lag, delta, sum, mean = moving.lag, moving.delta, moving.sum, moving.mean
     std, min, max, ewm = moving.std, moving.min, moving.max, moving.ewm
+    resample, days_since = clock.resample, clock.days_since
     rank, zscore, demean, cross_sum = across.rank, across.zscore, across.demean, across.cross_sum
 
     def values(self) -> npt.NDArray[np.float64]:

@@ -16,7 +16,19 @@ from typing import Any, TypeAlias
 
 from knowable.errors import InputError, shown
 
-__all__ = ["SCALAR_OPS", "Node", "Setting", "bind", "digest", "field", "node", "number", "scalar_value", "topological"]
+__all__ = [
+    "CLOCKS",
+    "SCALAR_OPS",
+    "Node",
+    "Setting",
+    "bind",
+    "digest",
+    "field",
+    "node",
+    "number",
+    "scalar_value",
+    "topological",
+]
 
 Setting: TypeAlias = "int | float | bool | str | Node"
 
@@ -32,6 +44,8 @@ SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "abs": abs,
 }
 
+CLOCKS = ("ends", "day")  # nodes that are computed from the times of bars: ends of periods, days
+
 _COMPARED = 1  # Python binds comparisons less than & and |
 _LEVEL = {"==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "|": 2, "&": 3, "+": 4, "-": 4}
 _LEVEL |= {"*": 5, "/": 5, "//": 5, "%": 5, "neg": 6, "~": 6, "**": 7}
@@ -43,9 +57,9 @@ class Node:
     """One function applied to inputs. Make it with `node`, `field` or `number`, never directly.
 
     Attributes:
-        op: name in the operator table, or ``field``, ``number``, ``symbol``; a Python operator on plain numbers has
-            ``scalar`` set.
-        inputs: operands.
+        op: name in the operator table, or ``field``, ``number``, ``symbol``, or one of CLOCKS; a Python operator on
+            plain numbers has ``scalar`` set.
+        inputs: operands; a clock comes last.
         settings: windows and switches; a symbolic one is itself a scalar node.
         scalar: it stands for one Python number, not for a panel.
         symbols: names of the symbols below it.
@@ -157,7 +171,8 @@ def bind(root: Node, params: Mapping[str, Any]) -> Node:
             settings = tuple(values[item] if type(item) is Node else item for item in each.settings)
             inputs = tuple(bound[below] for below in each.inputs)
             # x.lag(0) is x when built from values, so it must be here too
-            bound[each] = inputs[0] if each.op == "lag" and settings == (0,) else node(each.op, inputs, settings)
+            unmoved = each.op == "lag" and settings == (0,) and len(inputs) == 1
+            bound[each] = inputs[0] if unmoved else node(each.op, inputs, settings)
     return bound[root]
 
 
@@ -189,15 +204,18 @@ def _text(each: Node, texts: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
         value = each.settings[0]
         text = str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else repr(value)
         return text, 6 if text.startswith("-") else _ATOM
+    if each.op == "ends":
+        return f"ends({_period(each.settings[0])})", _ATOM
     if each.op in ("field", "symbol"):
         return str(each.settings[0]), _ATOM
     level = _LEVEL.get(each.op, _ATOM)
-    parts = [texts[below] for below in each.inputs]
+    parts = [texts[below] for below in each.inputs if below.op not in CLOCKS]
     if level == _ATOM:
         settings = [
             texts[item][0] if type(item) is Node else _setting(item) for item in each.settings if item is not False
         ]
-        text = f"{each.op}({', '.join([*(part for part, _ in parts), *settings])})"
+        every = [f"every={_period(below.settings[0])}" for below in each.inputs if below.op == "ends"]
+        text = f"{each.op}({', '.join([*(part for part, _ in parts), *settings, *every])})"
     elif len(parts) == 1:
         text = ("-" if each.op == "neg" else each.op) + _within(parts[0], level)
     else:
@@ -211,7 +229,13 @@ def _text(each: Node, texts: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
 
 
 def _setting(item: Setting) -> str:
+    if type(item) is str:
+        return f'how="{item}"'
     return "descending=True" if item is True else repr(item)
+
+
+def _period(item: Setting) -> str:
+    return f'"{item}"' if type(item) is str else repr(item)
 
 
 def _within(part: tuple[str, int], level: int) -> str:

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from knowable.data.market import Market
 from knowable.errors import InputError, shown
 from knowable.features.feature import Feature
+from knowable.features.gate import clock_panel, run_operator, start_operator
 from knowable.features.memo import Memo
-from knowable.features.node import Node, scalar_value, topological
+from knowable.features.node import CLOCKS, Node, scalar_value, topological
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
 
-__all__ = ["Program", "evaluate", "run_operator"]
+__all__ = ["Program", "evaluate"]
 
 _Panel: TypeAlias = npt.NDArray[np.float64]
 _NO_PARAMS: Mapping[str, Any] = {}
@@ -30,7 +31,8 @@ class _Step:
     def __init__(self, node: Node, place: int, places: Mapping[Node, int], subset: int) -> None:
         self.node = node
         self.place = place
-        self.op: Operator | None = None if node.scalar or node.op == "field" else OPERATORS[node.op]
+        given = node.scalar or node.op == "field" or node.op in CLOCKS
+        self.op: Operator | None = None if given else OPERATORS[node.op]
         self.inputs = tuple(places[each] for each in node.inputs)
         # the position of each setting's scalar node, -1 for a plain value
         self.scalars = tuple(places[each] if type(each) is Node else -1 for each in node.settings)
@@ -55,7 +57,7 @@ class _Step:
         return tuple(values)
 
     def _where(self) -> str:
-        return f"{self.node.op}({', '.join(map(repr, (*self.node.inputs, *self.node.settings)))})"
+        return repr(self.node)
 
 
 class Program:
@@ -159,7 +161,7 @@ class Program:
         while stack:
             place = stack.pop()
             step = self._steps[place]
-            value = None if step.op is None else memo.find(ids[place])
+            value = memo.find(ids[place]) if step.op is not None or step.node.op in CLOCKS else None
             if value is not None:
                 values[place] = value
                 continue
@@ -173,7 +175,9 @@ class Program:
         with np.errstate(all="ignore"):
             for place in missing:
                 step = self._steps[place]
-                if step.op is None:
+                if step.node.op in CLOCKS:
+                    values[place] = memo.obtain(ids[place], partial(clock_panel, step.node, market))
+                elif step.op is None:
                     values[place] = _value(step, values, numbers, market, shape)
                 elif place == root and not keep_result:
                     values[place] = _compute(step, values, numbers, shape)
@@ -217,15 +221,6 @@ def evaluate(feature: Feature, market: Market | None = None) -> _Panel:
     return Program.of(feature).evaluate(feature.market if market is None else market)
 
 
-def run_operator(op: Operator, inputs: list[Any], settings: tuple[Any, ...], state: Any, out: _Panel) -> None:
-    """Compute rows of one operator into `out`, from the state it carries; lock `out`."""
-    if state is None:
-        op.apply(*inputs, *settings, out)
-    else:
-        op.apply(*inputs, *settings, state, out)
-    out.flags.writeable = False
-
-
 def _chosen(names: tuple[str, ...], params: Mapping[str, Any]) -> tuple[Any, ...]:
     """The values of some symbols as part of a key; 2, 2.0 and True, or 0.0 and -0.0, must not be taken for another."""
     chosen: list[Any] = []
@@ -245,6 +240,8 @@ def _value(step: _Step, values: list[Any], numbers: list[Any], market: Market, s
         return step.panel
     if step.node.op == "field":
         return np.asarray(market.panel(str(step.node.settings[0])))  # a memory map becomes a plain array, uncopied
+    if step.node.op in CLOCKS:
+        return clock_panel(step.node, market)
     return constant(numbers[step.place])
 
 
@@ -264,7 +261,7 @@ def _compute(step: _Step, values: list[Any], numbers: list[Any], shape: tuple[in
         blank = np.full(shape, np.nan)
         blank.flags.writeable = False
         return blank
-    state = None if op.start is None else op.start(shape[1], *settings)
+    state = start_operator(op, step.node.inputs, shape[1], settings)
     out = np.empty(shape)
     run_operator(op, [values[below] for below in step.inputs], settings, state, out)
     return out

@@ -25,6 +25,8 @@ class Operator:
         settings: names of the settings, keys of SETTINGS.
         arity: how many inputs it takes; the fewest if `variadic`.
         variadic: whether it takes further inputs of the same kind as its last.
+        clock: what its last input is beside those, if it reads a clock: ``ends`` or ``day``. An operator with memory
+            and no clock of its own can be gated by one (see gate.py); its kernel need not know.
         across: whether an asset's value depends on the row's other assets; its first input then shows members only.
     """
 
@@ -35,6 +37,7 @@ class Operator:
     settings: tuple[str, ...] = ()
     arity: int = 1
     variadic: bool = False
+    clock: str | None = None
     across: bool = False
 
     def takes(self, n_inputs: int) -> bool:

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from knowable.errors import InputError, shown
+from knowable.errors import InputError, shown, unknown_name
+from knowable.kernels.clock import WAYS
 
 __all__ = ["SETTINGS"]
+
+_PERIODS = ("day_end", "week_end", "month_end", "quarter_end", "year_end")
 
 
 def _window(value: Any, where: Callable[[], str]) -> int:
@@ -43,6 +46,25 @@ def _switch(value: Any, where: Callable[[], str]) -> bool:
     return bool(value)
 
 
+def _every(value: Any, where: Callable[[], str]) -> int | str:
+    if isinstance(value, bool | np.bool_) or not (isinstance(value, str) or hasattr(type(value), "__index__")):
+        raise InputError(
+            f"`every` must be {', '.join(map(repr, _PERIODS))} or a whole number of bars, but every={shown(value)}, "
+            f"in {where()}."
+        )
+    if isinstance(value, str):
+        if value not in _PERIODS:
+            raise unknown_name("period", value, _PERIODS, where=where())
+        return value
+    return _whole("every", value, 1, where)
+
+
+def _how(value: Any, where: Callable[[], str]) -> str:
+    if not isinstance(value, str) or value not in WAYS:
+        raise unknown_name("way to make one value of a period", value, WAYS, where=where())
+    return value
+
+
 def _whole(name: str, value: Any, low: int, where: Callable[[], str]) -> int:
     whole = _as_whole(name, value, where)
     if whole < low:
@@ -63,9 +85,11 @@ def _as_whole(name: str, value: Any, where: Callable[[], str]) -> int:
 
 
 # each takes a value and where it stands, as text made only for an error
-SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool]] = {
+SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool | str]] = {
     "window": _window,
     "n": _lag,
     "span": _span,
     "descending": _switch,
+    "every": _every,
+    "how": _how,
 }
