@@ -83,6 +83,27 @@ def test_rebalance_rows_of_a_prefix_are_a_prefix(rule: str | int | None) -> None
         assert part.tolist() == whole[:cut].tolist()
 
 
+def test_a_row_within_the_last_session_of_a_month_does_not_end_it() -> None:
+    nyse = calendar("XNYS")
+    times = nyse.bars("1h", "2016-11-25", "2016-11-30")  # an early close, a weekend, three sessions
+    found = nyse.session_dates(times)
+    whole = period_ends(times, found, "month_end", "XNYS")
+    assert np.flatnonzero(whole).tolist() == [len(times) - 1]
+    for rule in ("day_end", "week_end", "month_end"):
+        expected = period_ends(times, found, rule, "XNYS")
+        for cut in range(1, len(times)):
+            assert period_ends(times[:cut], found[:cut], rule, "XNYS").tolist() == expected[:cut].tolist()
+    assert times[period_ends(times, found, "day_end", "XNYS")].tolist() == nyse.closes(np.unique(found)).tolist()
+
+
+def test_without_a_calendar_the_last_of_many_rows_a_day_ends_nothing() -> None:
+    hours = np.arange("2016-11-25T01", "2016-12-01T00", dtype="datetime64[h]").astype("datetime64[ns]")
+    whole = period_ends(hours.astype(np.int64), hours.astype("datetime64[D]"), "week_end", None)
+    for cut in (15, 40, 90, 130):
+        part = period_ends(hours[:cut].astype(np.int64), hours[:cut].astype("datetime64[D]"), "week_end", None)
+        assert part.tolist() == whole[:cut].tolist()
+
+
 def test_an_unknown_rule_and_a_wrong_number_are_told() -> None:
     times = np.arange(3, dtype=np.int64)
     with pytest.raises(UnknownNameError, match="Did you mean 'month_end'"):

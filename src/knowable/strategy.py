@@ -20,9 +20,9 @@ class Strategy:
     """Base of every strategy; subclass it, declare parameters as class attributes, and define `weights`.
 
     Attributes:
-        rebalance: when target weights are acted on. None: every bar on which they change. ``"bar"``, ``"week_end"``,
-            ``"month_end"``, ``"quarter_end"``, ``"year_end"``, or a whole number n: every n-th bar, counted from the
-            market's first.
+        rebalance: when target weights are acted on. None: every bar on which they change. ``"bar"``, ``"day_end"``,
+            ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``, or a whole number n: every n-th bar,
+            counted from the market's first.
         parameters: name -> declared parameter, in the order they were declared, base classes first.
 
     An instance holds one value for each parameter and never changes: ``Momentum(lookback=100)``. Values are checked

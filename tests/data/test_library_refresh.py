@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import knowable as kn
+from knowable import features as f
 from knowable.data.asof.beside import Trailing
 from knowable.errors import InputError
 
@@ -163,3 +164,15 @@ def test_a_feature_of_a_feature_is_taken_up_in_whatever_order_they_are_refreshed
             store.refresh(name)
         assert_as_computed_anew(store, "mean2")
         assert_as_computed_anew(store, "gap")
+
+
+def test_a_slower_clock_goes_on_where_it_stood(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    store.append("stocks", bars(*DAYS[:3]))
+    market = store.market("stocks")
+    made = market.close.resample("week_end", "mean") + market.close.lag(1, every=2)
+    store.register("slow", f.where(f.isnan(made), (market.close > 11).days_since(), made))
+    for day in DAYS[3:]:
+        store.append("stocks", bars(day))
+        assert store.refresh("slow").accepted > 0
+        assert_as_computed_anew(store, "slow")

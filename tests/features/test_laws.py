@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from knowable import features as f
 from knowable.data.market import Market
+from knowable.kernels.clock import WAYS
+from knowable.testing.clock_oracle import SlowClock
 from knowable.testing.expression_oracle import slow_values
 
 NAN = np.nan
@@ -38,13 +40,14 @@ UNARY = [
     lambda x: -x, abs, f.sqrt, f.sign, f.exp, f.log, f.log1p, f.isnan, lambda x: ~x, lambda x: x**2, lambda x: x + 1,
     lambda x: 2 - x, lambda x: 1 / x, lambda x: x > 0.5, lambda x: x <= 3, lambda x: f.clip(x, -1, 1),
     lambda x: x.rank(), lambda x: x.rank(descending=True), lambda x: x.zscore(), lambda x: x.demean(),
-    lambda x: x.cross_sum(), lambda x: 2**x, lambda x: f.where(x, 1, x), lambda x: f.maximum(0, x),
+    lambda x: x.cross_sum(), lambda x: 2**x, lambda x: f.where(x, 1, x), lambda x: f.maximum(0, x), f.days_since,
 ]  # fmt: skip
 BINARY = [
     lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x < y,
     lambda x, y: x == y, lambda x, y: x != y, lambda x, y: x & y, lambda x, y: x | y, f.minimum, f.maximum,
     lambda x, y: f.where(x > y, x, 0), lambda x, y: f.where(x, y, x), lambda x, y: abs(x) ** y,
 ]  # fmt: skip
+CLOCKS = ["week_end", "month_end", 2, 4]
 MOVING = [f.sum, f.mean, f.std, f.min, f.max, f.lag, f.delta, f.ewm]
 
 
@@ -56,6 +59,16 @@ def expressions(market):
             st.builds(lambda op, x: op(x), st.sampled_from(UNARY), inner),
             st.builds(lambda op, x, y: op(x, y), st.sampled_from(BINARY), inner, inner),
             st.builds(lambda op, x, n: op(x, n), st.sampled_from(MOVING), inner, st.integers(1, 9)),
+            st.builds(
+                lambda op, x, n, every: op(x, n, every=every),
+                st.sampled_from(MOVING),
+                inner,
+                st.integers(1, 3),
+                st.sampled_from(CLOCKS),
+            ),
+            st.builds(
+                lambda x, every, how: x.resample(every, how), inner, st.sampled_from(CLOCKS), st.sampled_from(WAYS)
+            ),
         ),
         max_leaves=6,
     )
@@ -71,7 +84,8 @@ def feed_in_pieces(stepper, market, cuts):
     edges = [0, *sorted(min(cut, market.n_bars) for cut in cuts), market.n_bars]
     pieces = []
     for first, last in pairwise(edges):
-        pieces.append(stepper.feed({name: panel[first:last] for name, panel in market.panels.items()}))
+        panels = {name: panel[first:last] for name, panel in market.panels.items()}
+        pieces.append(stepper.feed(panels, market.times[first:last]))
     return np.concatenate(pieces)
 
 
@@ -93,7 +107,8 @@ def test_bar_by_bar_with_a_restart_in_between_gives_the_bits_of_the_batch(case, 
             fresh = feature.stepper()
             fresh.restore(stepper.state())
             stepper = fresh
-        rows.append(stepper.step({name: panel[t] for name, panel in market.panels.items()}))
+        bar = {name: panel[t] for name, panel in market.panels.items()}
+        rows.append(stepper.step(bar | {"time": market.times[t]}))
     assert np.array(rows).tobytes() == feature.values().tobytes()
 
 
@@ -116,13 +131,15 @@ def test_any_expression_agrees_with_the_slow_evaluation_of_its_definition(case):
     panels = dict(market.panels)
     got = feature.values()
     try:
-        expected = slow_values(feature.node, panels)
+        expected = slow_values(feature.node, panels, SlowClock(market))
     except (OverflowError, ValueError):  # exact fractions do not hold infinities inside a cross-section
         assume(False)
     # a comparison or rank of values that differ by rounding may fall either way: perturb and leave those out
     nudged = panels | {name: panels[name] * (1 + 1e-9) + 1e-9 for name in "ab"}
     try:
-        steady = np.isclose(expected, slow_values(feature.node, nudged), rtol=1e-3, atol=1e-3, equal_nan=True)
+        steady = np.isclose(
+            expected, slow_values(feature.node, nudged, SlowClock(market)), rtol=1e-3, atol=1e-3, equal_nan=True
+        )
     except (OverflowError, ValueError):
         assume(False)
     assume(np.nanmax(np.abs(expected), initial=0) < 1e12)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = [str(HERE / f"test_{name}.py") for name in ("rolling", "cross_section", "element")]
+FILES = [str(HERE / f"test_{name}.py") for name in ("rolling", "cross_section", "element", "clock")]
 
 
 def run_again(tmp_path, chosen, **environment):

@@ -57,6 +57,8 @@ def load(text: str) -> Node:
         raise StoreError(f"The stored expression is damaged: {error!r:.200}") from error
     except KnowableError as error:
         raise StoreError(f"The stored expression is damaged: {error}") from error
+    if made[-1].scalar or made[-1].op in CLOCKS:
+        raise StoreError(f"The stored expression is damaged: it ends in {made[-1]!r}, which is no feature.")
     return made[-1]
 
 

@@ -57,7 +57,7 @@ class Stepper:
         self.timed = bool(self._clocks)
         if self.timed and "time" in self.fields:
             raise InputError(
-                f"`{self._text}` uses a clock and a field called 'time', which is what a bar calls its end."
+                f"`{self._text}` uses a clock and a field 'time', but a bar's 'time' is when it ends; rename the field."
             )
         self._states: dict[Node, Any] = {}
         for each in self._order:

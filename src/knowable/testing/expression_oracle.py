@@ -8,21 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from knowable.features.node import Node
+from knowable.features.node import CLOCKS, Node
 from knowable.testing import rolling_oracle as slow
+from knowable.testing.clock_oracle import SlowClock, gated, slow_days_since, slow_resample
 from knowable.testing.exact import Panel
 
 __all__ = ["slow_values"]
 
 
-def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
-    """The values of an expression without symbols; where there is a universe, rows are crossed by its members only."""
+def slow_values(node: Node, panels: Mapping[str, Panel], clock: SlowClock | None = None) -> Panel:
+    """The values of an expression without symbols; where there is a universe, rows are crossed by its members only.
+
+    `clock` is needed where the expression uses one.
+    """
     shape = next(iter(panels.values())).shape
     if node.op == "field":
         return panels[str(node.settings[0])]
     if node.op == "number":
         return np.full(shape, node.settings[0])
-    inputs = [slow_values(each, panels) for each in node.inputs]
+    inputs = [slow_values(each, panels, clock) for each in node.inputs if each.op not in CLOCKS]
+    if clock is not None and node.inputs[-1].op in CLOCKS:
+        return _clocked(node, inputs, clock)
     if node.op in _ACROSS and "universe" in panels:
         inputs[0] = np.where(panels["universe"] == 1.0, inputs[0], np.nan)
     if node.op in _WHOLE:
@@ -31,6 +37,15 @@ def slow_values(node: Node, panels: Mapping[str, Panel]) -> Panel:
     for place in np.ndindex(shape):
         out[place] = _cell(node.op, [float(each[place]) for each in inputs])
     return out
+
+
+def _clocked(node: Node, inputs: list[Panel], clock: SlowClock) -> Panel:
+    if node.op == "days_since":
+        return slow_days_since(clock, *inputs)
+    every: Any = node.inputs[-1].settings[0]
+    if node.op == "resample":
+        return slow_resample(clock, every, inputs[0], str(node.settings[0]))
+    return gated(clock, every, inputs, lambda *rows: _WHOLE[node.op](*rows, *node.settings))
 
 
 _ACROSS = ("rank", "zscore", "demean", "cross_sum")
