@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 import knowable as kn
-from knowable.errors import InputError, ShapeError, UnknownNameError
+from knowable.errors import InputError, ShapeError, StoreError, UnknownNameError
 
 ROOT = Path(__file__).parents[2]
 STOCKS = ROOT / "data-samples" / "us-large-caps.csv.gz"
@@ -54,7 +55,7 @@ def test_its_panel_is_a_field_of_a_market_with_the_bits_of_the_expression(tmp_pa
     store.register("momentum", momentum(market))
     beside = store.market("stocks", also=["momentum"])
     assert beside.panel("momentum").tobytes() == momentum(market).values().tobytes()
-    again = beside.expression(store.feature("momentum").definition)
+    again = beside.expression(store.feature("momentum").text)
     np.testing.assert_array_equal(again.values(), beside.momentum.values())
 
 
@@ -122,7 +123,7 @@ def spread(market: kn.Market) -> pd.DataFrame:
 def test_a_function_is_known_by_its_code_and_refreshed_with_it(tmp_path: Path, bars: pd.DataFrame) -> None:
     store = store_with(tmp_path, bars[bars["event_time"] < "2018-06-01"])
     made = store.register("spread", spread, market=store.market("stocks"))
-    assert made.definition == ""
+    assert made.kind == "function"
     assert made.text.endswith("spread")
     store.append("stocks", bars)
     with pytest.raises(InputError, match="compute="):
@@ -194,3 +195,31 @@ def test_a_new_name_and_a_facts_dataset_beside_are_taken_up(tmp_path: Path, bars
     again = store.market("stocks", also=["shares"])
     expected = (again.close * again.count).zscore().values()
     np.testing.assert_array_equal(stored_panel(store, "size", again), expected)
+
+
+def test_a_damaged_text_in_the_store_is_the_stores_fault_and_not_the_readers(
+    tmp_path: Path, bars: pd.DataFrame
+) -> None:
+    store = store_with(tmp_path, bars)
+    made = store.register("momentum", momentum(store.market("stocks")))
+    for text, what in (
+        ("rank(close / lag(close, 20) - ", "Expected a number"),
+        ("ranc(close)", "Unknown function 'ranc'"),
+    ):
+        store._keep(replace(made, text=text))
+        store.append("stocks", bars[bars["event_time"] < "2018-02-01"].assign(close=1.0, revision=1))
+        with pytest.raises(StoreError, match=f"text of feature 'momentum', version 1, is damaged .*{what}"):
+            store.refresh("momentum")
+
+
+def test_a_long_expression_is_kept_whole_and_shown_short(tmp_path: Path, bars: pd.DataFrame) -> None:
+    store = store_with(tmp_path, bars)
+    market = store.market("stocks")
+    strength = market.close / market.close.lag(20) - 1
+    for window in range(2, 30):
+        strength = (strength.rank() + strength.mean(window)) / (1 + strength.std(window))
+    found = store.register("blend", strength)
+    assert market.expression(found.text).node is strength.node
+    assert found.text.count("\n") > 20
+    assert len(repr(found).splitlines()) == 3
+    assert len(repr(found)) < 600

@@ -37,7 +37,7 @@ def store_of(folder: Path, **fields: str) -> kn.Store:
 def assert_as_computed_anew(store: kn.Store, name: str) -> None:
     record = store.feature(name)
     market = store.market(**record.recipe)
-    expected = market.expression(record.definition).values()
+    expected = market.expression(record.text).values()
     found = store.panel(name, name, clock=market.decision_times, entities=market.assets)
     np.testing.assert_array_equal(found, expected)
 

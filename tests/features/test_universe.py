@@ -10,7 +10,6 @@ import knowable as kn
 from knowable import features as f
 from knowable.data.market import Market
 from knowable.errors import DataError, UnknownNameError
-from knowable.features.definition import load
 
 NAN = np.nan
 INDEX = pd.date_range("2020-01-01", periods=4, freq="D")
@@ -63,16 +62,10 @@ def test_the_expression_says_that_it_sees_members(m) -> None:
     assert m.close.rank().stepper().fields == ("close", "universe")
 
 
-def test_a_stored_definition_means_members_where_there_is_a_universe(m) -> None:
+def test_a_text_that_names_members_needs_a_universe(m) -> None:
     plain = Market.from_frames(close=CLOSE)
-    wanted = lambda market: (market.close.delta(1).rank() + market.close.zscore()).cross_sum()  # noqa: E731
-    stored = wanted(plain).definition()
-    assert m.expression(stored).node is wanted(m).node
-    within = wanted(m).definition()
-    assert load(within) is wanted(m).node
-    assert m.expression(within).node is wanted(m).node
     with pytest.raises(UnknownNameError, match="universe"):
-        plain.expression(within)
+        plain.expression(m.close.rank().text())
 
 
 def test_a_universe_holds_yes_and_no_only() -> None:

@@ -43,8 +43,10 @@ from knowable.errors import (
 __all__ = ["Library", "StoredFeature"]
 
 PROPERTY = "knowable.feature"
+EXPRESSION = "expression"
 _FORMAT = 1
 _TRIES = 20
+_SHOWN = 300
 _STATELESS = frozenset({"name", "also", "decide", "entities", "adjust"})  # a market of these can begin anywhere
 Panel = npt.NDArray[np.float64]
 
@@ -56,13 +58,12 @@ class StoredFeature:
     Attributes:
         name: of the feature, of its dataset, and of the dataset's one field.
         version: 1 when registered first; a changed definition is the next.
-        text: the expression as people read it, or the name of the function.
-        definition: the expression as stored; ``market.expression(definition)`` is the feature on any market. Empty for
-            a function of the author's own, whose code is not stored.
+        kind: ``"expression"``, or ``"function"`` for one of the author's own, whose code is not stored.
+        text: the whole expression; ``market.expression(text)`` is the feature on any market. The name of a function.
         fields: fields of the market it uses; empty for a function.
         recipe: how its market is built: the arguments of `Store.market`, but for its span.
         pins: dataset and version of each input when it was last refreshed.
-        code: SHA-256 of what computes it: of the definition, or of the function's source.
+        code: SHA-256 of what computes it: of the text, or of the function's source.
         unit: of the values.
         author: who made it.
         note: what it means, in the author's words.
@@ -71,8 +72,8 @@ class StoredFeature:
 
     name: str
     version: int
+    kind: str
     text: str
-    definition: str
     fields: tuple[str, ...]
     recipe: Mapping[str, Any]
     pins: tuple[Mapping[str, str], ...]
@@ -85,7 +86,7 @@ class StoredFeature:
     def __repr__(self) -> str:
         inputs = ", ".join(f"{pin['dataset']} (version {pin['version']})" for pin in self.pins)
         lines = [
-            f"StoredFeature {self.name!r}, version {self.version}: {self.text}",
+            f"StoredFeature {self.name!r}, version {self.version}: {_line(self.text)}",
             f"  from {inputs}" + (f"; fields {', '.join(self.fields)}" if self.fields else ""),
             f"  code {self.code[:12]}, registered {self.registered_at}" + (f" by {self.author}" if self.author else ""),
         ]
@@ -137,7 +138,7 @@ class Library(Writing, Markets, Reading, Keeping):
             )
         whole = self.market(**where.recipe)  # all the history there is, whatever span the author looked at
         made = _describe(name, feature, whole, note=note, author=author, unit=unit)
-        panel = _values(whole.expression(made.definition) if made.definition else feature, whole)
+        panel = _values(_expression(made, whole) if made.kind == EXPRESSION else feature, whole)
         known = self._known(name)
         if known is None:
             self._claim(name, made, whole)
@@ -182,7 +183,7 @@ class Library(Writing, Markets, Reading, Keeping):
         """
         record = self.feature(name)
         market: Market | None
-        if not record.definition:
+        if record.kind != EXPRESSION:
             function = _same_code(record, compute)
             market = self.market(**record.recipe)
             report = self._materialise(record, market, _values(function, market))
@@ -196,7 +197,7 @@ class Library(Writing, Markets, Reading, Keeping):
     def _anew(self, record: StoredFeature) -> tuple[Market, IngestReport]:
         """Compute every bar."""
         market = self.market(**record.recipe)
-        stepper = market.expression(record.definition).stepper()
+        stepper = _expression(record, market).stepper()
         panel = stepper.feed(market.panels, market.times)
         report = self._materialise(record, market, panel)
         self._carry(record, market, stepper, panel)
@@ -220,7 +221,7 @@ class Library(Writing, Markets, Reading, Keeping):
         span = {"start": pd.Timestamp(carried.last + 1, tz="UTC"), "entities": list(carried.assets)}
         try:
             market = self.market(**{**record.recipe, **span})
-            stepper = market.expression(record.definition).stepper()
+            stepper = _expression(record, market).stepper()
             stepper.restore(carried.state)
         except (DataError, StoreError, UnknownNameError):  # for one, a field that no new bar has
             return None
@@ -309,17 +310,17 @@ def _describe(name: str, feature: Any, market: Market, *, note: str, author: str
     for what, text in (("note", note), ("author", author)):
         if not isinstance(text, str):
             raise InputError(f"`{what}` of feature {name!r} must be text, but it is {shown(text)}.")
-    if hasattr(feature, "definition"):
-        definition, text, fields = feature.definition(), repr(feature), feature.fields
-        code = hashlib.sha256(definition.encode()).hexdigest()
+    if _is_expression(feature):
+        kind, text, fields = EXPRESSION, feature.text(), feature.fields
+        code = hashlib.sha256(text.encode()).hexdigest()
     else:
-        definition, fields = "", ()
+        kind, fields = "function", ()
         text, code = _code(feature)
     return StoredFeature(
         name=name,
         version=1,
+        kind=kind,
         text=text,
-        definition=definition,
         fields=fields,
         recipe=dict(market.recipe or {}),
         pins=_pins(market),
@@ -329,6 +330,32 @@ def _describe(name: str, feature: Any, market: Market, *, note: str, author: str
         note=note,
         registered_at=pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
     )
+
+
+def _is_expression(feature: Any) -> bool:
+    """Whether it is of the features room, which this one may not import."""
+    return hasattr(feature, "stepper") and hasattr(feature, "text")
+
+
+def _expression(record: StoredFeature, market: Market) -> Any:
+    """The stored expression on a market.
+
+    Raises: UnknownNameError if the market lacks one of its fields; StoreError if the text does not read.
+    """
+    for name in record.fields:
+        market.panel(name)
+    try:
+        return market.expression(record.text)
+    except (InputError, UnknownNameError) as error:
+        raise StoreError(
+            f"The text of feature {record.name!r}, version {record.version}, is damaged or of another release: {error}"
+        ) from error
+
+
+def _line(text: str) -> str:
+    """A text on one line, cut in the middle."""
+    line = text.replace("\n", "; ")
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN // 2]} ... {line[-_SHOWN // 2 :]}"
 
 
 def _pins(market: Market) -> tuple[Mapping[str, str], ...]:
@@ -378,12 +405,12 @@ def _same_code(record: StoredFeature, compute: Callable[[Market], Any] | None) -
 
 def _values(feature: Any, market: Market) -> Panel:
     """(n_bars, n_assets) of an expression, or of what a function returns."""
-    made = feature if hasattr(feature, "definition") else feature(market)
+    made = feature if _is_expression(feature) else feature(market)
     if isinstance(made, pd.DataFrame):
         if not made.index.equals(market.index) or list(made.columns) != list(market.assets):
             raise ShapeError("The feature's frame must have the market's index and its assets as columns, in order.")
         made = made.to_numpy(np.float64)
-    panel: Panel = np.asarray(made.values() if hasattr(made, "definition") else made, dtype=np.float64)
+    panel: Panel = np.asarray(made.values() if _is_expression(made) else made, dtype=np.float64)
     if panel.shape != market.shape:
         raise ShapeError(f"The feature has shape {panel.shape}; the market needs (n_bars, n_assets) = {market.shape}.")
     return panel

@@ -346,14 +346,19 @@ class Market:
         """Say what ``market.close`` and ``market.expression(text)`` give. The features room plugs in here, once."""
         cls._field_factory[:] = [field, expression]
 
-    def expression(self, definition: str) -> Any:
-        """The feature of a stored definition, as `Feature.definition` wrote it, on this market.
+    def expression(self, text: str) -> Any:
+        """The feature of a text on this market: ``market.expression("rank(close / lag(close, 126) - 1)")``.
 
-        Raises: StoreError if the text is damaged; UnknownNameError if it needs a field this market lacks.
+        The text is one expression, written as in Python with the market's fields, numbers, operators and the functions
+        of knowable.features; lines before it may name parts, ``x1 = close / open``. `Feature.text` writes such texts.
+        It is read by a grammar of its own and never executed, so that a text of a file can do nothing else.
+
+        Raises: InputError with line, column and what was expected; UnknownNameError for a field or function that is
+            not there.
         """
         if not self._field_factory:
-            raise StoreError("Definitions read as features only after `import knowable`.")
-        return self._field_factory[1](self, definition)
+            raise StoreError("Expressions read as features only after `import knowable`.")
+        return self._field_factory[1](self, text)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

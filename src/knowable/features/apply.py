@@ -11,14 +11,14 @@ import pandas as pd
 from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, shown
 from knowable.features.gate import ends_node
-from knowable.features.node import Node, field, node, number, topological
+from knowable.features.node import Node, field, node, number
 from knowable.features.operators import OPERATORS, SETTINGS
 from knowable.features.symbols import Expression, Symbol
 
 if TYPE_CHECKING:
     from knowable.features.feature import Feature
 
-__all__ = ["apply", "feature_of", "named", "within_universe"]
+__all__ = ["apply", "feature_of", "named"]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _UNIVERSE = field(UNIVERSE)
@@ -80,23 +80,13 @@ def named(operand: Any) -> str:
     return shown(operand)
 
 
-def within_universe(root: Node) -> Node:
-    """The expression with every operator across assets seeing members only, as if built on a market with a universe."""
-    made: dict[Node, Node] = {}
-    for each in topological(root):
-        inputs = tuple(made[below] for below in each.inputs)
-        if each.op in _ACROSS and each.inputs[0].op != "members":
-            inputs = (_members(inputs[0]), *inputs[1:])
-        made[each] = each if inputs == each.inputs else node(each.op, inputs, each.settings, each.scalar)
-    return made[root]
-
-
 def _members(x: Node) -> Node:
     """What operators across assets see of `x` where the market has a universe: its members, NaN elsewhere.
 
     It is part of the expression, so that batch, sweeps and the stepper need no rule of their own, and its text says so.
+    A text that says so already is taken at its word.
     """
-    return node("members", (x, _UNIVERSE))
+    return x if x.op == "members" and x.inputs[1] is _UNIVERSE else node("members", (x, _UNIVERSE))
 
 
 def _setting(key: str, value: Any, op: str, operands: tuple[Any, ...]) -> Any:

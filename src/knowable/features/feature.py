@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable.data.market import UNIVERSE, Market
+from knowable.data.market import Market
 from knowable.errors import InputError, UnknownAttributeError, unknown_name
-from knowable.features.apply import apply, within_universe
+from knowable.features.apply import apply
 from knowable.features.functions import across, clock, moving
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
@@ -128,11 +128,16 @@ class Feature(Expression):
 
         return Stepper(self.node, self.market if market is None else market)
 
-    def definition(self) -> str:
-        """The expression as text for storage; ``market.expression(text)`` reads it back. Raises: InputError."""
-        from knowable.features.definition import dump
+    def text(self) -> str:
+        """The whole expression as readable text; ``market.expression(text)`` gives the very same expression.
 
-        return dump(self.node)
+        Parts that are shared and long, or nested very deep, stand by name on lines before the last. `repr` is short.
+
+        Raises: InputError if a parameter of a strategy is left open, or it has more than 10,000 nodes.
+        """
+        from knowable.features.text.writer import write
+
+        return write(self.node)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -178,15 +183,11 @@ def field_feature(market: Market, name: str) -> Feature:
     return Feature(field(name), market)
 
 
-def defined_feature(market: Market, definition: str) -> Feature:
+def text_feature(market: Market, text: str) -> Feature:
     """What ``market.expression(text)`` gives."""
-    from knowable.features.definition import load
+    from knowable.features.text.reader import read
 
-    root = load(definition)
-    feature = Feature(within_universe(root) if UNIVERSE in market.panels else root, market)
-    for name in feature.fields:
-        market.panel(name)  # raises on an unknown one
-    return feature
+    return read(text, market)
 
 
-Market.bind_features(field_feature, defined_feature)
+Market.bind_features(field_feature, text_feature)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knowable.data.market import Market
-from knowable.features.node import CLOCKS, Node, node
+from knowable.features.node import Node, node
 from knowable.features.operators import SETTINGS, Operator
 from knowable.features.symbols import Symbol
 from knowable.kernels.clock import end_rows_kernel, hold_kernel
@@ -28,7 +28,6 @@ __all__ = [
     "gated",
     "run_operator",
     "start_operator",
-    "takes",
 ]
 
 _Panel = npt.NDArray[np.float64]
@@ -59,17 +58,6 @@ def ends_node(every: Any, where: Callable[[], str]) -> Node | None:
 def day_node() -> Node:
     """The day of each bar, as a number."""
     return node("day")
-
-
-def takes(op: Operator, inputs: tuple[Node, ...]) -> bool:
-    """Whether an operator takes these inputs: its operands, then its own clock if it has one, or one to be gated by."""
-    operands = tuple(each for each in inputs if each.op not in CLOCKS)
-    clocks = [each.op for each in inputs[len(operands) :]]
-    if op.clock is not None:
-        allowed = clocks == [op.clock]
-    else:
-        allowed = not clocks or (op.start is not None and clocks == ["ends"])
-    return allowed and inputs[: len(operands)] == operands and op.takes(len(operands))
 
 
 def gated(op: Operator, inputs: tuple[Node, ...]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import operator
 import threading
 import weakref
@@ -46,12 +47,6 @@ SCALAR_OPS: dict[str, Callable[..., Any]] = {
 
 CLOCKS = ("ends", "day")  # nodes that are computed from the times of bars: ends of periods, days
 
-_COMPARED = 1  # Python binds comparisons less than & and |
-_LEVEL = {"==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "|": 2, "&": 3, "+": 4, "-": 4}
-_LEVEL |= {"*": 5, "/": 5, "//": 5, "%": 5, "neg": 6, "~": 6, "**": 7}
-_ATOM = 9
-_TEXT_LIMIT = 1_000
-
 
 class Node:
     """One function applied to inputs. Make it with `node`, `field` or `number`, never directly.
@@ -79,10 +74,9 @@ class Node:
         return node, (self.op, self.inputs, self.settings, self.scalar)
 
     def __repr__(self) -> str:
-        texts: dict[Node, tuple[str, int]] = {}
-        for each in topological(self):
-            texts[each] = _text(each, texts)
-        return texts[self][0]
+        from knowable.features.text.writer import short  # it takes nodes
+
+        return short(self)
 
 
 _nodes: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
@@ -96,6 +90,8 @@ def node(op: str, inputs: tuple[Node, ...] = (), settings: tuple[Setting, ...] =
     key: tuple[Any, ...] = (op, inputs, settings, scalar)
     if op == "number":  # 2, 2.0 and True, or 0.0 and -0.0, are equal keys but not the same number
         value = settings[0]
+        if isinstance(value, float) and math.isnan(value):  # one NaN, whatever bits came: they would show in results
+            value, settings = math.nan, (math.nan,)
         key = (op, type(value).__name__, value.hex() if isinstance(value, float) else value, scalar)
     found = _nodes.get(key)
     if found is None:
@@ -196,47 +192,3 @@ def _new(op: str, inputs: tuple[Node, ...], settings: tuple[Setting, ...], scala
             symbols |= below.symbols
     made.symbols = symbols
     return made
-
-
-def _text(each: Node, texts: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
-    """Readable text and its binding strength; long text is cut, because shared parts can make it exponential."""
-    if each.op == "number":
-        value = each.settings[0]
-        text = str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else repr(value)
-        return text, 6 if text.startswith("-") else _ATOM
-    if each.op == "ends":
-        return f"ends({_period(each.settings[0])})", _ATOM
-    if each.op in ("field", "symbol"):
-        return str(each.settings[0]), _ATOM
-    level = _LEVEL.get(each.op, _ATOM)
-    parts = [texts[below] for below in each.inputs if below.op not in CLOCKS]
-    if level == _ATOM:
-        settings = [
-            texts[item][0] if type(item) is Node else _setting(item) for item in each.settings if item is not False
-        ]
-        every = [f"every={_period(below.settings[0])}" for below in each.inputs if below.op == "ends"]
-        text = f"{each.op}({', '.join([*(part for part, _ in parts), *settings, *every])})"
-    elif len(parts) == 1:
-        text = ("-" if each.op == "neg" else each.op) + _within(parts[0], level)
-    else:
-        right_first = each.op == "**"
-        chained = level == _COMPARED  # a < b < c is not (a < b) < c
-        left = _within(parts[0], level + (right_first or chained))
-        text = f"{left} {each.op} {_within(parts[1], level + (not right_first))}"
-    if len(text) > _TEXT_LIMIT:
-        return text[: _TEXT_LIMIT // 2] + " ... " + text[-_TEXT_LIMIT // 2 :], 0
-    return text, level
-
-
-def _setting(item: Setting) -> str:
-    if type(item) is str:
-        return f'how="{item}"'
-    return "descending=True" if item is True else repr(item)
-
-
-def _period(item: Setting) -> str:
-    return f'"{item}"' if type(item) is str else repr(item)
-
-
-def _within(part: tuple[str, int], level: int) -> str:
-    return part[0] if part[1] >= level else f"({part[0]})"

@@ -39,7 +39,3 @@ class Operator:
     variadic: bool = False
     clock: str | None = None
     across: bool = False
-
-    def takes(self, n_inputs: int) -> bool:
-        """Whether it can be applied to as many inputs."""
-        return n_inputs == self.arity or (self.variadic and n_inputs > self.arity)

@@ -1,0 +1,137 @@
+"""Random expressions over the whole operator table: what the laws of the language are tried on.
+
+An operator that joins the table is drawn from then on. A setting that joins needs a rule here, which says how a valid
+value is drawn; without one `check_rules` says so.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from knowable.data.market import Market
+from knowable.errors import InputError
+from knowable.features.apply import apply
+from knowable.features.feature import Feature
+from knowable.features.gate import day_node
+from knowable.features.operators import OPERATORS, SETTINGS, Operator
+from knowable.kernels.clock import WAYS
+
+__all__ = ["Pick", "any_number", "check_rules", "plain_number", "random_application", "random_feature", "seeded"]
+
+Pick = Callable[[int], int]  # pick(n) is one of 0 .. n - 1
+
+_PLAIN = (0.5, 1.0, 2.0, -1.0, 3.0, 0.1, -0.25, 0.0)
+_WINDOWS = (1, 2, 3, 4, 5, 7, 8, 13, 21, 40)
+_WITH_NUMBERS = frozenset(
+    {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "where"}
+)
+
+
+def seeded(seed: int) -> Pick:
+    """Picks that one seed determines."""
+    rng = np.random.default_rng(seed)
+    return lambda n: int(rng.integers(n))
+
+
+def plain_number(pick: Pick) -> float:
+    """A number that keeps results at their scale."""
+    return _PLAIN[pick(len(_PLAIN))]
+
+
+def any_number(pick: Pick) -> float:
+    """Any double there is: subnormal, infinite, minus zero, NaN."""
+    if pick(2):
+        return plain_number(pick)
+    (value,) = struct.unpack("<d", struct.pack("<II", pick(2**32), pick(2**32)))
+    return float(value)
+
+
+_RULES: Mapping[str, Callable[[Pick, Mapping[str, Any]], Any]] = {
+    "window": lambda pick, _: _WINDOWS[pick(len(_WINDOWS))],
+    "n": lambda pick, _: 1 + pick(9),
+    "span": lambda pick, _: (1.0, 2.0, 5.5, 20.0)[pick(4)],
+    "descending": lambda pick, _: bool(pick(2)),
+    "every": lambda pick, _: ("week_end", "month_end", "day_end", 2, 5)[pick(5)],
+    "how": lambda pick, _: WAYS[pick(len(WAYS))],
+}
+
+
+def check_rules() -> None:
+    """Raises: InputError if a setting of the table has no rule."""
+    for name in SETTINGS:
+        if name not in _RULES:
+            users = [op.name for op in OPERATORS.values() if name in op.settings]
+            raise InputError(
+                f"The setting {name!r} of {', '.join(users) or 'no operator'} has no rule in "
+                f"{__name__}: add to _RULES how a valid value is drawn, so that random expressions contain it."
+            )
+
+
+def random_feature(
+    pick: Pick, market: Market, *, depth: int = 6, number: Callable[[Pick], float] = plain_number
+) -> Feature:
+    """An expression of at most `depth` operators on the way to a field; some parts are used twice.
+
+    Args:
+        pick: where chance comes from: `seeded`, or draws of Hypothesis.
+        market: its fields are the leaves.
+        depth: of the graph.
+        number: draws the plain numbers.
+    """
+    made: list[list[Feature]] = [[getattr(market, name) for name in market.panels]]
+    made += [[] for _ in range(depth)]
+
+    def grow(left: int) -> Feature:
+        if left == 0 or (left < depth and pick(6) == 0):
+            return made[0][pick(len(made[0]))]
+        known = made[1 + pick(left)]
+        if known and pick(4) == 3:
+            return known[pick(len(known))]
+        family = _FAMILIES[pick(len(_FAMILIES))]
+        feature = _application(pick, family[pick(len(family))], lambda: grow(left - 1), number)
+        made[left].append(feature)
+        return feature
+
+    return grow(depth)
+
+
+def random_application(pick: Pick, op: str, market: Market, number: Callable[[Pick], float] = plain_number) -> Feature:
+    """One operator with drawn settings, on fields."""
+    fields = [getattr(market, name) for name in market.panels]
+    return _application(pick, OPERATORS[op], lambda: fields[pick(len(fields))], number)
+
+
+def _application(pick: Pick, op: Operator, operand: Callable[[], Feature], number: Callable[[Pick], float]) -> Feature:
+    n_inputs = op.arity + (pick(3) if op.variadic else 0)
+    operands: list[Feature | float] = [operand() for _ in range(n_inputs)]
+    if op.name in _WITH_NUMBERS and pick(3) == 0:
+        operands[pick(n_inputs)] = number(pick)
+    settings: dict[str, Any] = {}
+    for name in op.settings:
+        settings[name] = _RULES[name](pick, settings)
+    if op.clock == "ends" or (op.clock is None and op.start is not None and pick(5) == 4):
+        settings["every"] = _RULES["every"](pick, settings)
+    return apply(op.name, *operands, clock=day_node() if op.clock == "day" else None, **settings)
+
+
+def _family(wanted: Callable[[Operator], bool]) -> tuple[Operator, ...]:
+    return tuple(op for op in OPERATORS.values() if wanted(op) and op.name != "members")
+
+
+# a market with a universe puts `members` in by itself
+_FAMILIES = tuple(
+    family
+    for family in (
+        _family(lambda op: op.start is None and not op.across and op.name in _WITH_NUMBERS),
+        _family(lambda op: op.start is None and not op.across and op.name not in _WITH_NUMBERS),
+        _family(lambda op: op.start is not None and op.arity == 1),
+        _family(lambda op: op.start is not None and op.arity > 1),
+        _family(lambda op: op.across and op.arity == 1),
+        _family(lambda op: op.across and op.arity > 1),
+    )
+    if family
+)
