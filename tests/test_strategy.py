@@ -4,7 +4,7 @@ import pytest
 
 import knowable as kn
 from knowable.errors import ParameterError, StrategyError, UnknownNameError
-from knowable.strategy import check_strategy, check_strategy_class
+from knowable.strategy import check_strategy, check_strategy_class, is_event_driven
 
 
 class Base(kn.Strategy):
@@ -68,3 +68,30 @@ def test_class_and_instance_mixed_up_are_told_apart() -> None:
         check_strategy_class(Base())
     with pytest.raises(StrategyError, match="a subclass of kn.Strategy, but it is 3, a int"):
         check_strategy_class(3)
+
+
+def test_a_strategy_has_one_way_to_decide() -> None:
+    def weights(self, m):
+        return m.close
+
+    def on_bar(self, bar, account):
+        account.target(0, 1.0)
+
+    with pytest.raises(StrategyError, match="Both has both weights.* and on_bar.*\n.*make two strategies"):
+        type("Both", (kn.Strategy,), {"weights": weights, "on_bar": on_bar})
+    weighing = type("Weighing", (kn.Strategy,), {"weights": weights})
+    with pytest.raises(StrategyError, match="Heir has both weights.* its own or a base class's"):
+        type("Heir", (weighing,), {"on_bar": on_bar})
+    assert not is_event_driven(weighing)
+    deciding = type("Deciding", (kn.Strategy,), {"on_bar": on_bar})
+    assert is_event_driven(deciding)
+    assert is_event_driven(deciding())
+    with pytest.raises(StrategyError, match=r"Deciding decides bar by bar.*it has no weights"):
+        deciding().weights(None)
+
+
+def test_only_a_strategy_that_decides_bar_by_bar_can_be_compiled() -> None:
+    with pytest.raises(StrategyError, match="compiled = True, which is for on_bar"):
+        type("Wrong", (kn.Strategy,), {"compiled": True, "weights": lambda self, m: m.close})
+    with pytest.raises(StrategyError, match="`compiled` of Wrong must be True or False, but it is 'yes'"):
+        type("Wrong", (kn.Strategy,), {"compiled": "yes", "on_bar": lambda self, bar, account: None})

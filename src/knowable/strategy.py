@@ -1,4 +1,4 @@
-"""The strategy contract: declare parameters, say how often to trade, return target weights."""
+"""The strategy contract: declare parameters, say how often to trade, return target weights or decide bar by bar."""
 
 from __future__ import annotations
 
@@ -11,25 +11,37 @@ from knowable.calendars import Rule
 from knowable.errors import ParameterError, StrategyError, shown, unknown_name
 from knowable.params import Choice, Float, Int, Param
 
-__all__ = ["Strategy"]
+__all__ = ["Strategy", "is_event_driven"]
 
-_TAKEN = frozenset({"holding", "params", "parameters", "rebalance", "self", "weights"})
+_TAKEN = frozenset(
+    {
+        "compiled", "features", "holding", "memory", "on_bar", "params", "parameters", "rebalance", "self", "weights",
+    }
+)  # fmt: skip
 
 
 class Strategy:
-    """Base of every strategy; subclass it, declare parameters as class attributes, and define `weights`.
+    """Base of every strategy; subclass it, declare parameters as class attributes, and define `weights` or `on_bar`.
+
+    ``weights(self, m)`` returns the target weights of all bars at once. ``on_bar(self, bar, account)`` is called bar by
+    bar, sees that bar and those before it, and asks for what it wants by ``account.target(asset, weight)``,
+    ``account.target_shares(asset, shares)`` or ``account.order(asset, shares)``; it may be helped by `features` and
+    `memory`. A strategy has one of the two.
 
     Attributes:
-        rebalance: when target weights are acted on. None: every bar on which they change. ``"bar"``, ``"day_end"``,
-            ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``, or a whole number n: every n-th bar,
-            counted from the market's first.
+        rebalance: when target weights are acted on, and `on_bar` is called. None: every bar on which the weights
+            change (`on_bar` is called on every bar). ``"bar"``, ``"day_end"``, ``"week_end"``, ``"month_end"``,
+            ``"quarter_end"``, ``"year_end"``, or a whole number n: every n-th bar, counted from the market's first.
+        compiled: True: `on_bar` keeps to numbers and arrays, and runs at the speed of compiled code.
         parameters: name -> declared parameter, in the order they were declared, base classes first.
 
     An instance holds one value for each parameter and never changes: ``Momentum(lookback=100)``. Values are checked
-    when it is made. Within `weights` read them as ``self.lookback``.
+    when it is made. Within its methods read them as ``self.lookback``. `on_bar` may keep other attributes on ``self``:
+    each run has a copy of the strategy, so that no run sees what another kept.
     """
 
     rebalance: Rule = None
+    compiled: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Param]] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -50,6 +62,7 @@ class Strategy:
             elif name in found:
                 del found[name]
         cls.parameters = MappingProxyType(found)
+        _check_kind(cls)
 
     def __init__(self, **values: Any) -> None:
         declared = type(self).parameters
@@ -67,11 +80,34 @@ class Strategy:
         perhaps a column of times), or an array (n_bars, n_assets). NaN: no opinion, the position is kept. 0: flat.
         Row t may use rows up to t only.
         """
+        name = type(self).__name__
+        if is_event_driven(self):
+            raise StrategyError(
+                f"{name} decides bar by bar, in on_bar(self, bar, account); it has no weights(self, m)."
+            )
         raise StrategyError(
-            f"{type(self).__name__} defines no weights(self, m). Add one that returns target weights, such as\n"
+            f"{name} defines no weights(self, m). Add one that returns target weights, such as\n"
             "    def weights(self, m):\n"
-            "        return where(m.close > m.close.mean(self.window), 1.0, 0.0) / m.close.n_assets"
+            "        return where(m.close > m.close.mean(self.window), 1.0, 0.0) / m.close.n_assets\n"
+            "or decide bar by bar:\n"
+            "    def on_bar(self, bar, account):\n"
+            "        account.target(0, 1.0 if bar.close[0] > bar.open[0] else 0.0)"
         )
+
+    def features(self, m: Any) -> Mapping[str, Any]:  # noqa: ARG002 - the name is the contract
+        """For `on_bar`: what is computed over all bars beforehand and read row by row, as ``bar.<name>``.
+
+        Returns: name -> a feature, a DataFrame like ``m.close.frame()``, or an array (n_bars, n_assets). Row t may use
+        rows up to t only, as in `weights`.
+        """
+        return {}
+
+    def memory(self, m: Any) -> Mapping[str, Any]:  # noqa: ARG002 - the name is the contract
+        """For `on_bar`: the arrays it changes from bar to bar, such as ``{"peak": np.zeros(m.n_assets)}``.
+
+        Each run begins with these, read and written as ``self.<name>``. `m` ends with the bar the run begins on.
+        """
+        return {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -96,6 +132,25 @@ class Strategy:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
+
+
+def is_event_driven(strategy: Strategy | type[Strategy]) -> bool:
+    """Whether it decides bar by bar, in `on_bar`."""
+    return hasattr(strategy, "on_bar")
+
+
+def _check_kind(strategy: type[Strategy]) -> None:
+    """Raise StrategyError if a class has both ways to decide, or is to be compiled without the one that can be."""
+    name, by_weights = strategy.__name__, strategy.weights is not Strategy.weights
+    if is_event_driven(strategy) and by_weights:
+        raise StrategyError(
+            f"{name} has both weights(self, m) and on_bar(self, bar, account), its own or a base class's; "
+            "a strategy has one.\nTake one away, or make two strategies."
+        )
+    if not isinstance(strategy.compiled, bool):
+        raise StrategyError(f"`compiled` of {name} must be True or False, but it is {shown(strategy.compiled)}.")
+    if strategy.compiled and by_weights:
+        raise StrategyError(f"{name} says compiled = True, which is for on_bar(self, bar, account); leave it out.")
 
 
 def check_strategy(strategy: object) -> Strategy:

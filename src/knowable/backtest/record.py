@@ -12,7 +12,7 @@ from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState, Rules, new_state
 from knowable.kernels.ledger import ledger_kernel
 
-__all__ = ["LedgerRecord", "run_ledger"]
+__all__ = ["LedgerRecord", "record_of", "run_ledger"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -78,7 +78,20 @@ def run_ledger(
         if done == n_bars:
             break
         orders = np.concatenate([orders, np.empty_like(orders)])
-    settled, pending = orders[: int(state.account[codes.N_ORDERS])], _still_pending(state, n_bars, rules)
+    return record_of(state, rules, equity, bars, orders)
+
+
+def record_of(state: LedgerState, rules: Rules, equity: Panel, bars: Panel, orders: Panel) -> LedgerRecord:
+    """The record of a run that has reached its last bar; orders that are still pending join the list.
+
+    Args:
+        state: of the ledger after the last bar.
+        rules: the settings as numbers.
+        equity: (n_bars,).
+        bars: (n_bars, N_BAR_COLUMNS).
+        orders: (capacity, N_ORDER_COLUMNS).
+    """
+    settled, pending = orders[: int(state.account[codes.N_ORDERS])], _still_pending(state, len(equity), rules)
     return LedgerRecord(
         equity=equity,
         bars=bars,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from knowable.backtest.record import run_ledger
+from knowable.backtest.record import LedgerRecord, run_ledger
 from knowable.backtest.remarks import remarks
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
@@ -23,7 +23,7 @@ from knowable.kernels.statistics import N_BLOCKS, N_FIGURES, N_MOMENTS
 from knowable.metrics.definitions import METRICS
 from knowable.metrics.describe import measure
 
-__all__ = ["Scores", "score", "simulate"]
+__all__ = ["Scores", "explain_leverage", "leverage_limit", "result_of", "score", "simulate"]
 
 Panel = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
@@ -79,10 +79,24 @@ def simulate(
     """
     tape = read_tape(market, settings, start, stop)
     panel, rows = _cut(weights, market, tape), _cut_rows(decide, market, tape)
-    fault = check_kernel(panel, rows, _limit(settings), np.zeros(market.n_assets))
+    fault = check_kernel(panel, rows, leverage_limit(settings), np.zeros(market.n_assets))
     if fault[0] >= 0:
         raise InputError(_explain(fault, panel, market, tape, settings))
     record = run_ledger(panel, rows, tape, rules_of(settings, on_change=on_change), cash=settings.cash)
+    return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
+
+
+def result_of(
+    record: LedgerRecord,
+    market: Market,
+    settings: Settings,
+    *,
+    start: int,
+    stop: int,
+    name: str,
+    params: Mapping[str, Any],
+) -> Result:
+    """Measure a ledger's record and say what a reader must know. Arguments as `simulate`."""
     figures, returns, _ = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
     metrics = dict(zip(METRICS, figures.tolist(), strict=True))
     return Result(
@@ -90,8 +104,8 @@ def simulate(
         params=MappingProxyType(dict(params)),
         settings=settings,
         metrics=MappingProxyType(metrics),
-        warnings=remarks(metrics, record, settings, market.index[tape.start : tape.stop]) + market.notes,
-        index=market.index[tape.start : tape.stop],
+        warnings=remarks(metrics, record, settings, market.index[start:stop]) + market.notes,
+        index=market.index[start:stop],
         assets=market.assets,
         bars_per_year=market.bars_per_year,
         pins=market.pins,
@@ -177,19 +191,33 @@ def _cut_rows(decide: Rows, market: Market, tape: Tape) -> Rows:
     return read_only(np.ascontiguousarray(decide[tape.start : tape.stop]))
 
 
-def _limit(settings: Settings) -> float:
+def leverage_limit(settings: Settings) -> float:
+    """Sum of |w| above which a row of weights is refused."""
     return NO_LIMIT if settings.leverage_check == "scale" else settings.max_leverage
 
 
 def _explain(fault: tuple[int, float], weights: Panel, market: Market, tape: Tape, settings: Settings) -> str:
     """The sentence for a row of weights that breaks the leverage rule."""
     row, gross = fault
-    where = f"row {tape.start + row} ({market.index[tape.start + row]})"
+    return explain_leverage(gross, market, tape.start + row, settings, kept=bool(np.isnan(weights[row]).any()))
+
+
+def explain_leverage(gross: float, market: Market, row: int, settings: Settings, *, kept: bool) -> str:
+    """The sentence for weights whose absolute sum is too large.
+
+    Args:
+        gross: that sum.
+        market: for the label.
+        row: of the market.
+        settings: whose limit it breaks.
+        kept: some weights were stated on an earlier row.
+    """
+    where = f"row {row} ({market.index[row]})"
     if not np.isfinite(gross):
         return f"Weights must be finite or NaN, but {where} holds an infinite one."
-    kept = " (NaN keeps a position, so the last weight stated for it counts)" if np.isnan(weights[row]).any() else ""
+    also = " (NaN keeps a position, so the last weight stated for it counts)" if kept else ""
     return (
-        f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g}{kept} "
+        f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g}{also} "
         f"and max_leverage={settings.max_leverage:g}.\n"
         "Make the weights smaller, raise max_leverage, or scale such rows down with leverage_check='scale'."
     )

@@ -48,8 +48,17 @@ class Tape:
     marks: Panel
 
 
-def read_tape(market: Market, settings: Settings, start: int = 0, stop: int | None = None) -> Tape:
+def read_tape(
+    market: Market, settings: Settings, start: int = 0, stop: int | None = None, *, always_known: bool = False
+) -> Tape:
     """Cut the tape of a run.
+
+    Args:
+        market: prices.
+        settings: which of them fills use.
+        start: first row.
+        stop: row after the last; all when None.
+        always_known: give `known` also where sizes wait for the fill: somebody reads the account at the decision.
 
     Raises: InputError for rows outside the market, or a market without the field that `fill` needs.
     """
@@ -62,7 +71,7 @@ def read_tape(market: Market, settings: Settings, start: int = 0, stop: int | No
     if settings.costs.borrow_bps_year > 0.0:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
     close = _field(market, "close", settings)
-    known = _known_closes(market) if settings.size_at == "decision" else None
+    known = _known_closes(market) if always_known or settings.size_at == "decision" else None
     return Tape(
         start=start,
         stop=stop,

@@ -21,7 +21,9 @@ __all__ = [
     "call_weights",
     "decision_rows",
     "explain_failure",
+    "frame_panel",
     "members_only",
+    "place_of",
     "target_weights",
     "weights_panel",
 ]
@@ -53,7 +55,7 @@ def call_weights(strategy: Strategy, market: Market) -> Any:
     except NeedsValue:
         raise
     except KnowableError as error:
-        error.add_note(f"In {strategy!r}.weights{_place(error)}.")
+        error.add_note(f"In {strategy!r}.weights{place_of(error)}.")
         raise
     except (Exception, SystemExit, GeneratorExit) as error:  # a strategy ends its trial, never the program
         raise explain_failure(strategy, error) from error
@@ -64,7 +66,7 @@ def explain_failure(strategy: Strategy, error: BaseException) -> StrategyError:
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300].encode("utf-8", "replace").decode()
     return StrategyError(
         f"{strategy!r}.weights raised {text}\n"
-        f"Raised{_place(error)}.\n"
+        f"Raised{place_of(error)}.\n"
         "To look closer, call strategy.weights(market) yourself."
     )
 
@@ -74,7 +76,7 @@ def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:
     if isinstance(returned, Feature):
         panel = returned.values()
     elif isinstance(returned, pd.DataFrame):
-        panel = _from_frame(returned, strategy, market)
+        panel = frame_panel(returned, "weights", strategy, market)
     elif isinstance(returned, np.ndarray):
         panel = returned
     elif is_polars(returned):
@@ -108,18 +110,26 @@ def decision_rows(strategy: Strategy, market: Market) -> npt.NDArray[np.bool_]:
     return period_ends(market.times, market.days, strategy.rebalance, market.calendar)
 
 
-def _from_frame(frame: pd.DataFrame, strategy: Strategy, market: Market) -> Panel:
+def frame_panel(frame: pd.DataFrame, what: str, strategy: Strategy, market: Market) -> Panel:
+    """A DataFrame's values in the market's order of assets. Raises: ShapeError if index or columns are others.
+
+    Args:
+        frame: (n_bars, n_assets).
+        what: came back from the strategy, for the message.
+        strategy: which.
+        market: whose index and columns it must have.
+    """
     columns = [str(column) for column in frame.columns]
     if sorted(columns) != sorted(market.assets):
         odd = sorted(set(columns).symmetric_difference(market.assets))
         raise ShapeError(
-            f"`weights` returned columns that differ from the market's assets, first {odd[:1]}, in {strategy!r}.\n"
+            f"`{what}` returned columns that differ from the market's assets, first {odd[:1]}, in {strategy!r}.\n"
             "Build them from market.close.frame(), which has the right columns."
         )
     if len(frame) == market.n_bars and not frame.index.equals(market.index):
         odd_row = int(np.argmax(np.asarray(frame.index != market.index)))
         raise ShapeError(
-            f"`weights` returned another index than the market's: row {odd_row} is {frame.index[odd_row]}, "
+            f"`{what}` returned another index than the market's: row {odd_row} is {frame.index[odd_row]}, "
             f"the market has {market.index[odd_row]}, in {strategy!r}.\n"
             "Build them from market.close.frame(), which has the right index."
         )
@@ -149,7 +159,7 @@ def _numbers(panel: npt.NDArray[Any], strategy: Strategy, market: Market) -> Pan
     return weights
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Where in the user's own code an exception came from: the last frame outside this package and libraries."""
     ours = str(Path(__file__).resolve().parents[1])
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]

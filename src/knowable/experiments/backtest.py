@@ -7,13 +7,14 @@ from typing import Literal, Unpack
 
 import numpy as np
 
+from knowable.backtest.bar_by_bar import simulate_bar_by_bar
 from knowable.backtest.result import Result
 from knowable.backtest.simulate import simulate
 from knowable.backtest.weights import decision_rows, target_weights
 from knowable.data.market import Market
 from knowable.errors import InputError, shown
 from knowable.experiments.account import Account, account_settings
-from knowable.strategy import Strategy, check_strategy
+from knowable.strategy import Strategy, check_strategy, is_event_driven
 
 __all__ = ["backtest", "check_market", "rows_between"]
 
@@ -38,7 +39,7 @@ def backtest(
     Returns: a `Result` with metrics, equity, orders, trades, positions and costs.
 
     Raises:
-        StrategyError: `weights` raised or returned something else than weights.
+        StrategyError: `weights` raised or returned something else than weights; `on_bar` raised, or returned something.
         ShapeError: its weights do not fit the market.
         InputError: an argument out of range, weights above `max_leverage`, or a market without the price `fill` needs.
     """
@@ -46,6 +47,8 @@ def backtest(
     strategy = check_strategy(strategy)
     market = check_market(market)
     first, stop = rows_between(market, start, end)
+    if is_event_driven(strategy):
+        return simulate_bar_by_bar(strategy, market, settings, start=first, stop=stop)
     seen = market.until(stop)  # what the strategy is shown ends where the trading ends, as in a search
     return simulate(
         target_weights(strategy, seen),

@@ -1,0 +1,260 @@
+"""`BarAccount`: what an `on_bar` sees of its account, and how it asks for trades."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.backtest.events.bar import History
+from knowable.errors import InputError, ShapeError, UnknownAttributeError, shown, unknown_name
+from knowable.features import Feature
+from knowable.kernels.account import CASH, HELD, LedgerState
+from knowable.kernels.decision import (
+    ASKED_CHANGE,
+    ASKED_GOAL,
+    ASKED_KIND,
+    ASKED_NOTHING,
+    ASKED_SHARES,
+    ASKED_WEIGHTS,
+    N_ASKED_ROWS,
+)
+from knowable.kernels.turns import value_kernel, weights_kernel
+
+__all__ = ["BarAccount", "nothing_asked"]
+
+Row: TypeAlias = npt.NDArray[np.float64]
+
+_ALL: Any = object()
+_BIG = 1e300
+
+
+def nothing_asked(n_assets: int) -> npt.NDArray[np.float64]:
+    """(N_ASKED_ROWS, n_assets) as a bar finds it."""
+    asked = np.zeros((N_ASKED_ROWS, n_assets))
+    asked[ASKED_WEIGHTS] = np.nan
+    return asked
+
+
+class BarAccount:
+    """The account on a bar, after that bar's fills and marks, as known when the bar is decided on.
+
+    Reading it changes nothing. What is asked for on a bar is taken by the ledger when `on_bar` returns, and filled as
+    `fill` says, at the next open by default, under the same costs, lots and limits as target weights.
+
+    Each method takes an asset, by name or column, and a number; or everything at once: an array (n_assets,), NaN where
+    nothing is asked, or a mapping or Series by asset. Of two targets for an asset on a bar the later one counts.
+
+    Args:
+        state: of the ledger.
+        asked: what this bar asks for, as `knowable.kernels.decision` says.
+        history: names and columns.
+        known: last closes known at each row of the run; (0, n_assets) where the marks tell it.
+        clock: the row of the run, kept up to date by the run.
+        preset: of the settings; one takes no orders in shares.
+    """
+
+    __slots__ = ("_asked", "_clock", "_history", "_known", "_preset", "_state")
+
+    _asked: Row
+    _clock: list[int]
+    _history: History
+    _known: Row
+    _preset: str | None
+    _state: LedgerState
+
+    def __init__(
+        self, *, state: LedgerState, asked: Row, history: History, known: Row, clock: list[int], preset: str | None
+    ) -> None:
+        put = object.__setattr__
+        put(self, "_state", state)
+        put(self, "_asked", asked)
+        put(self, "_history", history)
+        put(self, "_known", known)
+        put(self, "_clock", clock)
+        put(self, "_preset", preset)
+
+    @property
+    def cash(self) -> float:
+        """Cash, in the market's currency; proceeds of short sales are in it."""
+        return float(self._state.account[CASH])
+
+    @property
+    def equity(self) -> float:
+        """Value of cash and positions at the last closes known when this bar is decided on."""
+        return float(value_kernel(self._clock[0], self._known, self._state))
+
+    @property
+    def positions(self) -> Row:
+        """(n_assets,) signed shares held."""
+        held: Row = self._state.assets[HELD].copy()
+        held.flags.writeable = False
+        return held
+
+    @property
+    def weights(self) -> Row:
+        """(n_assets,) what each position is worth as a fraction of `equity`; 0 without a position."""
+        weights = np.empty(self._asked.shape[1])
+        weights_kernel(self._clock[0], self._known, self._state, weights)
+        weights.flags.writeable = False
+        return weights
+
+    def target(self, asset: Any, weight: Any = _ALL) -> None:
+        """Hold `weight` of equity in an asset; 0: sell it. Rows of equal targets are one decision, as with weights.
+
+        Args:
+            asset: name or column; or, alone, a whole row of weights.
+            weight: fraction of equity, negative for short.
+
+        Raises: InputError, ShapeError, UnknownNameError.
+        """
+        if weight is _ALL:
+            self._all(self._target, "target", asset)
+        else:
+            self._target(
+                asset, weight if type(weight) is float and -_BIG < weight < _BIG else _number(weight, "weight", asset)
+            )
+
+    def target_shares(self, asset: Any, shares: Any = _ALL) -> None:
+        """Hold this many shares of an asset, negative for short; rounded toward zero to whole lots.
+
+        Args:
+            asset: name or column; or, alone, a whole row of share counts.
+            shares: signed number.
+
+        Raises: InputError, ShapeError, UnknownNameError.
+        """
+        if shares is _ALL:
+            self._all(self._target_shares, "target_shares", asset)
+        else:
+            self._target_shares(asset, _number(shares, "shares", asset))
+
+    def order(self, asset: Any, shares: Any = _ALL) -> None:
+        """Buy this many shares of an asset at the fill, or sell them if negative. Orders of one bar add up.
+
+        The count is from the position held, or from that which an order still waiting for a price would lead to.
+
+        Args:
+            asset: name or column; or, alone, a whole row of share counts.
+            shares: signed number.
+
+        Raises: InputError, ShapeError, UnknownNameError.
+        """
+        if shares is _ALL:
+            self._all(self._order, "order", asset)
+        else:
+            self._order(asset, _number(shares, "shares", asset))
+
+    def _target(self, asset: object, weight: float) -> None:
+        column = self._history.column(asset)
+        if self._asked[ASKED_KIND, column]:
+            self._refuse_mixture(column, "target")
+            self._asked[ASKED_KIND, column] = ASKED_NOTHING
+        self._asked[ASKED_WEIGHTS, column] = weight
+
+    def _target_shares(self, asset: object, shares: float) -> None:
+        column = self._column_for_shares(asset, "target_shares")
+        self._refuse_mixture(column, "target_shares")
+        self._asked[ASKED_WEIGHTS, column] = np.nan
+        self._asked[ASKED_SHARES, column] = shares
+        self._asked[ASKED_KIND, column] = ASKED_GOAL
+
+    def _order(self, asset: object, shares: float) -> None:
+        column = self._column_for_shares(asset, "order")
+        asked = self._asked
+        before = asked[ASKED_SHARES, column] if asked[ASKED_KIND, column] == ASKED_CHANGE else 0.0
+        if asked[ASKED_KIND, column] == ASKED_GOAL or not math.isnan(asked[ASKED_WEIGHTS, column]):
+            raise InputError(self._mixture(column, "order"))
+        asked[ASKED_SHARES, column] = before + shares
+        asked[ASKED_KIND, column] = ASKED_CHANGE
+
+    def _refuse_mixture(self, column: int, call: str) -> None:
+        if self._asked[ASKED_KIND, column] == ASKED_CHANGE:
+            raise InputError(self._mixture(column, call))
+
+    def _mixture(self, column: int, call: str) -> str:
+        name = self._history.assets[column]
+        other = "a target" if call == "order" else "an order"
+        return (
+            f"account.{call} of {name!r} came after {other} for it on the same bar; on one bar an asset has a target\n"
+            "(target, target_shares: what to hold) or orders (order: what to trade), not both."
+        )
+
+    def _column_for_shares(self, asset: object, call: str) -> int:
+        if self._preset is not None:
+            raise InputError(
+                f"preset={self._preset!r} sizes by weights, as that engine does; account.{call} counts shares.\n"
+                "Use account.target(asset, weight), or leave the preset out."
+            )
+        return self._history.column(asset)
+
+    def _all(self, one: Any, call: str, values: Any) -> None:
+        if isinstance(values, Mapping | pd.Series):
+            for asset, value in values.items():
+                if not (isinstance(value, float) and math.isnan(value)):
+                    one(asset, _number(value, call, asset))
+            return
+        n_assets = self._asked.shape[1]
+        if isinstance(values, Feature):
+            raise InputError(_FEATURE)
+        try:
+            row = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            row = np.empty(0)
+        if row.shape != (n_assets,):
+            came = f"shape {np.shape(values)}" if isinstance(values, np.ndarray | list | tuple) else shown(values)
+            raise ShapeError(
+                f"account.{call} with one argument takes an array (n_assets,) = ({n_assets},), but {came} came.\n"
+                f"For one asset: account.{call}({self._history.assets[0]!r}, number)."
+            )
+        infinite = np.flatnonzero(np.isinf(row))
+        if len(infinite):
+            raise InputError(
+                f"account.{call} of {self._history.assets[infinite[0]]!r} is infinite; it must be a number."
+            )
+        for column in np.flatnonzero(~np.isnan(row)).tolist():
+            one(column, row[column])
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise InputError(
+            f"The account changes by its orders only, but account.{name} was set to {shown(value)}.\n"
+            "Ask for a trade: account.target(asset, weight); keep other things on self."
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = [each for each in dir(type(self)) if not each.startswith("_")]
+        raise UnknownAttributeError(str(unknown_name("attribute", name, known, where="the account")))
+
+    def __repr__(self) -> str:
+        return f"BarAccount(cash={self.cash:,.2f}, equity={self.equity:,.2f})"
+
+
+_FEATURE = (
+    "A feature has a value for every bar; account methods need this bar's.\n"
+    "Name it in features(self, m), such as return {'fast': m.close.mean(10)}, and read bar.fast."
+)
+
+
+def _number(value: Any, what: str, asset: object) -> float:
+    """A finite number. Raises: InputError."""
+    if isinstance(value, Feature):
+        raise InputError(_FEATURE)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`{what}` of {shown(asset)} must be a number, but it is {shown(value)}, a {type(value).__name__}."
+        ) from None
+    if not math.isfinite(number):
+        hint = "A feature is NaN while it warms up: test np.isnan first; ask for nothing to keep the position."
+        raise InputError(
+            f"`{what}` of {shown(asset)} must be a finite number, but it is {number}.\n"
+            + (hint if math.isnan(number) else "A division by zero is the usual cause.")
+        )
+    return number

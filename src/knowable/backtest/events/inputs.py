@@ -1,0 +1,143 @@
+"""What a run of an event-driven strategy starts with: a copy of the strategy, its features and its memory."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knowable.backtest.events.failures import explain_call_failure, note_call
+from knowable.backtest.weights import frame_panel
+from knowable.data.market import Market
+from knowable.errors import KnowableError, ShapeError, StrategyError, shown
+from knowable.features import Feature, NeedsValue
+from knowable.strategy import Strategy
+
+__all__ = ["call_features", "feature_panels", "own_copy", "remember", "seen_names"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+
+_CHANGEABLE = (list, dict, set, bytearray, deque, np.ndarray, pd.Series, pd.DataFrame)
+_OF_THE_BAR = frozenset({"assets", "column", "n_assets", "past", "row", "time"})
+
+
+def own_copy(strategy: Strategy) -> Strategy:
+    """A copy for one run: what `on_bar` keeps on it, or in lists and arrays of its class, is seen by no other run."""
+    try:
+        made = copy.deepcopy(strategy)
+    except (TypeError, AttributeError, copy.Error):  # it holds something that cannot be copied, such as a lock
+        made = copy.copy(strategy)
+    for kind in reversed(type(strategy).__mro__):
+        for name, value in vars(kind).items():
+            if isinstance(value, _CHANGEABLE) and not name.startswith("__") and name not in vars(strategy):
+                object.__setattr__(made, name, copy.deepcopy(value))
+    return made
+
+
+def call_features(strategy: Strategy, market: Market) -> Mapping[str, Any]:
+    """What `strategy.features(market)` returns, its names checked. Raises: StrategyError, or ours with a note."""
+    try:
+        returned = strategy.features(market)
+    except NeedsValue:
+        raise
+    except KnowableError as error:
+        note_call(error, strategy, "features")
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:  # a strategy ends its trial, never the program
+        raise explain_call_failure(strategy, error, "features") from error
+    if not isinstance(returned, Mapping):
+        hint = "; is a `return` missing?" if returned is None else "."
+        raise StrategyError(
+            f"{strategy!r}.features returned a {type(returned).__name__}; a mapping name -> feature is needed{hint}\n"
+            "Such as: return {'fast': m.close.mean(10)}"
+        )
+    for name in returned:
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_") or name in _OF_THE_BAR:
+            raise StrategyError(
+                f"{strategy!r}.features cannot name a feature {shown(name)}; bar.<name> has to read it."
+            )
+        if name in market.panels:
+            raise StrategyError(
+                f"{strategy!r}.features names a feature {name!r}, but the market has a field of that name; rename it."
+            )
+    return returned
+
+
+def feature_panels(returned: Mapping[str, Any], strategy: Strategy, market: Market) -> dict[str, Panel]:
+    """Each of `features` as (n_bars, n_assets) float64, read-only. Raises: StrategyError, ShapeError."""
+    return {name: _panel(name, value, strategy, market) for name, value in returned.items()}
+
+
+def seen_names(market: Market, features: Mapping[str, Panel]) -> dict[str, Panel]:
+    """All that a bar can be asked for: the market's fields as known, and the features."""
+    return {**{name: np.asarray(panel) for name, panel in market.panels.items()}, **features}
+
+
+def remember(strategy: Strategy, market: Market) -> dict[str, npt.NDArray[Any]]:
+    """Put what `memory` returns on a run's own copy of the strategy, and return it.
+
+    Args:
+        strategy: the copy.
+        market: ends with the bar the run begins on.
+
+    Raises: StrategyError if it is no mapping of names to arrays of numbers, or a name is taken.
+    """
+    try:
+        returned = strategy.memory(market)
+    except KnowableError as error:
+        note_call(error, strategy, "memory")
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:
+        raise explain_call_failure(strategy, error, "memory") from error
+    if not isinstance(returned, Mapping):
+        raise StrategyError(
+            f"{strategy!r}.memory returned a {type(returned).__name__}; a mapping name -> array is needed.\n"
+            "Such as: return {'peak': np.zeros(m.n_assets)}"
+        )
+    kept = {}
+    for name, value in returned.items():
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(type(strategy), name):
+            raise StrategyError(
+                f"{strategy!r}.memory cannot name an array {shown(name)}; the strategy has that already."
+            )
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.ndim == 0:
+            raise StrategyError(
+                f"`{name}` in {strategy!r}.memory must be an array of numbers, but it is {shown(value)}.\n"
+                "For one number: np.zeros(1), read and written as self.name[0]."
+            )
+        kept[name] = np.array(value, order="C")
+        object.__setattr__(strategy, name, kept[name])
+    return kept
+
+
+def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
+    where = f"features[{name!r}]"
+    if isinstance(value, Feature):
+        found = value.values()
+    elif isinstance(value, pd.DataFrame):
+        found = frame_panel(value, where, strategy, market)
+    elif isinstance(value, np.ndarray):
+        found = value
+    else:
+        raise StrategyError(
+            f"`{where}` is {shown(value)}, a {type(value).__name__}; a feature, a DataFrame or an array "
+            f"(n_bars, n_assets) is needed, in {strategy!r}."
+        )
+    if found.shape != market.shape:
+        raise ShapeError(
+            f"`{where}` has shape {found.shape}; the market needs (n_bars, n_assets) = {market.shape}, in {strategy!r}."
+        )
+    try:
+        panel = np.ascontiguousarray(found, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise StrategyError(
+            f"`{where}` has values of dtype {found.dtype}; numbers are needed, in {strategy!r}."
+        ) from error
+    panel = panel.view()
+    panel.flags.writeable = False
+    return panel

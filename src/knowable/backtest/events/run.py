@@ -1,0 +1,178 @@
+"""`EventRun`: one account that strategies trade bar by bar, on the ledger that target weights run on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.events.account import BarAccount, nothing_asked
+from knowable.backtest.events.bar import History
+from knowable.backtest.events.failures import explain_call_failure, note_call, refuse_returned
+from knowable.backtest.events.inputs import remember, seen_names
+from knowable.backtest.record import LedgerRecord, record_of
+from knowable.backtest.settings import Settings
+from knowable.backtest.simulate import explain_leverage, leverage_limit
+from knowable.backtest.tape import read_only, read_tape, rules_of
+from knowable.data.market import Market, members_of
+from knowable.errors import InputError, KnowableError
+from knowable.kernels import account as codes
+from knowable.kernels.account import new_state
+from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS
+from knowable.kernels.turns import close_row_kernel, entry_point, open_row_kernel, turn_kernel
+from knowable.strategy import Strategy
+
+__all__ = ["EventRun"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.bool_]
+
+_MOST_ROOM = 1_000_000
+_NO_ROOM = -1.0  # of `turn_kernel`
+
+
+class EventRun:
+    """An account over rows [start, stop) of a market, traded by one strategy or by several in turn.
+
+    Args:
+        market: prices; bars read its `panels`, fills and marks its final values.
+        settings: the account.
+        start: first row.
+        stop: row after the last.
+        records: keep orders and the costs of each bar; without them only equity and totals.
+        targets: keep what was asked for, as weights.
+
+    Attributes:
+        equity: (n_rows,) account value at each close, as far as has been traded.
+        targets: (n_rows, n_assets) weights asked for, NaN where nothing was; for positions asked for in shares the
+            weight they have at the price and equity known at the decision. (0, n_assets) if not kept.
+        state: of the ledger.
+    """
+
+    def __init__(
+        self, market: Market, settings: Settings, start: int, stop: int, *, records: bool = True, targets: bool = False
+    ) -> None:
+        self.market, self.settings = market, settings
+        self.tape = read_tape(market, settings, start, stop, always_known=True)
+        n_rows, n_assets = self.tape.price.shape
+        members = members_of(market)
+        self.members = read_only(np.empty((0, n_assets), bool) if members is None else members[start:stop])
+        self.state = new_state(self.tape.marks, settings.cash)
+        self.equity = np.empty(n_rows)
+        self.bars = np.zeros((n_rows if records else 0, codes.N_BAR_COLUMNS))
+        room = codes.ORDERS_PER_ASSET * n_assets + min(n_rows * n_assets, _MOST_ROOM) if records else 0
+        self.orders = np.empty((room, codes.N_ORDER_COLUMNS))
+        self.targets = np.full((n_rows if targets else 0, n_assets), np.nan)
+        self._asked = nothing_asked(n_assets)
+        self._nothing = np.empty((0, n_assets))
+        self._limit = leverage_limit(settings) * (1.0 + 1e-9)
+        self._rules = rules_of(settings, on_change=True)
+        self._turn_code: Any = None
+
+    def trade(self, strategy: Strategy, features: Mapping[str, Panel], decide: Rows, first: int, stop: int) -> None:
+        """Let a strategy trade rows [first, stop) of the market, from where the rows before left the account.
+
+        Args:
+            strategy: the run's own copy.
+            features: name -> (n_bars, n_assets), rows of the market.
+            decide: (n_bars,) rows of the market on which `on_bar` is called.
+            first: row of the market, the first that is not traded yet.
+            stop: row after the last.
+
+        Raises: StrategyError from its code; InputError for orders or weights that are not allowed.
+        """
+        self._rules = rules_of(self.settings, on_change=strategy.rebalance is None)
+        remember(strategy, self.market.until(first + 1))
+        history = History(seen_names(self.market, features), self.market.index, self.market.assets)
+        clock, offset = [0], self.tape.start
+        account = BarAccount(
+            state=self.state,
+            asked=self._asked,
+            history=history,
+            known=self.tape.known,
+            clock=clock,
+            preset=self.settings.preset,
+        )
+        on_bar: Any = strategy.on_bar  # type: ignore[attr-defined]  # there: `is_event_driven`
+        alive = _alive(self.state.account)
+        self._open(first - offset)
+        for row in range(first, stop):
+            asked = self._nothing
+            if decide[row] and alive[0] < 0.0:
+                clock[0] = row - offset
+                asked = self._asked
+                try:
+                    returned = on_bar(history.bar(row), account)
+                except KnowableError as error:
+                    note_call(error, strategy, "on_bar", self.market.index[row])
+                    raise
+                except (Exception, SystemExit, GeneratorExit) as error:  # a strategy ends its trial, never the program
+                    raise explain_call_failure(strategy, error, "on_bar", self.market.index[row]) from error
+                if returned is not None:
+                    refuse_returned(strategy, returned, self.market.index[row])
+            self._turn(row - offset, asked, last=row + 1 == stop)
+
+    def stay_flat(self, first: int, stop: int) -> None:
+        """Hold nothing on rows [first, stop) of the market: sell all on the first of them."""
+        self._rules = rules_of(self.settings, on_change=True)
+        self._open(first - self.tape.start)
+        for t in range(first - self.tape.start, stop - self.tape.start):
+            self._asked[ASKED_WEIGHTS] = 0.0
+            alive = self.state.account[codes.LIQUIDATION] < 0.0
+            self._turn(t, self._asked if alive else self._nothing, last=t + 1 == stop - self.tape.start)
+
+    def record(self) -> LedgerRecord:
+        """All that was left behind, after the last row."""
+        return record_of(self.state, self._rules, self.equity, self.bars, self.orders)
+
+    def _open(self, t: int) -> None:
+        self._make_room()
+        tape = self.tape
+        open_row_kernel(t, tape.price, tape.close, tape.known, tape.days, self._rules, self.state, self.orders)
+        if self._turn_code is None:
+            self._turn_code = entry_point(turn_kernel, *self._arguments(0, self._nothing))
+
+    def _turn(self, t: int, asked: Panel, *, last: bool) -> None:
+        """Close row `t` with what was asked for, and open the next unless it is the last."""
+        kept = self._asked.copy() if len(self.targets) and len(asked) else None
+        if last:
+            self._make_room()
+            *before_days, _days, rules, state, equity, bars, orders = self._arguments(t, asked)
+            gross = close_row_kernel(*before_days, rules, state, equity, bars, orders)
+        else:
+            gross = self._turn_code(*self._arguments(t, asked))
+            while gross == _NO_ROOM:
+                self._grow()
+                gross = self._turn_code(*self._arguments(t, asked))
+        if kept is not None:
+            self._keep(t, kept)
+        if not gross <= self._limit:
+            row = self.tape.start + t
+            raise InputError(explain_leverage(gross, self.market, row, self.settings, kept=True))
+
+    def _arguments(self, t: int, asked: Panel) -> tuple[Any, ...]:
+        tape = self.tape
+        return (
+            t, asked, self.members, tape.price, tape.close, tape.known, tape.days,
+            self._rules, self.state, self.equity, self.bars, self.orders,
+        )  # fmt: skip
+
+    def _keep(self, t: int, asked: Panel) -> None:
+        in_shares = asked[ASKED_KIND] != ASKED_NOTHING
+        weights = np.where(in_shares, self.state.assets[codes.WEIGHT], asked[ASKED_WEIGHTS])
+        self.targets[t] = np.where(self.members[t], weights, 0.0) if len(self.members) else weights
+
+    def _make_room(self) -> None:
+        needed = self.state.account[codes.N_ORDERS] + codes.ORDERS_PER_ASSET * len(self.market.assets)
+        if 0 < len(self.orders) < needed:
+            self._grow()
+
+    def _grow(self) -> None:
+        self.orders = np.concatenate([self.orders, np.empty_like(self.orders)])
+
+
+def _alive(account: Panel) -> Panel:
+    """(1,) view of the bar of liquidation, below 0 while there is none."""
+    return account[codes.LIQUIDATION : codes.LIQUIDATION + 1]

@@ -1,0 +1,152 @@
+"""The ledger a row at a time, for strategies that see the account before they decide.
+
+A row comes in two halves. `open_row_kernel` leaves the account as a decision on that row finds it; `close_row_kernel`
+takes what was asked for and ends the row. `turn_kernel` closes a row and opens the next, because a call costs more
+than a row. All of it is the arithmetic of `ledger_kernel`, so the same targets give the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, typeof
+
+from knowable.kernels.account import ENTRY, ENTRY_PRICE, HELD, HELPER, N_ORDERS, ORDERS_PER_ASSET, WEIGHT
+from knowable.kernels.decision import (
+    ASKED_KIND,
+    ASKED_NOTHING,
+    ASKED_WEIGHTS,
+    decide_row,
+    differs,
+    known_price,
+    known_value,
+    order_shares,
+)
+from knowable.kernels.ledger import close_row, open_row
+
+__all__ = [
+    "asks_for_shares",
+    "close_row_kernel",
+    "entry_point",
+    "has_room",
+    "open_row_kernel",
+    "turn_kernel",
+    "value_kernel",
+    "weights_kernel",
+]
+
+
+@njit(**ENTRY)
+def open_row_kernel(t, price, close, known, days, rules, state, orders_out):
+    """The first half of row `t`. Arguments as in `ledger_kernel`.
+
+    Returns: False, with nothing done, where `orders_out` has too little room for a whole row.
+    """
+    if not has_room(state.assets, state.account, orders_out):
+        return False
+    open_row(t, price, close, known, days, rules, state.assets, state.account, orders_out)
+    return True
+
+
+@njit(**ENTRY)
+def close_row_kernel(t, asked, members, price, close, known, rules, state, equity_out, bars_out, orders_out):
+    """The second half of row `t`: take what was asked for, if anything may be, and end the row.
+
+    Args:
+        t: the row.
+        asked: (N_ASKED_ROWS, n_assets) as `knowable.kernels.decision` says; emptied. (0, n_assets): nothing may be.
+        members: (n_bars, n_assets) bool, which assets may be held; others get the target 0. (0, n_assets): all.
+        price: and the rest as in `ledger_kernel`.
+        close: see there.
+        known: see there.
+        rules: see there.
+        state: see there.
+        equity_out: see there.
+        bars_out: see there.
+        orders_out: with room for a whole row since the row was opened.
+
+    Returns: sum of |w| as the weights stand after the decision; 0 where none was taken.
+    """
+    assets, account = state.assets, state.account
+    gross = 0.0
+    if asked.shape[0] > 0:
+        if members.shape[0] > 0:
+            _members_only(t, asked, members)
+        if not rules.on_change or differs(ASKED_WEIGHTS, asked, assets, account):
+            decide_row(ASKED_WEIGHTS, asked, t, known, rules, assets, account, orders_out)
+        if asks_for_shares(asked):
+            order_shares(asked, t, known, rules, assets, account, orders_out)
+        for j in range(assets.shape[1]):
+            gross += abs(assets[WEIGHT, j])
+            asked[ASKED_WEIGHTS, j] = np.nan
+            asked[ASKED_KIND, j] = ASKED_NOTHING
+    close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out)
+    return gross
+
+
+@njit(**ENTRY)
+def turn_kernel(t, asked, members, price, close, known, days, rules, state, equity_out, bars_out, orders_out):
+    """Close row `t` and open the next. Arguments and result as in `close_row_kernel`.
+
+    Returns: -1, with nothing done, where `orders_out` has too little room for a whole row: grow it and call again.
+    """
+    if not has_room(state.assets, state.account, orders_out):
+        return -1.0
+    gross = close_row_kernel(t, asked, members, price, close, known, rules, state, equity_out, bars_out, orders_out)
+    open_row(t + 1, price, close, known, days, rules, state.assets, state.account, orders_out)
+    return gross
+
+
+@njit(**ENTRY)
+def value_kernel(t, known, state):
+    """The account's value as known at row `t`'s decision. Arguments as in `ledger_kernel`."""
+    return known_value(t, known, state.assets, state.account)
+
+
+@njit(**ENTRY)
+def weights_kernel(t, known, state, weights_out):
+    """What each position is of the account's value, as known at row `t`'s decision; NaN where that value is 0."""
+    assets = state.assets
+    value = known_value(t, known, assets, state.account)
+    for j in range(assets.shape[1]):
+        weights_out[j] = 0.0
+        if assets[HELD, j] != 0.0:
+            price = known_price(t, j, known, assets)
+            worth = assets[HELD, j] * (price if price > 0.0 else assets[ENTRY_PRICE, j])
+            weights_out[j] = worth / value if value != 0.0 else np.nan
+
+
+def entry_point(kernel: Any, *arguments: Any) -> Any:
+    """The compiled code of a kernel for arguments of these types: a call of it takes a quarter of the time.
+
+    Without the compiler (NUMBA_DISABLE_JIT) it is the kernel itself.
+    """
+    if not hasattr(kernel, "get_overload"):
+        return kernel
+    types = tuple(typeof(each) for each in arguments)
+    kernel.compile(types)
+    return kernel.get_overload(types)
+
+
+@njit(**HELPER)
+def has_room(assets, account, orders_out):
+    """Whether the orders of one more row fit, or none are kept."""
+    return orders_out.shape[0] == 0 or orders_out.shape[0] >= account[N_ORDERS] + ORDERS_PER_ASSET * assets.shape[1]
+
+
+@njit(**HELPER)
+def asks_for_shares(asked):
+    """Whether any order in shares is in it."""
+    for j in range(asked.shape[1]):
+        if asked[ASKED_KIND, j] != ASKED_NOTHING:
+            return True
+    return False
+
+
+@njit(**HELPER)
+def _members_only(t, asked, members):
+    for j in range(asked.shape[1]):
+        if not members[t, j]:
+            asked[ASKED_WEIGHTS, j] = 0.0
+            asked[ASKED_KIND, j] = ASKED_NOTHING
