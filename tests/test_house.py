@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "strategy": {"params", "features", "calendars"},
     "metrics": {"kernels"},
     "report": {"metrics"},
+    "analysis": {"features", "data", "kernels", "metrics", "report"},
     "backtest": {"strategy", "features", "data", "kernels", "metrics", "report", "calendars"},
     "search": {"params", "kernels"},
     "runs": set(),
@@ -37,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
 BELOW = set(ARROWS) - {"cli", "serve"}
 ARROWS["experiments"] = BELOW
 ARROWS["testing"] = BELOW | {"experiments"}
-DATA_ONLY_MARKET = {"features", "backtest"}
+DATA_ONLY_MARKET = {"features", "backtest", "analysis"}
 DATA_WITH_CLUSTER = {"data/ingest/work.py"}  # bulk ingest asks for worker processes, lazily
 
 

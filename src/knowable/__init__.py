@@ -80,6 +80,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'knowable' has no attribute {name!r}; it offers {', '.join(__all__)}")
     if name in {"Market", "Store"}:
         import_module("knowable.features")  # a market's fields read as features
+        import_module("knowable.analysis")  # and features can be analysed
     value = getattr(import_module(f"knowable.{_HOME[name]}"), name)
     globals()[name] = value
     return value

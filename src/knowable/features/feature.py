@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,8 @@ class Feature(Expression):
     node: Node
     market: Market
 
+    _analysis: ClassVar[list[Callable[..., Any]]] = []
+
     def __init__(self, node: Node, market: Market) -> None:
         self.node = node
         self.market = market
@@ -127,6 +129,20 @@ class Feature(Expression):
         from knowable.features.stepper import Stepper
 
         return Stepper(self.node, self.market if market is None else market)
+
+    def analyse(self, market: Market | None = None, **options: Any) -> Any:
+        """What the feature says about the returns that follow it; see `knowable.analysis.study.analyse`.
+
+        Args: market: to look at; its own when None. options: horizons, quantiles, fill, groups, cost_bps, min_assets.
+        """
+        if not self._analysis:
+            raise InputError("Features are analysed only after `import knowable`.")
+        return self._analysis[0](self, market, **options)
+
+    @classmethod
+    def bind_analysis(cls, analyse: Callable[..., Any]) -> None:
+        """Say what `analyse` does. The room of analysis, which features may not import, plugs in here, once."""
+        cls._analysis[:] = [analyse]
 
     def text(self) -> str:
         """The whole expression as readable text; ``market.expression(text)`` gives the very same expression.

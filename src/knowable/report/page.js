@@ -78,7 +78,8 @@
   });
 
   Promise.all(charts.map(draw)).then(() => {
-    linkTimes(document.getElementById("chart-equity"), document.getElementById("chart-drawdown"));
+    const [first, second] = ["chart-equity", "chart-drawdown"].map((id) => document.getElementById(id));
+    if (first && second) linkTimes(first, second);
     dark.addEventListener("change", () => retheme(dark.matches ? "dark" : "light"));
     window.addEventListener("beforeprint", () => {
       document.querySelectorAll("details.more").forEach((item) => { item.open = false; });
