@@ -159,7 +159,8 @@ def _finish(how, state):
     value, lost, count, held = state.value, state.lost, state.n_values, state.held
     for j in range(value.shape[0]):
         whole = value[j] + (lost[j] if lost[j] == lost[j] else 0.0)  # lost is NaN beside an infinity
-        held[j] = (whole / count[j] if how == _MEAN else whole) if count[j] > 0.0 else np.nan
+        whole = whole / count[j] if how == _MEAN else whole
+        held[j] = whole if count[j] > 0.0 and whole == whole else np.nan
         value[j] = 0.0
         lost[j] = 0.0
         count[j] = 0.0

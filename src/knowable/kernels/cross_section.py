@@ -148,7 +148,8 @@ def center_kernel(x, scaled, out):
         if scaled:
             scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 or squares != squares else np.nan
         for j in range(x.shape[1]):
-            out[t, j] = (x[t, j] - mean) / scale
+            made = (x[t, j] - mean) / scale
+            out[t, j] = made if made == made else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -161,6 +162,6 @@ def cross_sum_kernel(x, out):
             if value == value:
                 total += value
                 n += 1
-        total = total if n > 0 else np.nan
+        total = total if n > 0 and total == total else np.nan
         for j in range(x.shape[1]):
             out[t, j] = total

@@ -3,9 +3,10 @@
 Operands are (n_bars, n_assets), or (1, 1) for a number. NaN in, NaN out, in comparisons and logic too: what is not
 known is neither true nor false. True is 1.0, false 0.0.
 
-Sums, differences, products, quotients, square roots, signs and absolute values are numpy's own: IEEE rounds them one
-way only. The rest is here, because numpy's vector code for them is chosen by processor and by alignment: the last bit
-of a logarithm, or the sign of min(0.0, -0.0), could differ between machines, or between a batch and a single row.
+Signs and absolute values are numpy's own; sums, products and the like are in `arithmetic`. The rest is here, because
+numpy's vector code for them is chosen by processor and by alignment: the last bit of a logarithm, or the sign of
+min(0.0, -0.0), could differ between machines, or between a batch and a single row. A NaN that comes out is np.nan's:
+the C library gives NaNs of either sign.
 """
 
 from __future__ import annotations
@@ -82,11 +83,13 @@ def power_kernel(a, b, out):
     step_base, step_exponent = min(base.size - 1, 1), min(exponent.size - 1, 1)
     if exponent.size == 1 and exponent[0] == 2.0:
         for i in range(target.size):
-            target[i] = base[i * step_base] * base[i * step_base]
+            made = base[i * step_base] * base[i * step_base]
+            target[i] = made if made == made else np.nan
     else:
         for i in range(target.size):
             u, v = base[i * step_base], exponent[i * step_exponent]
-            target[i] = u**v if u == u and v == v else np.nan
+            made = u**v
+            target[i] = made if made == made and u == u and v == v else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -94,7 +97,7 @@ def log_kernel(a, out):
     """Natural logarithm; log(0) is -inf, of a negative number NaN."""
     source, target = a.reshape(a.size), out.reshape(out.size)
     for i in range(target.size):
-        target[i] = np.log(source[i])
+        target[i] = np.log(source[i]) if source[i] >= 0.0 else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -102,7 +105,7 @@ def log1p_kernel(a, out):
     """log(1 + a), accurate near zero."""
     source, target = a.reshape(a.size), out.reshape(out.size)
     for i in range(target.size):
-        target[i] = np.log1p(source[i])
+        target[i] = np.log1p(source[i]) if source[i] >= -1.0 else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -148,7 +148,8 @@ def sum_kernel(x, divisor, state, out):
             whole = grown + older
             part = whole - grown
             lost += low[slot + 1, j] + ((grown - (whole - part)) + (older - part))
-            out[t, j] = (whole + (lost if lost == lost else 0.0)) / divisor  # lost is NaN beside an infinity
+            made = (whole + (lost if lost == lost else 0.0)) / divisor  # lost is NaN beside an infinity
+            out[t, j] = made if made == made else np.nan
         slot += 1
         if complete == 0 and slot < window:
             for j in range(n_assets):
@@ -193,15 +194,16 @@ def deviation_kernel(x, state, out):
             mean[slot, j] = x[t, j]
         if slot + 1 == window:
             for j in range(n_assets):
-                out[t, j] = np.sqrt(head[1, j] / freedom)
+                total = head[1, j] / freedom
+                out[t, j] = np.sqrt(total) if total == total else np.nan
         elif complete == 0:
             for j in range(n_assets):
                 out[t, j] = np.nan
         else:
             for j in range(n_assets):
                 gap = (anchor[0, j] - anchor[1, j]) + (head[0, j] - mean[slot + 1, j])
-                total = head[1, j] + squares[slot + 1, j] + gap * gap * pull
-                out[t, j] = np.sqrt(total / freedom)
+                total = (head[1, j] + squares[slot + 1, j] + gap * gap * pull) / freedom
+                out[t, j] = np.sqrt(total) if total == total else np.nan
         slot += 1
         if slot == window:
             slot, complete = 0, 1

@@ -19,7 +19,8 @@ class Operator:
 
     Attributes:
         name: as written, ``mean`` or ``+``.
-        apply: called as ``apply(*inputs, *settings, state, out)``, without `state` where `start` is None.
+        apply: called as ``apply(*inputs, *settings, state, out)``, without `state` where `start` is None. A NaN it
+            computes is written as np.nan: the bits of others depend on processor and place.
         start: ``start(n_assets, *settings)`` gives the state before the first row; None if it has no memory.
         first: ``first(*settings)``: rows needed for the first value; a batch of fewer is all NaN and needs no state.
         settings: names of the settings, keys of SETTINGS.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from knowable.features.operators.base import Operator
-from knowable.kernels import element
+from knowable.kernels import arithmetic, element
 
 __all__ = ["ELEMENT"]
 
@@ -20,15 +20,15 @@ def _compare(name: str, less: float, equal: float, greater: float) -> Operator:
 
 ELEMENT = (
     # numpy's, because IEEE leaves them no choice of bits and they need no compilation
-    Operator(name="+", apply=np.add, arity=2),
-    Operator(name="-", apply=np.subtract, arity=2),
-    Operator(name="*", apply=np.multiply, arity=2),
-    Operator(name="/", apply=np.divide, arity=2),
-    Operator(name="neg", apply=np.negative),
     Operator(name="abs", apply=np.absolute),
-    Operator(name="sqrt", apply=np.sqrt),
     Operator(name="sign", apply=np.sign),
-    # ours, because NaN must stay NaN, or because numpy's bits depend on the processor
+    # ours, because NaN must stay NaN, and the one NaN there is, or because numpy's bits depend on the processor
+    Operator(name="+", apply=arithmetic.add_kernel, arity=2),
+    Operator(name="-", apply=arithmetic.subtract_kernel, arity=2),
+    Operator(name="*", apply=arithmetic.multiply_kernel, arity=2),
+    Operator(name="/", apply=arithmetic.divide_kernel, arity=2),
+    Operator(name="neg", apply=arithmetic.negate_kernel),
+    Operator(name="sqrt", apply=arithmetic.root_kernel),
     Operator(name="**", apply=element.power_kernel, arity=2),
     Operator(name="exp", apply=element.exp_kernel),
     Operator(name="log", apply=element.log_kernel),
