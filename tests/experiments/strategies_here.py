@@ -82,3 +82,46 @@ class Peeks(kn.Strategy):
     def weights(self, m):
         close = m.close.frame()
         return self.scale * (close.shift(-1) > close).astype(float) / m.n_assets
+
+
+class CrossoverByBar(kn.Strategy):
+    """The crossover, decided bar by bar."""
+
+    fast = kn.Int(2, 40, default=5)
+    slow = kn.Int(10, 120, default=30)
+
+    def features(self, m):
+        return {"quick": m.close.mean(self.fast), "calm": m.close.mean(self.slow)}
+
+    def on_bar(self, bar, account):
+        above = bar.quick > bar.calm
+        account.target(above / bar.n_assets)
+
+
+class PandasByBar(CrossoverByBar):
+    """The same with averages from pandas, which know how long the market is."""
+
+    def features(self, m):
+        close = m.close.frame()
+        return {"quick": close.rolling(self.fast).mean(), "calm": m.close.mean(self.slow)}
+
+
+class Trailing(kn.Strategy):
+    """Buys what is above its mean, sells what falls by a tenth from its peak; keeps the peaks on itself."""
+
+    window = kn.Int(2, 60, default=20)
+    fall = kn.Float(0.02, 0.3, default=0.1)
+    peaks = {}  # noqa: RUF012 - each run has its own
+
+    def on_bar(self, bar, account):
+        held = account.positions
+        for column, name in enumerate(bar.assets):
+            price = bar.close[column]
+            if held[column] == 0.0:
+                if price > bar.past("close", self.window)[:, column].mean():
+                    account.order(name, int(0.2 * account.equity / price))
+                    self.peaks[name] = price
+            else:
+                self.peaks[name] = max(self.peaks[name], price)
+                if price < (1.0 - self.fall) * self.peaks[name]:
+                    account.target_shares(name, 0)

@@ -13,10 +13,10 @@ from knowable.backtest.events.run import EventRun
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import result_of
-from knowable.backtest.weights import decision_rows, target_weights
+from knowable.backtest.weights import decision_rows
 from knowable.data.market import Market
 from knowable.metrics.describe import measure
-from knowable.strategy import Strategy, is_event_driven
+from knowable.strategy import Strategy
 
 __all__ = ["decisions", "score_bar_by_bar", "simulate_bar_by_bar"]
 
@@ -83,23 +83,22 @@ def score_bar_by_bar(
     return figures, moments
 
 
-def decisions(strategy: Strategy, market: Market, *, traded: Market | None = None) -> Panel:
-    """What any strategy asks for on each row, as weights: the thing that must not depend on later rows.
+def decisions(strategy: Strategy, market: Market) -> Panel:
+    """What an event-driven strategy asks for on each row, as weights: the thing that must not depend on later rows.
 
     Args:
-        strategy: an instance.
-        market: what it is shown.
-        traded: whose prices its account has, where these are not the market's own.
+        strategy: an instance; the run has a copy of it.
+        market: what it sees. Its account trades at the prices known then, for what it had traded at prices revised
+            later would be seen by it too; without costs, at the next open, or the next close where there is no open.
 
-    Returns: (n_bars, n_assets) as `target_weights`; of an event-driven strategy as `EventRun.targets`, on an account
-        without costs that fills at the next open, or at the next close where the market has no open.
+    Returns: (n_bars, n_assets) as `EventRun.targets`.
+
+    Raises: as `simulate_bar_by_bar`, but weights above the limit are scaled down.
     """
-    if not is_event_driven(strategy):
-        return target_weights(strategy, market)
-    traded = market if traded is None else traded
-    settings = Settings(fill="next_open" if "open" in traded.final else "next_close", leverage_check="scale")
     own = own_copy(strategy)
     features = feature_panels(call_features(own, market), own, market)
-    run = EventRun(traded, settings, 0, market.n_bars, targets=True)
+    settings = Settings(fill="next_open" if "open" in market.panels else "next_close", leverage_check="scale")
+    known = market if market.final is market.panels else market.with_panels(market.panels)
+    run = EventRun(known, settings, 0, market.n_bars, targets=True)
     run.trade(own, features, decision_rows(own, market), 0, market.n_bars)
     return run.targets

@@ -15,7 +15,7 @@ from knowable.calendars import period_ends
 from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError, ShapeError, StrategyError
 from knowable.features import Feature, NeedsValue
-from knowable.strategy import Strategy
+from knowable.strategy import Strategy, is_event_driven
 
 __all__ = [
     "call_weights",
@@ -35,7 +35,8 @@ def target_weights(strategy: Strategy, market: Market) -> Panel:
     """Run a strategy over a market and check what it returns.
 
     Args:
-        strategy: an instance; its `weights` is called once with `market`.
+        strategy: an instance; its `weights` is called once with `market`. One that decides bar by bar is run on an
+            account of its own, and what it asks for is returned as weights (see `bar_by_bar.decisions`).
         market: n_bars rows, n_assets columns.
 
     Returns: (n_bars, n_assets) float64, read-only, fractions of equity. NaN: no opinion. Where the market has a
@@ -49,7 +50,14 @@ def target_weights(strategy: Strategy, market: Market) -> Panel:
 
 
 def call_weights(strategy: Strategy, market: Market) -> Any:
-    """Call `strategy.weights(market)`; an exception becomes a StrategyError that names parameters and line."""
+    """Call `strategy.weights(market)`; an exception becomes a StrategyError that names parameters and line.
+
+    Of an event-driven strategy: what it asks for, (n_bars, n_assets).
+    """
+    if is_event_driven(strategy):
+        from knowable.backtest.bar_by_bar import decisions  # it needs this module
+
+        return decisions(strategy, market)
     try:
         return strategy.weights(market)
     except NeedsValue:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,12 +14,15 @@ from knowable.backtest.simulate import score
 from knowable.backtest.weights import call_weights, decision_rows, members_only, weights_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ParameterError, StrategyError
-from knowable.features import Feature, Memo, NeedsValue, Program, asked, bind, symbol
+from knowable.experiments.event_trials import EventTrials
+from knowable.experiments.symbolic import shared_programs
+from knowable.experiments.trial_score import NO_FIGURES, TrialScore
+from knowable.features import Feature, Memo, Program
 from knowable.metrics import METRICS
 from knowable.params import Choice
-from knowable.strategy import Strategy
+from knowable.strategy import Strategy, is_event_driven
 
-__all__ = ["TrialEngine", "TrialScore", "check_columns"]
+__all__ = ["TrialEngine", "check_columns"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -42,27 +43,6 @@ _COLUMNS = frozenset(
         "out_of_sample",
     )
 )
-_NOTHING = tuple(math.nan for _ in METRICS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialScore:
-    """What one parameter set came to.
-
-    Attributes:
-        figures: its metrics in the order of `METRICS`; NaN each when it failed.
-        moments: (n_blocks, 3) count, sum and sum of squares of its returns a block; None when it failed.
-        error: why it failed, else None.
-    """
-
-    figures: tuple[float, ...]
-    moments: Panel | None = None
-    error: str | None = None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Metric name -> value."""
-        return dict(zip(METRICS, self.figures, strict=True))
 
 
 class TrialEngine:
@@ -70,7 +50,8 @@ class TrialEngine:
 
     A strategy whose `weights` builds an expression without looking at the values of its parameters is asked once, with
     symbols for numbers, and the expression is evaluated for each set. Any other is asked for each set. Either way equal
-    subexpressions are evaluated once, and the result is the same.
+    subexpressions are evaluated once, and the result is the same. Of a strategy that decides bar by bar that holds for
+    its `features`; its trials run one after another.
 
     The strategy's own code never sees a row after the scored ones, though an expression it returns is evaluated on the
     whole market at once, because an expression cannot look ahead.
@@ -92,6 +73,12 @@ class TrialEngine:
         self._seen: dict[int, Market] = {}
         self._same_rule: tuple[type, Any] | None = None
         self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
+        self._events = EventTrials(self, self._memo) if is_event_driven(strategy) else None
+
+    @property
+    def events(self) -> EventTrials | None:
+        """What runs its trials where they decide bar by bar."""
+        return self._events
 
     @property
     def batch_size(self) -> int:
@@ -106,7 +93,7 @@ class TrialEngine:
             stop: rows that the strategy's own code may see; all when None. Rows from there on are NaN unless it
                 returns an expression, which cannot look ahead and is evaluated on all rows.
         """
-        seen = self._until(stop)
+        seen = self.until(stop)
         program = self._program(params, seen)
         if program is not None:
             return members_only(program.evaluate(self.market, params, self._memo, keep_result=False), self.market)
@@ -151,6 +138,8 @@ class TrialEngine:
 
     def _score_batch(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
         first, stop = span
+        if self._events is not None:
+            return [self._events.score(params, span) for params in trials]
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         for number, params in enumerate(trials):
@@ -158,7 +147,7 @@ class TrialEngine:
                 rule = self._rule_of(params)
                 by_rule.setdefault(rule, []).append((number, self.weights(params, stop)))
             except KnowableError as error:
-                found[number] = TrialScore(figures=_NOTHING, error=str(error))
+                found[number] = TrialScore(figures=NO_FIGURES, error=str(error))
         for rule, members in by_rule.items():
             scored = score(
                 [panel for _, panel in members],
@@ -172,7 +161,7 @@ class TrialEngine:
             for k, (number, _) in enumerate(members):
                 why = scored.errors[k]
                 found[number] = TrialScore(
-                    figures=_NOTHING if why else tuple(scored.metrics[k].tolist()),
+                    figures=NO_FIGURES if why else tuple(scored.metrics[k].tolist()),
                     moments=None if why else scored.moments[k],
                     error=why,
                 )
@@ -189,7 +178,8 @@ class TrialEngine:
             self._same_rule = _rule(strategy)
         return self._same_rule
 
-    def _until(self, stop: int | None) -> Market:
+    def until(self, stop: int | None) -> Market:
+        """The bars before row `stop`, the same market each time."""
         if stop is None or stop == self.market.n_bars:
             return self.market
         return self._seen.setdefault(stop, self.market.until(stop))
@@ -203,35 +193,8 @@ class TrialEngine:
         return self._programs[key]
 
     def _build(self, params: Mapping[str, Any], seen: Market) -> Program | None:
-        if self.strategy.__init__ is not Strategy.__init__:
-            return None  # it may have computed something from the values
-        numeric = [name for name, param in self.strategy.parameters.items() if not isinstance(param, Choice)]
-        symbols = {name: symbol(name, self.strategy.parameters[name]) for name in numeric}
-        try:
-            returned = self.strategy.holding({**params, **symbols}).weights(seen)
-        except (NeedsValue, Exception):  # noqa: BLE001 - asked with values, it will say what is wrong
-            return None
-        if not isinstance(returned, Feature) or returned.market is not seen:
-            return None
-        if any(asked(each) for each in symbols.values()):
-            return None
-        program = Program.of(returned)
-        return program if all(self._agrees(program, point, seen) for point in self._corners(params)) else None
-
-    def _agrees(self, program: Program, params: Mapping[str, Any], seen: Market) -> bool:
-        """Whether asking with values gives the same expression: code may branch on a type where no symbol notices."""
-        try:
-            returned = self.strategy(**params).weights(seen)
-        except Exception:  # noqa: BLE001 - the trial itself will tell it
-            return False
-        same_market = isinstance(returned, Feature) and returned.market is seen
-        return same_market and bind(program.node, params) is returned.node
-
-    def _corners(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        numeric = {name: p for name, p in self.strategy.parameters.items() if not isinstance(p, Choice)}
-        low = {name: param.low for name, param in numeric.items()}
-        high = {name: param.high for name, param in numeric.items()}
-        return [dict(params), {**params, **low}, {**params, **high}]
+        programs = shared_programs(self.strategy, lambda made: {"weights": made.weights(seen)}, params, seen)
+        return None if programs is None else programs["weights"]
 
 
 def _rule(strategy: Strategy) -> tuple[type, Any]:

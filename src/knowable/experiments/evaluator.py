@@ -10,7 +10,8 @@ from typing import Any
 
 from knowable.backtest.settings import Settings
 from knowable.data.market import Market
-from knowable.experiments.engine import TrialEngine, TrialScore
+from knowable.experiments.engine import TrialEngine
+from knowable.experiments.trial_score import TrialScore
 from knowable.runs.records import Outcome
 from knowable.strategy import Strategy
 

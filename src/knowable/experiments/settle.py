@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.events.run import EventRun
 from knowable.backtest.result import Result
-from knowable.backtest.simulate import simulate
+from knowable.backtest.simulate import result_of, simulate
 from knowable.data.market import Market
 from knowable.experiments.benchmark import benchmark_path
 from knowable.experiments.doubt import doubts
 from knowable.experiments.engine import TrialEngine
+from knowable.experiments.event_trials import EventTrials
 from knowable.experiments.run import Run
 from knowable.experiments.spec import RunSpec
 from knowable.metrics import METRICS, describe
@@ -109,7 +111,9 @@ def trials_table(spec: RunSpec, strategy: type[Strategy], records: Sequence[Tria
 
 def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | None]) -> Result:
     """One account over all the rows to be judged, each fold's rows with the weights of its own choice."""
-    judged = [fold.test if spec.kind == "walk_forward" else fold.train for fold in spec.folds]
+    if engine.events is not None:
+        return _trade_bar_by_bar(spec, engine, engine.events, chosen)
+    judged = _judged(spec)
     weights = np.zeros(engine.market.shape)
     decide = np.zeros(engine.market.n_bars, dtype=bool)
     last = np.full(engine.market.n_assets, np.nan)
@@ -130,6 +134,38 @@ def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | No
         engine.settings,
         start=judged[0][0],
         stop=judged[-1][1],
+        name=spec.strategy,
+        params={} if chosen[-1] is None else dict(chosen[-1].params),
+    )
+
+
+def _judged(spec: RunSpec) -> list[tuple[int, int]]:
+    return [fold.test if spec.kind == "walk_forward" else fold.train for fold in spec.folds]
+
+
+def _trade_bar_by_bar(
+    spec: RunSpec, engine: TrialEngine, trials: EventTrials, chosen: Sequence[TrialRecord | None]
+) -> Result:
+    """One account over all the rows to be judged, each fold's bars decided on by its own choice."""
+    judged = _judged(spec)
+    start, end = judged[0][0], judged[-1][1]
+    market = engine.until(end)
+    run = EventRun(market, engine.settings, start, end)
+    done = start
+    for (first, stop), record in zip(judged, chosen, strict=True):
+        run.wait(done, first)
+        if record is None:
+            run.stay_flat(first, stop)
+        else:
+            own, features = trials.prepared(record.params, stop)
+            run.trade(own, features, engine.rows(own)[:stop], first, stop)
+        done = stop
+    return result_of(
+        run.record(),
+        market,
+        engine.settings,
+        start=start,
+        stop=end,
         name=spec.strategy,
         params={} if chosen[-1] is None else dict(chosen[-1].params),
     )

@@ -15,9 +15,10 @@ from knowable.data.market import Market
 from knowable.errors import InputError, ParameterError, shown, unknown_name
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
-from knowable.experiments.engine import TrialEngine, TrialScore, check_columns
+from knowable.experiments.engine import TrialEngine, check_columns
+from knowable.experiments.trial_score import TrialScore
 from knowable.metrics import METRICS
-from knowable.strategy import Strategy, check_strategy_class
+from knowable.strategy import Strategy, check_strategy_class, is_event_driven
 
 __all__ = ["sweep"]
 
@@ -64,14 +65,17 @@ def sweep(
     span = rows_between(market, start, end)
     wanted = _parameter_sets(strategy, grid, trials, max_trials)
     engine = TrialEngine(strategy, market, settings)
-    scores = _score_all(engine, wanted, span, threads or _threads_for(market), progress)
+    scores = _score_all(engine, wanted, span, threads or _threads_for(strategy, market), progress)
     return _table(strategy, wanted, scores)
 
 
-def _threads_for(market: Market) -> int:
+def _threads_for(strategy: type[Strategy], market: Market) -> int:
     """All cores where compiled code takes the time. On small panels Python does, one thread at a time: two of them took
-    160 microseconds a trial of 5,000 bars and one asset where one took 135.
+    160 microseconds a trial of 5,000 bars and one asset where one took 135. An `on_bar` that is compiled takes the time
+    whatever the panel, one that is not never lets two threads run.
     """
+    if is_event_driven(strategy):
+        return (os.cpu_count() or 1) if strategy.compiled else 1
     return (os.cpu_count() or 1) if market.n_bars * market.n_assets >= _LARGE_PANEL else 1
 
 

@@ -116,12 +116,23 @@ class EventRun:
 
     def stay_flat(self, first: int, stop: int) -> None:
         """Hold nothing on rows [first, stop) of the market: sell all on the first of them."""
+        self._undecided(first, stop, sell=True)
+
+    def wait(self, first: int, stop: int) -> None:
+        """Decide nothing on rows [first, stop) of the market."""
+        self._undecided(first, stop, sell=False)
+
+    def _undecided(self, first: int, stop: int, *, sell: bool) -> None:
         self._rules = rules_of(self.settings, on_change=True)
-        self._open(first - self.tape.start)
-        for t in range(first - self.tape.start, stop - self.tape.start):
-            self._asked[ASKED_WEIGHTS] = 0.0
-            alive = self.state.account[codes.LIQUIDATION] < 0.0
-            self._turn(t, self._asked if alive else self._nothing, last=t + 1 == stop - self.tape.start)
+        alive = _alive(self.state.account)
+        if first < stop:
+            self._open(first - self.tape.start)
+        for row in range(first, stop):
+            asked = self._nothing
+            if sell and row == first and alive[0] < 0.0:
+                asked = self._asked
+                asked[ASKED_WEIGHTS] = 0.0
+            self._turn(row - self.tape.start, asked, last=row + 1 == stop)
 
     def record(self) -> LedgerRecord:
         """All that was left behind, after the last row."""
