@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from knowable.data.market import Market
 from knowable.features.node import Node, node
-from knowable.features.operators import SETTINGS, Operator
+from knowable.features.operators import OPERATORS, SETTINGS, Operator
 from knowable.features.symbols import Symbol
 from knowable.kernels.clock import end_rows_kernel, hold_kernel
 
@@ -26,10 +26,12 @@ __all__ = [
     "day_node",
     "ends_node",
     "gated",
+    "layout_of",
     "run_operator",
     "start_operator",
 ]
 
+_CLOCK_VERSION = 1  # of the state of clocks; raise it when that changes
 _Panel = npt.NDArray[np.float64]
 
 
@@ -89,6 +91,13 @@ def start_operator(op: Operator, inputs: tuple[Node, ...], n_assets: int, settin
 def arrays_of(state: Any) -> tuple[npt.NDArray[Any], ...]:
     """The arrays of a state, always in the same order."""
     return (*state.inner, state.previous, state.held) if type(state) is GateState else tuple(state)
+
+
+def layout_of(each: Node, state: Any) -> list[Any]:
+    """What a state's arrays are: operator, version of its state, names; one of another layout cannot be restored."""
+    version = OPERATORS[each.op].version if each.op in OPERATORS else _CLOCK_VERSION
+    names = (*state.inner._fields, "previous", "held") if type(state) is GateState else state._fields
+    return [each.op, version, *names]
 
 
 def run_operator(op: Operator, inputs: list[Any], settings: tuple[Any, ...], state: Any, out: _Panel) -> None:

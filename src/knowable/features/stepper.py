@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,16 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.errors import InputError, ShapeError, StoreError, shown, unknown_name
-from knowable.features.gate import arrays_of, clock_rows, run_operator, start_operator
+from knowable.errors import InputError, ShapeError, StoreError, shown
+from knowable.features.bars import panel_of, rows_of
+from knowable.features.gate import arrays_of, clock_rows, layout_of, run_operator, start_operator
 from knowable.features.node import CLOCKS, Node, digest, topological
 from knowable.features.operators import OPERATORS
 from knowable.features.program import constant
+from knowable.features.state import pack, unpack
 
 __all__ = ["Stepper"]
-
-_MAGIC = b"knowable-stepper-1\n"
-_HASH_BYTES = 32
 
 
 class Stepper:
@@ -52,6 +49,7 @@ class Stepper:
         for name in self.fields:
             market.panel(name)  # raises on an unknown one
         self.n_bars = 0
+        self._torn = False
         self._clock = market.clock
         self._clocks = tuple(each for each in self._order if each.op in CLOCKS)
         self.timed = bool(self._clocks)
@@ -65,22 +63,29 @@ class Stepper:
             if each.op == "ends":
                 self._states[each] = self._clock.start()
             elif op is not None and op.start is not None and not each.scalar:
-                self._states[each] = start_operator(op, each.inputs, len(self.assets), each.settings)
+                self._states[each] = self._start(each)
         self._last_time = np.full(1, np.iinfo(np.int64).min)
         self._constants = {each: constant(each.settings[0]) for each in self._order if each.op == "number"}
+
+    def _start(self, each: Node) -> Any:
+        try:
+            return start_operator(OPERATORS[each.op], each.inputs, len(self.assets), each.settings)
+        except MemoryError as error:
+            raise InputError(f"`{each!r}` carries more bars than fit into memory: {error}") from error
 
     def step(self, bar: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """The values of one bar.
 
         Args:
-            bar: field -> (n_assets,) values in the order of `assets`; and, where `timed`, ``time``: when the bar ends,
-                in ns UTC, or as the market labels its bars. Further fields are ignored.
+            bar: field -> (n_assets,) values in the order of `assets`, or a Series labelled in that order; and, where
+                `timed`, ``time``: when the bar ends, in ns UTC, or as the market labels its bars. Further fields are
+                ignored.
 
         Returns: (n_assets,) float64, read-only.
-        Raises: UnknownNameError if a field is absent; ShapeError if a row has another length; InputError if its time is
-            absent or not after the last bar's; the state stays.
+        Raises: UnknownNameError if a field is absent; ShapeError if a row has another length or order; InputError if a
+            value is no number, or the time is absent or not after the last bar's; the state stays.
         """
-        rows = {name: self._rows(name, bar, 1) for name in self.fields}
+        rows = {name: rows_of(name, bar, self.assets) for name in self.fields}
         times = self._times([bar["time"]] if "time" in bar else None, 1)
         row: npt.NDArray[np.float64] = self._run(rows, times, 1)[0]
         return row
@@ -95,67 +100,72 @@ class Stepper:
 
         Returns: (n_bars, n_assets) float64, read-only.
         """
-        for name in self.fields:
-            if name not in panels:
-                raise unknown_name("field", name, panels, where="the bar")
-        n_bars = len(np.asarray(panels[self.fields[0]]))
-        rows = {name: self._rows(name, panels, n_bars) for name in self.fields}
+        rows = {name: panel_of(name, panels, self.assets) for name in self.fields}
+        n_bars = len(rows[self.fields[0]])
+        for name, panel in rows.items():
+            if len(panel) != n_bars:
+                raise ShapeError(
+                    f"Field {name!r} has {len(panel)} bars, but {self.fields[0]!r} has {n_bars}; each has a row a bar."
+                )
         return self._run(rows, self._times(times, n_bars), n_bars)
 
     def state(self) -> bytes:
         """All it carries, as bytes for `restore`: a header in JSON, the raw arrays, a SHA-256 of both."""
-        arrays = self._arrays()
-        header = {
-            "expression": self._text,
-            "digest": self._digest,
-            "assets": list(self.assets),
-            "n_bars": self.n_bars,
-            "arrays": [[array.dtype.str, list(array.shape)] for array in arrays],
-        }
-        head = json.dumps(header).encode()
-        body = _MAGIC + len(head).to_bytes(8, "little") + head + b"".join(array.tobytes() for array in arrays)
-        return body + hashlib.sha256(body).digest()
+        self._whole()
+        return pack(self._header(), self._arrays())
 
     def restore(self, state: bytes) -> None:
         """Take over a stored state; the next `step` gives the bits it would have given there.
 
-        Raises: StoreError if the bytes are damaged, or are of another expression, asset list or version. The stepper is
-        then unchanged.
+        Raises: StoreError if the bytes are damaged, or are of another expression, list or order of assets, calendar or
+        release. The stepper is then unchanged.
         """
-        header, body = _open(state)
-        for name, mine, theirs in (
-            ("expression", self._digest, header["digest"]),
-            ("assets", list(self.assets), header["assets"]),
-        ):
-            if mine != theirs:
-                came = header["expression"] if name == "expression" else theirs
-                have = self._text if name == "expression" else mine
-                raise StoreError(f"The state is of another {name}: {shown(came)}; this stepper has {shown(have)}.")
+        came, body = unpack(state)
+        mine = self._header()
+        if came["digest"] != mine["digest"]:
+            raise StoreError(
+                f"The state is of another expression: `{came['expression']}`; this stepper has `{self._text}`."
+            )
+        if came["assets"] != mine["assets"]:
+            raise StoreError(_other_assets(came["assets"], mine["assets"]))
+        if came["clock"] != mine["clock"]:
+            raise StoreError(
+                f"The state is of a market with calendar and zone {came['clock']}; this stepper's has {mine['clock']}."
+            )
         arrays = self._arrays()
-        if [[array.dtype.str, list(array.shape)] for array in arrays] != header["arrays"]:
-            raise StoreError(f"The state of {self._text} has another layout; it was stored by another version.")
+        shapes = [[array.dtype.str, list(array.shape)] for array in arrays]
+        if came["states"] != mine["states"] or came["arrays"] != shapes:
+            raise StoreError(
+                f"The state of `{self._text}` has another layout, so another release stored it. Feed the history to a "
+                "new stepper instead."
+            )
         at = 0
         for array in arrays:
             array[...] = np.frombuffer(body, array.dtype, array.size, at).reshape(array.shape)
             at += array.nbytes
-        self.n_bars = header["n_bars"]
+        self.n_bars = came["n_bars"]
+        self._torn = False
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "expression": self._text,
+            "digest": self._digest,
+            "assets": list(self.assets),
+            "clock": [self._clock.calendar, str(self._clock.zone)] if self.timed else [],
+            "n_bars": self.n_bars,
+            "states": [layout_of(each, self._states[each]) for each in self._order if each in self._states],
+        }
 
     def _arrays(self) -> list[npt.NDArray[Any]]:
         arrays = [array for each in self._order if each in self._states for array in arrays_of(self._states[each])]
         return [*arrays, self._last_time] if self.timed else arrays
 
-    def _rows(self, name: str, bar: Mapping[str, npt.ArrayLike], n_bars: int) -> npt.NDArray[np.float64]:
-        if name not in bar:
-            raise unknown_name("field", name, bar, where="the bar")
-        given = np.ascontiguousarray(bar[name], dtype=np.float64)
-        if given.size != n_bars * len(self.assets):
-            raise ShapeError(
-                f"Field {name!r} has shape {np.shape(bar[name])}; the stepper needs {len(self.assets)} assets a bar, "
-                f"for {n_bars} bar{'s' if n_bars > 1 else ''}."
+    def _whole(self) -> None:
+        if self._torn:
+            raise StoreError(
+                f"The stepper of `{self._text}` was interrupted in the middle of a bar, so what it carries belongs to "
+                "no bar. Restore a stored state, or feed the history to a new stepper."
             )
-        rows = given.reshape(n_bars, len(self.assets)).view()
-        rows.flags.writeable = False
-        return rows
 
     def _times(self, given: Any, n_bars: int) -> npt.NDArray[np.int64]:
         """Bar ends in ns UTC; none where no clock is used."""
@@ -179,6 +189,8 @@ class Stepper:
     def _run(
         self, rows: Mapping[str, npt.NDArray[np.float64]], times: npt.NDArray[np.int64], n_bars: int
     ) -> npt.NDArray[np.float64]:
+        self._whole()
+        self._torn = True
         values: dict[Node, npt.NDArray[np.float64]] = dict(self._constants)
         values |= {each: clock_rows(each, self._clock, times, self._states.get(each)) for each in self._clocks}
         if self.timed and n_bars:
@@ -193,15 +205,27 @@ class Stepper:
                     run_operator(OPERATORS[each.op], inputs, each.settings, self._states.get(each), out)
                     values[each] = out
         self.n_bars += n_bars
-        return values[self._order[-1]]
+        self._torn = False
+        made = values[self._order[-1]]
+        if self._order[-1].op != "field":
+            return made
+        kept = made.copy()  # a field alone: the caller may fill its array with the next bar
+        kept.flags.writeable = False
+        return kept
 
 
-def _open(state: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and raw arrays of a stored state. Raises: StoreError."""
-    head_at = len(_MAGIC) + 8
-    if not state.startswith(_MAGIC) or len(state) < head_at + _HASH_BYTES:
-        raise StoreError(f"These {len(state)} bytes are no stepper state, or one of a later version.")
-    if hashlib.sha256(state[:-_HASH_BYTES]).digest() != state[-_HASH_BYTES:]:
-        raise StoreError(f"The stepper state of {len(state)} bytes is damaged: its checksum does not hold.")
-    head_end = head_at + int.from_bytes(state[len(_MAGIC) : head_at], "little")
-    return json.loads(state[head_at:head_end]), state[head_end:-_HASH_BYTES]
+def _other_assets(came: list[str], mine: list[str]) -> str:
+    """The sentence for a state of other assets."""
+    if sorted(came) == sorted(mine):
+        place = next(k for k, (one, other) in enumerate(zip(came, mine, strict=True)) if one != other)
+        return (
+            f"The state has the stepper's assets in another order: {came[place]!r} stands at place {place}, where the "
+            f"stepper has {mine[place]!r}. Make the stepper of a market with the assets in the state's order, and "
+            "hand in bars in that order."
+        )
+    more, fewer = sorted(set(came) - set(mine)), sorted(set(mine) - set(came))
+    said = [f"it has {shown(more)} beside the stepper's"] * bool(more) + [f"it lacks {shown(fewer)}"] * bool(fewer)
+    return (
+        f"The state is of other assets: {', and '.join(said) or 'some are there twice'}. None can join or leave, "
+        "because across assets each depends on all: feed the history to a new stepper."
+    )

@@ -28,6 +28,7 @@ class Operator:
         variadic: whether it takes further inputs of the same kind as its last.
         clock: what its last input is beside those, if it reads a clock: ``ends`` or ``day``. An operator with memory
             and no clock of its own can be gated by one (see gate.py); its kernel need not know.
+        version: of the state: raised by whoever changes what its arrays mean, so that one stored before is refused.
         across: whether an asset's value depends on the row's other assets; its first input then shows members only.
     """
 
@@ -39,4 +40,5 @@ class Operator:
     arity: int = 1
     variadic: bool = False
     clock: str | None = None
+    version: int = 1
     across: bool = False
