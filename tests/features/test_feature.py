@@ -115,7 +115,7 @@ def test_near_names_are_offered(m):
         m.clsoe  # noqa: B018 - the access is the act
     with pytest.raises(UnknownNameError, match="Unknown attribute 'maen' in a feature. Did you mean 'mean'?"):
         m.close.maen(3)
-    hints = {"shift": "no negative lag exists", "rolling": "x.mean(window)", "fillna": "where(isnan(x)"}
+    hints = {"shift": "no negative lag exists", "rolling": "x.mean(window)", "fillna": "x.fill(value)"}
     for name, hint in hints.items():
         with pytest.raises(UnknownNameError) as caught:
             getattr(m.close, name)

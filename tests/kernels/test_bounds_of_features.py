@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = [str(HERE / f"test_{name}.py") for name in ("rolling", "cross_section", "element", "clock", "arithmetic")]
+NAMES = ("rolling", "cross_section", "element", "clock", "arithmetic", "order", "paths")
+FILES = [str(HERE / f"test_{name}.py") for name in NAMES]
 
 
 def run_again(tmp_path, chosen, **environment):
@@ -29,7 +30,8 @@ def run_again(tmp_path, chosen, **environment):
 
 
 def test_every_kernel_holds_as_plain_python_where_numpy_checks_each_index(tmp_path):
-    chosen = ["hand_table", "longer_than", "agrees_exactly", "counting", "logic", "lower", "where_chooses", "of_numpy"]
+    chosen = ["hand_table", "longer_than", "agrees_exactly", "agree_exactly", "counting", "logic", "lower"]
+    chosen += ["where_chooses", "of_numpy"]
     run_again(tmp_path, chosen, NUMBA_DISABLE_JIT="1")
 
 

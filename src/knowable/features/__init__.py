@@ -7,12 +7,14 @@ from knowable.features.functions.element import (
     abs,  # noqa: A004 - the language's own names
     clip,
     exp,
+    fill,
     isnan,
     log,
     log1p,
     maximum,
     minimum,
     sign,
+    signed_power,
     sqrt,
     where,
 )
@@ -26,6 +28,8 @@ from knowable.features.functions.moving import (
     std,
     sum,  # noqa: A004
 )
+from knowable.features.functions.order import argmax, argmin, median, ts_quantile, ts_rank
+from knowable.features.functions.paths import bars_since, count, decay_linear, ffill, product, returns
 from knowable.features.memo import Memo
 from knowable.features.node import Node, bind
 from knowable.features.program import Program, evaluate
@@ -33,7 +37,9 @@ from knowable.features.stepper import Stepper
 from knowable.features.symbols import NeedsValue, Symbol, asked, symbol
 
 __all__ = [
-    "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "asked", "bind", "clip",
-    "cross_sum", "days_since", "delta", "demean", "evaluate", "ewm", "exp", "isnan", "lag", "log", "log1p", "max",
-    "maximum", "mean", "min", "minimum", "rank", "resample", "sign", "sqrt", "std", "sum", "symbol", "where", "zscore",
+    "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "argmax", "argmin", "asked",
+    "bars_since", "bind", "clip", "count", "cross_sum", "days_since", "decay_linear", "delta", "demean", "evaluate",
+    "ewm", "exp", "ffill", "fill", "isnan", "lag", "log", "log1p", "max", "maximum", "mean", "median", "min",
+    "minimum", "product", "rank", "resample", "returns", "sign", "signed_power", "sqrt", "std", "sum", "symbol",
+    "ts_quantile", "ts_rank", "where", "zscore",
 ]  # fmt: skip

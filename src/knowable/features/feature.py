@@ -12,7 +12,7 @@ import pandas as pd
 from knowable.data.market import Market
 from knowable.errors import InputError, UnknownAttributeError, unknown_name
 from knowable.features.apply import apply
-from knowable.features.functions import across, clock, moving
+from knowable.features.functions import across, clock, element, moving, order, paths
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
 
@@ -31,9 +31,9 @@ _ELSEWHERE = {
     "shift": "write x.lag(n) with n >= 0; no negative lag exists, because row t may use rows up to t only",
     "rolling": "write x.mean(window), x.std(window), x.sum(window), x.min(window) or x.max(window)",
     "diff": "write x.delta(n)",
-    "pct_change": "write x / x.lag(n) - 1",
-    "fillna": "write where(isnan(x), value, x); filling backwards would look ahead",
-    "bfill": "filling backwards would look ahead",
+    "pct_change": "write x.returns(n)",
+    "fillna": "write x.fill(value), or x.ffill() for the last known value; filling backwards would look ahead",
+    "bfill": "filling backwards would look ahead; x.ffill() takes the last known value",
     "iloc": "a feature has no rows until it is evaluated: x.frame().iloc",
     "loc": "a feature has no rows until it is evaluated: x.frame().loc",
 }
@@ -111,6 +111,11 @@ class Feature(Expression):
 
     lag, delta, sum, mean = moving.lag, moving.delta, moving.sum, moving.mean
     std, min, max, ewm = moving.std, moving.min, moving.max, moving.ewm
+    argmin, argmax, median = order.argmin, order.argmax, order.median
+    ts_rank, ts_quantile = order.ts_rank, order.ts_quantile
+    returns, decay_linear, product = paths.returns, paths.decay_linear, paths.product
+    count, bars_since, ffill = paths.count, paths.bars_since, paths.ffill
+    fill, signed_power = element.fill, element.signed_power
     resample, days_since = clock.resample, clock.days_since
     rank, zscore, demean, cross_sum = across.rank, across.zscore, across.demean, across.cross_sum
 

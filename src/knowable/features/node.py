@@ -31,7 +31,7 @@ __all__ = [
     "topological",
 ]
 
-Setting: TypeAlias = "int | float | bool | str | Node"
+Setting: TypeAlias = "int | float | bool | str | Node | None"
 
 SCALAR_OPS: dict[str, Callable[..., Any]] = {
     "+": operator.add,

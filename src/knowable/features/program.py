@@ -21,6 +21,7 @@ __all__ = ["Program", "evaluate"]
 
 _Panel: TypeAlias = npt.NDArray[np.float64]
 _NO_PARAMS: Mapping[str, Any] = {}
+_COUNTS = (SETTINGS["window"], SETTINGS["n"])
 
 
 class _Step:
@@ -51,7 +52,7 @@ class _Step:
                 values.append(setting)
             else:
                 value = numbers[place]
-                if type(value) is not int or value <= 0 or check is SETTINGS["span"]:
+                if type(value) is not int or value <= 0 or check not in _COUNTS:  # a short way for most
                     value = check(value, self._where)
                 values.append(value)
         return tuple(values)
@@ -261,6 +262,8 @@ def _compute(step: _Step, values: list[Any], numbers: list[Any], shape: tuple[in
         blank = np.full(shape, np.nan)
         blank.flags.writeable = False
         return blank
+    if op.enough is not None:
+        settings = op.enough(shape[0], *settings)
     state = start_operator(op, step.node.inputs, shape[1], settings)
     out = np.empty(shape)
     run_operator(op, [values[below] for below in step.inputs], settings, state, out)

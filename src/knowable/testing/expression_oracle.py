@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from knowable.features.node import CLOCKS, Node
+from knowable.testing import order_oracle, path_oracle
 from knowable.testing import rolling_oracle as slow
 from knowable.testing.clock_oracle import SlowClock, gated, slow_days_since, slow_resample
 from knowable.testing.exact import Panel
@@ -57,6 +58,16 @@ _WHOLE: dict[str, Callable[..., Panel]] = {
     "max": slow.moving_max,
     "ewm": slow.ewm,
     "lag": slow.lag,
+    "argmin": order_oracle.moving_argmin,
+    "argmax": order_oracle.moving_argmax,
+    "ts_rank": order_oracle.moving_rank,
+    "ts_quantile": order_oracle.moving_quantile,
+    "median": order_oracle.moving_median,
+    "decay_linear": path_oracle.decay_linear,
+    "product": path_oracle.moving_product,
+    "count": path_oracle.moving_count,
+    "bars_since": path_oracle.bars_since,
+    "ffill": path_oracle.ffill,
     "rank": slow.rank,
     "zscore": slow.zscore,
     "demean": slow.demean,

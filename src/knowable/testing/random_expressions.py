@@ -57,6 +57,8 @@ _RULES: Mapping[str, Callable[[Pick, Mapping[str, Any]], Any]] = {
     "descending": lambda pick, _: bool(pick(2)),
     "every": lambda pick, _: ("week_end", "month_end", "day_end", 2, 5)[pick(5)],
     "how": lambda pick, _: WAYS[pick(len(WAYS))],
+    "q": lambda pick, _: (0.0, 0.25, 0.5, 0.9, 1.0)[pick(5)],
+    "limit": lambda pick, _: (None, 0, 1, 3)[pick(4)],
 }
 
 

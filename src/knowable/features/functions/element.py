@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from knowable.errors import InputError
-from knowable.features.apply import apply
+from knowable.features.apply import apply, feature_of
 from knowable.features.symbols import Symbol
 
 if TYPE_CHECKING:
     from knowable.features.feature import Feature
 
-__all__ = ["abs", "clip", "exp", "isnan", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "where"]
+__all__ = [
+    "abs",
+    "clip",
+    "exp",
+    "fill",
+    "isnan",
+    "log",
+    "log1p",
+    "maximum",
+    "minimum",
+    "sign",
+    "signed_power",
+    "sqrt",
+    "where",
+]
 
 
 def where(condition: Any, a: Any, b: Any) -> Feature:
@@ -52,6 +66,17 @@ def abs(x: Feature) -> Feature:
 def isnan(x: Feature) -> Feature:
     """1.0 where x is missing, else 0.0."""
     return apply("isnan", x)
+
+
+def fill(x: Feature, value: Any) -> Feature:
+    """`x`, and `value`, a number or a feature, where x is missing. For the last known value see `ffill`."""
+    return apply("where", isnan(feature_of("fill", x)), value, x)
+
+
+def signed_power(x: Feature, p: Any) -> Feature:
+    """sign(x) * abs(x)**p: a power that keeps the sign; p a number or a feature."""
+    base = feature_of("signed_power", x)
+    return apply("*", sign(base), apply("**", abs(base), p))
 
 
 def minimum(a: Any, b: Any) -> Feature:

@@ -23,6 +23,7 @@ class Operator:
             computes is written as np.nan: the bits of others depend on processor and place.
         start: ``start(n_assets, *settings)`` gives the state before the first row; None if it has no memory.
         first: ``first(*settings)``: rows needed for the first value; a batch of fewer is all NaN and needs no state.
+        enough: ``enough(n_bars, *settings)``: settings that give the same on so few rows, with a smaller state.
         settings: names of the settings, keys of SETTINGS.
         arity: how many inputs it takes; the fewest if `variadic`.
         variadic: whether it takes further inputs of the same kind as its last.
@@ -36,6 +37,7 @@ class Operator:
     apply: Callable[..., Any]
     start: Callable[..., Any] | None = None
     first: Callable[..., int] | None = None
+    enough: Callable[..., tuple[Any, ...]] | None = None
     settings: tuple[str, ...] = ()
     arity: int = 1
     variadic: bool = False

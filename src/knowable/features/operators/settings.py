@@ -65,6 +65,16 @@ def _how(value: Any, where: Callable[[], str]) -> str:
     return value
 
 
+def _share(value: Any, where: Callable[[], str]) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 <= float(value) <= 1.0:
+        raise InputError(f"`0 <= q <= 1` must hold for a number, but q={shown(value)}, in {where()}.")
+    return float(value)
+
+
+def _limit(value: Any, where: Callable[[], str]) -> int | None:
+    return None if value is None else _whole("limit", value, 0, where)
+
+
 def _whole(name: str, value: Any, low: int, where: Callable[[], str]) -> int:
     whole = _as_whole(name, value, where)
     if whole < low:
@@ -85,11 +95,13 @@ def _as_whole(name: str, value: Any, where: Callable[[], str]) -> int:
 
 
 # each takes a value and where it stands, as text made only for an error
-SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool | str]] = {
+SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool | str | None]] = {
     "window": _window,
     "n": _lag,
     "span": _span,
     "descending": _switch,
     "every": _every,
     "how": _how,
+    "q": _share,
+    "limit": _limit,
 }
