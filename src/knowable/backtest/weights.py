@@ -21,6 +21,7 @@ __all__ = [
     "call_weights",
     "decision_rows",
     "explain_failure",
+    "expression_of",
     "frame_panel",
     "members_only",
     "place_of",
@@ -77,6 +78,14 @@ def explain_failure(strategy: Strategy, error: BaseException) -> StrategyError:
         f"Raised{place_of(error)}.\n"
         "To look closer, call strategy.weights(market) yourself."
     )
+
+
+def expression_of(returned: Any, market: Market) -> object | None:
+    """The structure of an expression on this very market, the same object for equal ones; None for anything else.
+
+    The language has no way to look ahead, so equal structures mean equal weights on the rows that two markets share.
+    """
+    return returned.node if type(returned) is Feature and returned.market is market else None
 
 
 def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:

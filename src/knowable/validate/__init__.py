@@ -1,6 +1,7 @@
 """Whether to believe a result: splits, overfitting statistics, the search for look-ahead."""
 
-from knowable.validate.leaks import Finding, LeakReport, check
+from knowable.validate.findings import Finding, LeakReport
+from knowable.validate.leaks import check
 from knowable.validate.overfitting import (
     Pbo,
     Track,

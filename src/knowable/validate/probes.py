@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from knowable.backtest.weights import target_weights
+from knowable.backtest.weights import call_weights, expression_of, weights_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ShapeError
 from knowable.strategy import Strategy
+from knowable.validate.futures import perturbed, poisoned
+from knowable.validate.memory import Memory
+from knowable.validate.outside import Outside
+from knowable.validate.reach import reach_of
 
-__all__ = ["Difference", "Prober", "compare", "content", "poisoned"]
+__all__ = ["Answer", "Difference", "Prober", "compare", "content"]
 
 # Weights are fractions of equity. BLAS may round a matrix-vector product differently for another number of rows
 # (measured 3e-16 relative); rolling, expanding, ewm and rank of pandas give the same bits on a prefix.
@@ -27,7 +33,8 @@ class Difference:
 
     Args:
         cut: number of leading rows that both runs knew.
-        by: ``"values"`` when later rows had other values, ``"length"`` when there were none.
+        by: what was done: ``"values"`` when later rows were others, ``"slightly"`` when they were moved a little,
+            ``"length"`` when there were none, ``"outside"`` when later rows of data from elsewhere were others.
         first: (n_assets,) int64 first row that really differs, or -1.
         rounded: (n_assets,) int64 first row that differs by rounding only, or -1.
         was: (n_assets,) the weight at that row when everything was known.
@@ -41,73 +48,129 @@ class Difference:
     was: np.ndarray
     became: np.ndarray
 
+    @property
+    def found(self) -> bool:
+        """Whether any asset really differs."""
+        return bool((self.first >= 0).any())
 
-def compare(full: np.ndarray, other: np.ndarray, cut: int, by: str) -> Difference:
-    """Compare the first `cut` rows of two weight panels; NaN equals NaN."""
-    a, b = full[:cut], other[:cut]
+
+class Answer:
+    """What a strategy returned for one market: an expression of the platform's language, or else a panel.
+
+    Args:
+        returned: what `weights` gave. strategy: who. market: for what.
+        trusting: keep an expression as it is, for equal expressions of a language that cannot look ahead need no
+            comparing; otherwise all is evaluated.
+    """
+
+    def __init__(self, returned: Any, strategy: Strategy, market: Market, *, trusting: bool) -> None:
+        self.expression = expression_of(returned, market) if trusting else None
+        self._panel: np.ndarray | None = None
+        self._ask = (returned, strategy, market)
+        if self.expression is None:
+            # the strategy may hand out, and later reuse, its own array
+            self._panel = np.array(weights_panel(returned, strategy, market))
+
+    @property
+    def panel(self) -> np.ndarray:
+        """(n_bars, n_assets) the weights."""
+        if self._panel is None:
+            self._panel = np.array(weights_panel(*self._ask))
+        return self._panel
+
+
+def compare(full: Answer, other: Answer, cut: int, by: str) -> Difference | None:
+    """Compare the first `cut` rows of two answers; NaN equals NaN. None where both are one expression."""
+    if full.expression is not None and full.expression is other.expression:
+        return None
+    return compare_panels(full.panel, other.panel, cut, by)
+
+
+def compare_panels(full: np.ndarray, other: np.ndarray, cut: int, by: str, *, rows_from: int = 0) -> Difference:
+    """Compare rows [rows_from, cut) of two weight panels; NaN equals NaN."""
+    a, b = full[rows_from:cut], other[rows_from:cut]
     differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
     with np.errstate(invalid="ignore"):
         close = np.abs(a - b) <= np.maximum(_ABSOLUTE, _RELATIVE * np.maximum(np.abs(a), np.abs(b)))
     first, rounded = _first(differs & ~close), _first(differs & close)
     row, column = np.where(first >= 0, first, np.maximum(rounded, 0)), np.arange(a.shape[1])
-    return Difference(cut=cut, by=by, first=first, rounded=rounded, was=a[row, column], became=b[row, column])
-
-
-def poisoned(market: Market, cut: int, rng: np.random.Generator) -> Market:
-    """The same first `cut` rows, then another plausible future.
-
-    Later rows are drawn from all rows of the market and scaled, all fields of a row by one factor, so that a bar stays
-    a bar (high above low). Panels of whole numbers (membership, codes, counts) are drawn but not scaled.
-    """
-    n_later = market.n_bars - cut
-    drawn = rng.integers(0, market.n_bars, n_later)
-    factor = np.exp(rng.normal(0.0, 0.25, n_later))[:, None]
-
-    def other(values: np.ndarray) -> np.ndarray:
-        later = values[drawn]
-        panel = np.concatenate([values[:cut], later if _whole(values) else later * factor])
-        panel.setflags(write=False)
-        return panel
-
-    panels = {name: other(values) for name, values in market.panels.items()}
-    final = None
-    if market.final is not market.panels:
-        final = {name: other(values) for name, values in market.final.items()}
-    return market.with_panels(panels, final=final)
+    return Difference(
+        cut=cut,
+        by=by,
+        first=np.where(first >= 0, first + rows_from, -1),
+        rounded=np.where(rounded >= 0, rounded + rows_from, -1),
+        was=a[row, column],
+        became=b[row, column],
+    )
 
 
 def content(market: Market) -> bytes:
     """Digest of what is in the panels now, computed afresh: the market's own fingerprint is remembered."""
     digest = hashlib.blake2b(digest_size=16)
+    seen: set[int] = set()
     for group in (market.panels, market.final):
         for name in sorted(group):
-            digest.update(np.ascontiguousarray(group[name]).data)
+            if id(group[name]) not in seen:
+                seen.add(id(group[name]))
+                digest.update(np.ascontiguousarray(group[name]).data)
     return digest.digest()
 
 
 class Prober:
     """Runs a strategy on altered markets and remembers what each cut showed.
 
+    Every run is a first one: it gets a copy of the instance as it was, and what the code keeps outside it is put back.
+
     Args:
-        strategy: an instance; every run gets a copy of it as it was, so that nothing it keeps carries over.
+        strategy: an instance.
         market: everything.
         seed: of the invented futures; each cut has its own, whatever the order of probing.
+        trusting: take equal expressions of the platform's language for equal weights, without evaluating them.
+        kinds: what to do at each cut; see `Difference.by`.
     """
 
-    def __init__(self, strategy: Strategy, market: Market, seed: int) -> None:
-        self.market = market
-        self.seed = seed
-        self.strategy = strategy
+    def __init__(
+        self,
+        strategy: Strategy,
+        market: Market,
+        seed: int,
+        *,
+        trusting: bool = False,
+        kinds: tuple[str, ...] = ("length", "values", "slightly"),
+    ) -> None:
+        self.market, self.seed, self.strategy = market, seed, strategy
+        self.trusting = trusting
         self.n_runs = 0
         self.failures: dict[int, list[KnowableError]] = {}
-        self._seen: dict[int, list[Difference]] = {}
-        self.full = self.run(market)
+        self._seen: dict[int, dict[str, Difference | None]] = {}
+        self.reach = reach_of(strategy)
+        self.memory = Memory(self.reach)
+        self.outside = Outside(self.reach, market)
+        self.kinds = (*kinds, "outside") if self.outside.names else kinds
+        self.shared = _copy(strategy) is None
+        try:
+            self.full = self.run(market)
+            self.kept = self.memory.changed()
+        except BaseException:
+            self.memory.restore()
+            raise
 
-    def run(self, market: Market) -> np.ndarray:
-        """Weights of a fresh copy of the strategy on `market`."""
+    def run(self, market: Market, *, afresh: bool = True, outside_cut: int | None = None) -> Answer:
+        """What a copy of the strategy returns for `market`.
+
+        Args:
+            market: what it is shown.
+            afresh: put back what its code keeps outside the instance before it runs.
+            outside_cut: rows after this bar are others in data from elsewhere.
+        """
         self.n_runs += 1
-        weights = target_weights(_copy(self.strategy), market)
-        return np.array(weights)  # the strategy may hand out, and later reuse, its own array
+        if afresh:
+            self.memory.restore()
+        strategy = _copy(self.strategy) or copy.copy(self.strategy)
+        with contextlib.ExitStack() as stack:
+            if outside_cut is not None:
+                stack.enter_context(self.outside.altered(outside_cut, self.seed))(strategy)
+            return Answer(call_weights(strategy, market), strategy, market, trusting=self.trusting)
 
     @property
     def cuts(self) -> list[int]:
@@ -115,23 +178,26 @@ class Prober:
         return sorted(self._seen)
 
     def at(self, cut: int) -> list[Difference]:
-        """What changes in rows before `cut` when later rows are missing, and when they are others."""
-        if cut not in self._seen:
-            rng = np.random.default_rng([self.seed, cut])
-            self._seen[cut] = []
-            for by in ("length", "values"):
-                altered = self.market.until(cut) if by == "length" else poisoned(self.market, cut, rng)
-                try:
-                    other = self.run(altered)
-                except KnowableError as error:
-                    self.failures.setdefault(cut, []).append(error)
-                else:
-                    self._seen[cut].append(compare(self.full, other, cut, by))
-        return self._seen[cut]
+        """What changes in rows before `cut` when later rows are missing, are others, or are moved a little."""
+        for by in self.kinds:
+            self.probe(cut, by)
+        return [each for each in self._seen[cut].values() if each is not None]
+
+    def probe(self, cut: int, by: str) -> Difference | None:
+        """One experiment at one cut; None where it failed or two equal expressions came."""
+        seen = self._seen.setdefault(cut, {})
+        if by not in seen:
+            seen[by] = None
+            try:
+                other = self.run(self._altered(cut, by), outside_cut=cut if by == "outside" else None)
+                seen[by] = compare(self.full, other, cut, by)
+            except KnowableError as error:
+                self.failures.setdefault(cut, []).append(error)
+        return seen[by]
 
     def differences(self) -> list[Difference]:
         """All comparisons made so far, by ascending cut."""
-        return [difference for cut in self.cuts for difference in self._seen[cut]]
+        return [each for cut in self.cuts for each in self._seen[cut].values() if each is not None]
 
     def misshapen(self) -> dict[int, ShapeError]:
         """Cuts at which the strategy returned rows that the shorter market does not have."""
@@ -142,18 +208,22 @@ class Prober:
                     found[cut] = error
         return found
 
+    def _altered(self, cut: int, by: str) -> Market:
+        if by == "length":
+            return self.market.until(cut)
+        if by == "outside":
+            return self.market
+        rng = np.random.default_rng([self.seed, cut])
+        return poisoned(self.market, cut, rng) if by == "values" else perturbed(self.market, cut, rng)
+
 
 def _first(mask: np.ndarray) -> np.ndarray:
     return np.where(mask.any(axis=0), mask.argmax(axis=0), -1).astype(np.int64)
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool((np.isnan(values) | (values == np.floor(values))).all())
-
-
-def _copy(strategy: Strategy) -> Strategy:
+def _copy(strategy: Strategy) -> Strategy | None:
+    """A copy of the instance and all in it; None if it holds what cannot be copied, such as a lock or an open file."""
     try:
         return copy.deepcopy(strategy)
     except (TypeError, AttributeError, copy.Error):
-        # It holds something that cannot be copied, such as a lock or an open file: share it.
-        return copy.copy(strategy)
+        return None

@@ -1,0 +1,195 @@
+"""Data that reach a strategy by a way of their own: found by name, and altered after a cut as the market is."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from knowable.data.market import Market
+from knowable.strategy import Strategy
+from knowable.validate.futures import is_whole, poisoned
+from knowable.validate.reach import Place, Reach, library_made
+
+__all__ = ["Outside", "altered"]
+
+_DEEPEST = 3
+_POISON = 0.25
+_READERS = frozenset(
+    {
+        "genfromtxt", "loadtxt", "memmap", "read_csv", "read_excel", "read_feather", "read_hdf", "read_json",
+        "read_parquet", "read_pickle", "read_sql", "read_sql_query", "read_table", "scan_csv", "scan_parquet",
+        "urlopen", "fromfile", "Store", "Ticker",
+    }
+)  # fmt: skip
+"""Words that fetch data. Names of files and services are endless; these are the usual ones."""
+
+
+class Outside:
+    """The places from which a strategy's code could read rows that its market does not hand it.
+
+    Frames and series with a time index, arrays with a row a bar, markets and features of other markets count, also in
+    dictionaries, lists and objects. Others are taken for constants.
+
+    Args:
+        reach: of the strategy. market: what it is checked on.
+    """
+
+    def __init__(self, reach: Reach, market: Market) -> None:
+        self._market = market
+        middle = max(1, market.n_bars // 2)
+        self._places = [place for place in reach.places if self._altered(place, middle, 0) is not place.read()]
+        self.readers = sorted((reach.called & _READERS) | ({"open"} & reach.opened))
+
+    @property
+    def names(self) -> list[str]:
+        """What the places are called."""
+        return [place.name for place in self._places]
+
+    @contextlib.contextmanager
+    def altered(self, cut: int, seed: int) -> Iterator[Callable[[Strategy], None]]:
+        """While it is open, rows after the `cut`-th bar are others in every such place.
+
+        Yields: what does the same to attributes of an instance.
+        """
+        changed = [(place, place.read(), self._altered(place, cut, seed)) for place in self._places]
+
+        def on_instance(strategy: Strategy) -> None:
+            for place, _, other in changed:
+                if place.of_instance:
+                    object.__setattr__(strategy, place.attribute, other)
+
+        try:
+            for place, _, other in changed:
+                place.write(other)
+            yield on_instance
+        finally:
+            for place, value, _ in changed:
+                place.write(value)
+
+    def _altered(self, place: Place, cut: int, seed: int) -> Any:
+        # the same seed for all, so that what stands in two places stays the same in both
+        return altered(place.read(), self._market, cut, np.random.default_rng([seed, cut, 1]))
+
+
+def altered(value: Any, market: Market, cut: int, rng: np.random.Generator, depth: int = _DEEPEST) -> Any:
+    """`value` with other rows after the market's first `cut` bars; the very object where it has no such rows.
+
+    Args:
+        value: anything. market: says which rows are later. cut: bars that stay. rng: of the other rows.
+        depth: how far to look into containers and objects.
+    """
+    if isinstance(value, Market):
+        rows = int(np.searchsorted(value.times, market.times[cut - 1], side="right"))
+        return poisoned(value, rows, rng) if 0 < rows < value.n_bars else value
+    if isinstance(value, pd.DataFrame | pd.Series):
+        later = _later(value, market, cut)
+        return value if later is None else _frame_with(value, later, rng)
+    if isinstance(value, np.ndarray):
+        return _array_with(value, market, cut, rng)
+    if isinstance(getattr(value, "market", None), Market) and hasattr(value, "node"):  # a feature of some market
+        other = altered(value.market, market, cut, rng)
+        return value if other is value.market else type(value)(value.node, other)
+    if depth == 0 or isinstance(value, type):
+        return value
+    return _inside(value, lambda each: altered(each, market, cut, rng, depth - 1))
+
+
+def _inside(value: Any, change: Callable[[Any], Any]) -> Any:
+    if type(value) in (list, tuple):
+        items = [change(each) for each in value]
+        return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, dict):
+        made = {key: change(each) for key, each in value.items()}
+        if all(made[key] is each for key, each in value.items()):
+            return value
+        other = copy.copy(value)
+        other.update(made)
+        return other
+    space = getattr(value, "__dict__", None)
+    if not isinstance(space, dict) or callable(value) or library_made(type(value).__module__):
+        return value
+    made = {key: change(each) for key, each in space.items()}
+    if all(made[key] is each for key, each in space.items()):
+        return value
+    other = copy.copy(value)
+    other.__dict__.update(made)
+    return other
+
+
+def _later(value: pd.DataFrame | pd.Series, market: Market, cut: int) -> np.ndarray | None:
+    """(len(value),) which rows lie after the last bar shown; None where the rows are no times or none are later."""
+    times = _times(value)
+    if times is not None:
+        last = market.index[cut - 1]
+        if (times.tz is None) != (last.tz is None):
+            times = (
+                times.tz_localize(None)
+                if last.tz is None
+                else times.tz_localize(last.tz, nonexistent="NaT", ambiguous="NaT")
+            )
+        later = np.asarray(times > last)
+    elif len(value) == market.n_bars:
+        later = np.arange(len(value)) >= cut
+    else:
+        return None
+    return later if later.any() and not later.all() else None
+
+
+def _times(value: pd.DataFrame | pd.Series) -> pd.DatetimeIndex | None:
+    index = value.index
+    if isinstance(index, pd.DatetimeIndex):
+        return index
+    if isinstance(index, pd.MultiIndex):
+        levels = [index.get_level_values(k) for k in range(index.nlevels)]
+    elif isinstance(value, pd.DataFrame):
+        levels = [pd.Index(value[name]) for name in value.columns if value[name].dtype.kind == "M"]
+    else:
+        levels = []
+    return next((level for level in levels if isinstance(level, pd.DatetimeIndex)), None)
+
+
+def _frame_with(value: Any, later: np.ndarray, rng: np.random.Generator) -> Any:
+    """Rows where `later` is True taken from anywhere in the frame, numbers among them scaled."""
+    rows = np.arange(len(value))
+    rows[later] = rng.integers(0, len(value), int(later.sum()))
+    factor = np.exp(rng.normal(0.0, _POISON, int(later.sum())))
+    other = value.iloc[rows].set_axis(value.index)
+    if isinstance(other, pd.Series):
+        return _scaled(other, later, factor)
+    for k, name in enumerate(other.columns):
+        column = other.iloc[:, k]
+        if column.dtype.kind == "M":
+            other.isetitem(k, value.iloc[:, k].array)  # times stay in their order
+        elif column.dtype.kind == "f":
+            other.isetitem(k, _scaled(column.rename(name), later, factor).array)
+    return other
+
+
+def _scaled(column: pd.Series, later: np.ndarray, factor: np.ndarray) -> pd.Series:
+    if column.dtype.kind != "f" or is_whole(column.to_numpy(dtype=np.float64, na_value=np.nan)):
+        return column
+    numbers = column.to_numpy(copy=True)
+    numbers[later] = numbers[later] * factor
+    return pd.Series(numbers, index=column.index, name=column.name)
+
+
+def _array_with(value: np.ndarray, market: Market, cut: int, rng: np.random.Generator) -> np.ndarray:
+    """An array counts if it has a row a bar, and is flat or has a column an asset."""
+    of_bars = value.ndim >= 1 and value.shape[0] == market.n_bars
+    if not of_bars or value.ndim > 2 or (value.ndim == 2 and value.shape[1] != market.n_assets):
+        return value
+    if value.dtype.kind not in "fiub":
+        return value
+    n_later = market.n_bars - cut
+    later = value[rng.integers(0, market.n_bars, n_later)]
+    if value.dtype.kind == "f" and not is_whole(value.astype(np.float64)):
+        factor = np.exp(rng.normal(0.0, _POISON, n_later))
+        later = later * (factor if value.ndim == 1 else factor[:, None])
+    other = np.concatenate([value[:cut], later.astype(value.dtype)])
+    other.setflags(write=value.flags.writeable)
+    return other
