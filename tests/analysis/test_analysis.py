@@ -200,6 +200,7 @@ def test_the_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> None
     assert 'src="http' not in text
     assert all(f'data-figure="{name}"' in text for name in found.figures())
     assert "<script>alert" not in found._repr_html_()
+    assert ">2015</td>" in text, "a year is no quantity"
     with pytest.raises(kn.KnowableError, match="is the folder"):
         found.write(tmp_path)
     with pytest.raises(kn.KnowableError, match="Unknown figure 'grow'"):

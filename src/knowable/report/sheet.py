@@ -94,7 +94,13 @@ def printed(table: pd.DataFrame, caption: str) -> Table:
     flat = table.reset_index()
     head = tuple((str(name), "num" if flat[name].dtype.kind in "iuf" else "text") for name in flat.columns)
     rows = tuple(
-        tuple(_cell(value, kind) for value, (_, kind) in zip(row, head, strict=True))
+        tuple(
+            # a label is no quantity: the year 2010, not 2,010
+            Cell(text=cut(str(value), 160), key=str(value), kind=kind)
+            if k < table.index.nlevels
+            else _cell(value, kind)
+            for k, (value, (_, kind)) in enumerate(zip(row, head, strict=True))
+        )
         for row in flat.head(MOST_ROWS).itertuples(index=False, name=None)
     )
     note = f"The first {MOST_ROWS:,} of {len(flat):,} rows." if len(flat) > MOST_ROWS else ""
