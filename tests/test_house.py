@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "params": set(),
     "calendars": set(),
     "data": {"calendars", "kernels", "cluster"},
-    "features": {"kernels", "data", "params"},
+    "features": {"kernels", "data", "params", "cluster"},
     "strategy": {"params", "features", "calendars"},
     "metrics": {"kernels"},
     "report": {"metrics"},
@@ -39,7 +39,10 @@ BELOW = set(ARROWS) - {"cli", "serve"}
 ARROWS["experiments"] = BELOW
 ARROWS["testing"] = BELOW | {"experiments"}
 DATA_ONLY_MARKET = {"features", "backtest", "analysis"}
-DATA_WITH_CLUSTER = {"data/ingest/work.py"}  # bulk ingest asks for worker processes, lazily
+WITH_CLUSTER = {  # these ask for worker processes, lazily: bulk ingest, and fits of models
+    "data": {"data/ingest/work.py"},
+    "features": {"features/models/crew.py"},
+}
 
 
 def room(path: Path) -> str:
@@ -71,8 +74,8 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
         there = name.split(".")[1]
         allowed = there == here or there in ARROWS[here] or (there == "errors" and here != "kernels")
         assert allowed, f"{here} may not import {there} ({path.name}: {name})"
-        if here == "data" and there == "cluster":
-            assert path.relative_to(SRC).as_posix() in DATA_WITH_CLUSTER, f"{path.name} may not import {name}"
+        if here in WITH_CLUSTER and there == "cluster":
+            assert path.relative_to(SRC).as_posix() in WITH_CLUSTER[here], f"{path.name} may not import {name}"
         if here in DATA_ONLY_MARKET and there == "data":
             assert name == "knowable.data.market", f"{here} may import only Market from data ({path.name}: {name})"
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from knowable.experiments.run import Run
     from knowable.experiments.search import optimize, walk_forward
     from knowable.experiments.sweep import sweep
+    from knowable.features.models.label import label
+    from knowable.features.models.model import model
     from knowable.params import Choice, Float, Int
     from knowable.strategy import Strategy
 
@@ -41,7 +43,9 @@ __all__ = [
     "Strategy",
     "backtest",
     "check",
+    "label",
     "load_run",
+    "model",
     "optimize",
     "resume",
     "sweep",
@@ -64,7 +68,9 @@ _HOME = {
     "Strategy": "strategy",
     "backtest": "experiments.backtest",
     "check": "experiments.checking",
+    "label": "features.models.label",
     "load_run": "experiments.resume",
+    "model": "features.models.model",
     "optimize": "experiments.search",
     "resume": "experiments.resume",
     "sweep": "experiments.sweep",

@@ -15,6 +15,7 @@ __all__ = [
     "InputError",
     "KnowableError",
     "LookAheadError",
+    "ModelError",
     "ParameterError",
     "RunError",
     "ShapeError",
@@ -60,6 +61,10 @@ class StrategyError(KnowableError, RuntimeError):
 
 class LookAheadError(StrategyError):
     """A strategy used rows it could not have known."""
+
+
+class ModelError(KnowableError, RuntimeError):
+    """A model's fit or predict raised, or what it gave are no predictions."""
 
 
 class StoreError(KnowableError, RuntimeError):

@@ -68,7 +68,7 @@ def test_many_more_that_a_seed_draws_read_back(market: Market) -> None:
         same(random_feature(seeded(seed), market, number=any_number))
 
 
-@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("op", [name for name, row in OPERATORS.items() if not row.coded])
 def test_each_operator_of_the_table_reads_back(op: str) -> None:
     """Also one that joined the table today; its function must take inputs and settings as the table names them."""
     named = op in vocabulary() or op in LEVELS

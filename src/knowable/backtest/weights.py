@@ -15,6 +15,7 @@ from knowable.calendars import period_ends
 from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError, ShapeError, StrategyError
 from knowable.features import Feature, NeedsValue
+from knowable.features.models.label import Label
 from knowable.strategy import Strategy, is_event_driven
 
 __all__ = [
@@ -73,11 +74,13 @@ def call_weights(strategy: Strategy, market: Market) -> Any:
 def explain_failure(strategy: Strategy, error: BaseException) -> StrategyError:
     """The StrategyError for an exception in the user's code: what, where, with which parameters, and what to do."""
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300].encode("utf-8", "replace").decode()
-    return StrategyError(
-        f"{strategy!r}.weights raised {text}\n"
-        f"Raised{place_of(error)}.\n"
-        "To look closer, call strategy.weights(market) yourself."
-    )
+    remedy = "To look closer, call strategy.weights(market) yourself."
+    if type(error).__name__ == "NotFittedError":  # scikit-learn's, whichever way it was imported
+        remedy = (
+            "The model was never fitted, and one fitted beforehand would know the future. Let the platform fit it, "
+            "each time\nto what was known by then: kn.model(estimator, features, kn.label(feature, ahead=21))."
+        )
+    return StrategyError(f"{strategy!r}.weights raised {text}\nRaised{place_of(error)}.\n{remedy}")
 
 
 def expression_of(returned: Any, market: Market) -> object | None:
@@ -98,6 +101,8 @@ def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:
         panel = returned
     elif is_polars(returned):
         panel = from_polars(returned, strategy, market)
+    elif isinstance(returned, Label):
+        raise StrategyError(returned.refusal(f"came from {strategy!r}.weights, where it cannot go"))
     else:
         hint = "; is a `return` missing?" if returned is None else "."
         raise StrategyError(

@@ -21,7 +21,7 @@ from knowable.cluster.local import connect
 from knowable.cluster.processes import warm_up
 from knowable.errors import InputError, RunError
 
-__all__ = ["WorkerPool", "worker_pool"]
+__all__ = ["WorkerPool", "in_worker", "worker_pool"]
 
 TRIES = 4
 _Result = TypeVar("_Result")
@@ -47,6 +47,15 @@ def worker_pool(workers: int, *, preload: tuple[str, ...] = ()) -> Iterator[Work
             yield pool
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_worker() -> bool:
+    """Whether this code runs on a worker, which must not start workers of its own."""
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(slots=True, eq=False)

@@ -16,18 +16,19 @@ import cloudpickle
 
 from knowable.errors import InputError
 
-__all__ = ["pickled_by_value"]
+__all__ = ["opened", "pickled_by_value"]
 
 MAX_BYTES = 32 * 2**20
 
 
-def pickled_by_value(value: Any, *, far: bool) -> bytes:
+def pickled_by_value(value: Any, *, far: bool, what: str = "`evaluate`") -> bytes:
     """`value` as bytes that a worker can load, the code of user modules included.
 
     Args:
         value: usually a callable that holds a strategy class.
         far: workers on other machines or started by others, which may not have, or have other, user modules; then
             all code that is not installed travels. On this machine only code that cannot be imported there does.
+        what: how messages call it.
     Raises: InputError if it cannot be sent, or is too large to send to each worker.
     """
     first: Exception | None = None
@@ -40,15 +41,20 @@ def pickled_by_value(value: Any, *, far: bool) -> bytes:
             continue
         if len(sent) > MAX_BYTES:
             raise InputError(
-                f"`evaluate` takes {len(sent) / 2**20:.0f} MB to send to each worker; at most {MAX_BYTES / 2**20:.0f} "
+                f"{what} takes {len(sent) / 2**20:.0f} MB to send to each worker; at most {MAX_BYTES / 2**20:.0f} "
                 "MB are sent.\nHold data by the folder they are mapped from (Market.save, Market.load) instead of "
                 "inside the strategy."
             )
         return sent
     raise InputError(
-        f"`evaluate` cannot be sent to a worker: {type(first).__name__}: {first}.\n"
+        f"{what} cannot be sent to a worker: {type(first).__name__}: {first}.\n"
         "Keep open files, locks and connections out of the strategy; make them inside."
     ) from first
+
+
+def opened(sent: bytes) -> Any:
+    """What `pickled_by_value` packed; for bytes that came from our own process, never for a file."""
+    return cloudpickle.loads(sent)
 
 
 @contextlib.contextmanager

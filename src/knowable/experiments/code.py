@@ -6,7 +6,6 @@ import ast
 import contextlib
 import hashlib
 import importlib
-import inspect
 import sys
 import types
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from knowable.errors import RunError, StrategyError
-from knowable.params import Choice, Float, Int
+from knowable.features.models.content import CodeText
 from knowable.strategy import Strategy, check_strategy_class
 
 __all__ = ["StrategyCode", "check_same_code", "import_file", "load_strategy", "pin_strategy", "reachable_module"]
@@ -188,75 +187,12 @@ def _bytecode_text(strategy: type[Strategy]) -> str:
     """What a class without a file does: its parameters and constants, the instructions of its methods and of every
     function and class of the same session that they name, as text without addresses.
     """
-    lines: list[str] = []
-    seen: set[int] = set()
+    text = CodeText(lambda module: module == strategy.__module__)
     for each in strategy.__mro__:
         if each is Strategy:
             break
-        _describe(each.__name__, each, strategy.__module__, lines, seen)
-    return "\n".join(lines)
-
-
-def _describe(name: str, value: Any, home: str, lines: list[str], seen: set[int]) -> None:
-    if isinstance(value, staticmethod | classmethod):
-        value = value.__func__
-    if isinstance(value, property):
-        for part in (value.fget, value.fset):
-            _describe(f"{name}.property", part, home, lines, seen)
-        return
-    if inspect.isfunction(value) or inspect.isclass(value):
-        if id(value) in seen or value.__module__ != home:
-            return
-        seen.add(id(value))
-        if inspect.isclass(value):
-            lines.append(f"class {name}({', '.join(base.__name__ for base in value.__bases__)})")
-            members = [item for item in sorted(vars(value).items()) if item[0] not in _NOT_CODE]
-            for key, item in members:
-                _describe(f"{name}.{key}", item, home, lines, seen)
-            return
-        lines += _code_lines(name, value.__code__)
-        _describe(f"{name}.defaults", (value.__defaults__, value.__kwdefaults__), home, lines, seen)
-        named = {key for code in _codes(value.__code__) for key in code.co_names}
-        for key in sorted(named & set(value.__globals__)):
-            _describe(key, value.__globals__[key], home, lines, seen)
-        for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            if key != "__class__":
-                _describe(f"{name}.{key}", cell.cell_contents, home, lines, seen)
-    elif isinstance(value, types.ModuleType):
-        lines.append(f"import {value.__name__}")
-    else:
-        lines.append(f"{name} = {_plain_text(value)}")
-
-
-_NOT_CODE = frozenset(
-    {"__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__firstlineno__", "parameters"}
-)
-
-
-def _plain_text(value: Any) -> str:
-    """A constant as text that is the same in every process; anything else by its type only."""
-    if isinstance(value, frozenset | set):
-        return f"{{{', '.join(sorted(_plain_text(item) for item in value))}}}"
-    if isinstance(value, tuple | list):
-        return f"({', '.join(_plain_text(item) for item in value)})"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_plain_text(k)}: {_plain_text(v)}' for k, v in value.items())}}}"
-    if value is None or isinstance(value, str | bytes | int | float | complex | Float | Int | Choice):
-        return repr(value)
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
-
-
-def _codes(code: types.CodeType) -> list[types.CodeType]:
-    inner = [found for item in code.co_consts if isinstance(item, types.CodeType) for found in _codes(item)]
-    return [code, *inner]
-
-
-def _code_lines(name: str, code: types.CodeType) -> list[str]:
-    lines = []
-    for each in _codes(code):
-        constants = [_plain_text(c) for c in each.co_consts if not isinstance(c, types.CodeType)]
-        lines.append(f"{name}.{each.co_name}: {each.co_code.hex()} {each.co_names} {each.co_varnames} {constants}")
-    return lines
+        text.add(each.__name__, each)
+    return "\n".join(text.lines)
 
 
 def _import_class(pin: Mapping[str, Any]) -> type[Strategy]:

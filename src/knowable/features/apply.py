@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, shown
 from knowable.features.gate import ends_node
+from knowable.features.models.label import Label
 from knowable.features.node import Node, field, node, number
 from knowable.features.operators import OPERATORS, SETTINGS
 from knowable.features.symbols import Expression, Symbol
@@ -18,7 +20,7 @@ from knowable.features.symbols import Expression, Symbol
 if TYPE_CHECKING:
     from knowable.features.feature import Feature
 
-__all__ = ["apply", "feature_of", "named"]
+__all__ = ["apply", "common_market", "feature_of", "named"]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _UNIVERSE = field(UNIVERSE)
@@ -63,11 +65,22 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
     return made
 
 
+def common_market(op: str, features: Sequence[Feature]) -> Market:
+    """The market of all features, at least one. Raises: InputError if they belong to different ones."""
+    market = features[0].market
+    for each in features[1:]:
+        if each.market is not market:
+            market = _same(market, each.market, op, tuple(features))
+    return market
+
+
 def feature_of(op: str, x: Any) -> Feature:
     """`x` if it is a feature. Raises: InputError, naming the function it was given to."""
     if issubclass(type(x), Expression):
         found: Feature = x
         return found
+    if type(x) is Label:
+        raise InputError(x.refusal(f"cannot be used in `{op}`"))
     raise InputError(f"`{op}` needs a feature, such as market.close, but got {shown(x)}.")
 
 
@@ -111,6 +124,8 @@ def _scalar(value: Any, op: str, operands: tuple[Any, ...]) -> Node:
         return _number(plain) if plain else number(plain)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return _scalar(value.item(), op, operands)
+    if type(value) is Label:
+        raise InputError(value.refusal(f"cannot be used in `{op}`"))
     place = f"in `{op}` of {', '.join(map(named, operands))}"
     if isinstance(value, np.ndarray | pd.DataFrame | pd.Series):
         raise InputError(

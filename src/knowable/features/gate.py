@@ -15,6 +15,7 @@ import numpy.typing as npt
 from knowable.data.market import Market
 from knowable.features.node import Node, node
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
+from knowable.features.operators.base import Growing
 from knowable.features.symbols import Symbol
 from knowable.kernels.clock import end_rows_kernel, hold_kernel
 
@@ -90,6 +91,8 @@ def start_operator(op: Operator, inputs: tuple[Node, ...], n_assets: int, settin
 
 def arrays_of(state: Any) -> tuple[npt.NDArray[Any], ...]:
     """The arrays of a state, always in the same order."""
+    if isinstance(state, Growing):
+        return tuple(state.arrays())
     return (*state.inner, state.previous, state.held) if type(state) is GateState else tuple(state)
 
 

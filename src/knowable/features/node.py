@@ -85,7 +85,7 @@ _serials = itertools.count()
 _NO_SYMBOLS: frozenset[str] = frozenset()
 
 
-def node(op: str, inputs: tuple[Node, ...] = (), settings: tuple[Setting, ...] = (), scalar: bool = False) -> Node:
+def node(op: str, inputs: tuple[Node, ...] = (), settings: tuple[Any, ...] = (), scalar: bool = False) -> Node:
     """The one node of this structure."""
     key: tuple[Any, ...] = (op, inputs, settings, scalar)
     if op == "number":  # 2, 2.0 and True, or 0.0 and -0.0, are equal keys but not the same number

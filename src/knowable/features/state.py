@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from knowable.errors import StoreError
+from knowable.features.gate import arrays_of
+from knowable.features.operators.base import Growing
 
-__all__ = ["pack", "unpack"]
+__all__ = ["fits", "pack", "take_over", "unpack"]
 
 _MAGIC = b"knowable-stepper-2\n"
 _HASH_BYTES = 32
@@ -51,3 +53,30 @@ def unpack(state: bytes) -> tuple[dict[str, Any], bytes]:
     if kinds != _HEADER or size != len(body):
         raise StoreError("The header of the stepper state does not fit what follows it.")
     return header, body
+
+
+def fits(layout: Sequence[Sequence[Any]], states: Sequence[Any]) -> bool:
+    """Whether stored arrays, as a header describes them, can be taken over by these states."""
+    held = [(array, isinstance(each, Growing)) for each in states for array in arrays_of(each)]
+    return len(layout) == len(held) and all(
+        array.dtype.str == kind and (array.ndim == len(shape) if grows else list(array.shape) == shape)
+        for (kind, shape), (array, grows) in zip(layout, held, strict=True)
+    )
+
+
+def take_over(states: Sequence[Any], layout: Sequence[Sequence[Any]], body: bytes) -> None:
+    """Put stored arrays, one after the other in `body`, into states that they fit."""
+    at, place = 0, 0
+    for each in states:
+        taken = []
+        mine = arrays_of(each)
+        for kind, shape in layout[place : place + len(mine)]:
+            array = np.frombuffer(body, kind, int(np.prod(shape)), at).reshape(shape)
+            taken.append(array)
+            at += array.nbytes
+        place += len(mine)
+        if isinstance(each, Growing):
+            each.restore(taken)
+        else:
+            for old, new in zip(mine, taken, strict=True):
+                old[...] = new

@@ -16,7 +16,7 @@ from knowable.features.gate import arrays_of, clock_rows, layout_of, run_operato
 from knowable.features.node import CLOCKS, Node, digest, topological
 from knowable.features.operators import OPERATORS
 from knowable.features.program import constant
-from knowable.features.state import pack, unpack
+from knowable.features.state import fits, pack, take_over, unpack
 
 __all__ = ["Stepper"]
 
@@ -112,7 +112,7 @@ class Stepper:
     def state(self) -> bytes:
         """All it carries, as bytes for `restore`: a header in JSON, the raw arrays, a SHA-256 of both."""
         self._whole()
-        return pack(self._header(), self._arrays())
+        return pack(self._header(), [array for each in self._carried() for array in arrays_of(each)])
 
     def restore(self, state: bytes) -> None:
         """Take over a stored state; the next `step` gives the bits it would have given there.
@@ -132,17 +132,12 @@ class Stepper:
             raise StoreError(
                 f"The state is of a market with calendar and zone {came['clock']}; this stepper's has {mine['clock']}."
             )
-        arrays = self._arrays()
-        shapes = [[array.dtype.str, list(array.shape)] for array in arrays]
-        if came["states"] != mine["states"] or came["arrays"] != shapes:
+        if came["states"] != mine["states"] or not fits(came["arrays"], self._carried()):
             raise StoreError(
                 f"The state of `{self._text}` has another layout, so another release stored it. Feed the history to a "
                 "new stepper instead."
             )
-        at = 0
-        for array in arrays:
-            array[...] = np.frombuffer(body, array.dtype, array.size, at).reshape(array.shape)
-            at += array.nbytes
+        take_over(self._carried(), came["arrays"], body)
         self.n_bars = came["n_bars"]
         self._torn = False
 
@@ -156,9 +151,10 @@ class Stepper:
             "states": [layout_of(each, self._states[each]) for each in self._order if each in self._states],
         }
 
-    def _arrays(self) -> list[npt.NDArray[Any]]:
-        arrays = [array for each in self._order if each in self._states for array in arrays_of(self._states[each])]
-        return [*arrays, self._last_time] if self.timed else arrays
+    def _carried(self) -> list[Any]:
+        """The states, always in the same order."""
+        states = [self._states[each] for each in self._order if each in self._states]
+        return [*states, (self._last_time,)] if self.timed else states
 
     def _whole(self) -> None:
         if self._torn:

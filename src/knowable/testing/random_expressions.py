@@ -65,8 +65,8 @@ _RULES: Mapping[str, Callable[[Pick, Mapping[str, Any]], Any]] = {
 def check_rules() -> None:
     """Raises: InputError if a setting of the table has no rule."""
     for name in SETTINGS:
-        if name not in _RULES:
-            users = [op.name for op in OPERATORS.values() if name in op.settings]
+        users = [op.name for op in OPERATORS.values() if name in op.settings and not op.coded]
+        if name not in _RULES and (users or not any(name in op.settings for op in OPERATORS.values())):
             raise InputError(
                 f"The setting {name!r} of {', '.join(users) or 'no operator'} has no rule in "
                 f"{__name__}: add to _RULES how a valid value is drawn, so that random expressions contain it."
@@ -121,7 +121,7 @@ def _application(pick: Pick, op: Operator, operand: Callable[[], Feature], numbe
 
 
 def _family(wanted: Callable[[Operator], bool]) -> tuple[Operator, ...]:
-    return tuple(op for op in OPERATORS.values() if wanted(op) and op.name != "members")
+    return tuple(op for op in OPERATORS.values() if wanted(op) and op.name != "members" and not op.coded)
 
 
 # a market with a universe puts `members` in by itself

@@ -6,11 +6,28 @@ carried; both run the same kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-__all__ = ["Operator"]
+import numpy as np
+
+__all__ = ["Growing", "Operator"]
+
+
+class Growing(ABC):
+    """A state whose arrays change their sizes as bars come; any other state is a named tuple of arrays that do not."""
+
+    _fields: ClassVar[tuple[str, ...]]  # what the arrays are called, as a named tuple says it
+
+    @abstractmethod
+    def arrays(self) -> list[np.ndarray]:
+        """All it carries: always as many arrays, of the same types and numbers of dimensions."""
+
+    @abstractmethod
+    def restore(self, arrays: Sequence[np.ndarray]) -> None:
+        """Take over what `arrays` gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,7 @@ class Operator:
         clock: what its last input is beside those, if it reads a clock: ``ends`` or ``day``. An operator with memory
             and no clock of its own can be gated by one (see gate.py); its kernel need not know.
         version: of the state: raised by whoever changes what its arrays mean, so that one stored before is refused.
+        coded: whether a setting of it is Python code, so that no text can hold it, nor chance draw it.
         across: whether an asset's value depends on the row's other assets; its first input then shows members only.
     """
 
@@ -43,4 +61,5 @@ class Operator:
     variadic: bool = False
     clock: str | None = None
     version: int = 1
+    coded: bool = False
     across: bool = False

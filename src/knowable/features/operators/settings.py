@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from knowable.errors import InputError, shown, unknown_name
+from knowable.features.models.spec import ModelSpec
 from knowable.kernels.clock import WAYS
 
 __all__ = ["SETTINGS"]
@@ -75,6 +76,12 @@ def _limit(value: Any, where: Callable[[], str]) -> int | None:
     return None if value is None else _whole("limit", value, 0, where)
 
 
+def _model(value: Any, where: Callable[[], str]) -> ModelSpec:
+    if not isinstance(value, ModelSpec):
+        raise InputError(f"A model is made by kn.model, but its setting is {shown(value)}, in {where()}.")
+    return value
+
+
 def _whole(name: str, value: Any, low: int, where: Callable[[], str]) -> int:
     whole = _as_whole(name, value, where)
     if whole < low:
@@ -95,7 +102,7 @@ def _as_whole(name: str, value: Any, where: Callable[[], str]) -> int:
 
 
 # each takes a value and where it stands, as text made only for an error
-SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool | str | None]] = {
+SETTINGS: dict[str, Callable[[Any, Callable[[], str]], Any]] = {
     "window": _window,
     "n": _lag,
     "span": _span,
@@ -104,4 +111,5 @@ SETTINGS: dict[str, Callable[[Any, Callable[[], str]], int | float | bool | str 
     "how": _how,
     "q": _share,
     "limit": _limit,
+    "model": _model,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from knowable.errors import InputError
 from knowable.features.node import CLOCKS, Node, Setting, topological
@@ -40,7 +40,7 @@ def write(root: Node) -> str:
 
     Floats are written so that they read back to the bit.
 
-    Raises: InputError if a parameter is left open, or the expression has more than 10,000 nodes.
+    Raises: InputError if a parameter is left open, there is a model in it, or it has more than 10,000 nodes.
     """
     if root.symbols:
         raise InputError(
@@ -49,6 +49,11 @@ def write(root: Node) -> str:
     order = topological(root)
     if len(order) > MOST_NODES:
         raise InputError(f"The expression has {len(order):,} nodes; at most {MOST_NODES:,} can be written as text.")
+    if any(each.op in OPERATORS and OPERATORS[each.op].coded for each in order):
+        raise InputError(
+            "An expression with a model in it has no text: its estimator is Python code, which no text holds.\n"
+            "Keep the strategy's file, or store the predictions themselves as data."
+        )
     uses = Counter(below for each in order for below in each.inputs)
     names = _free_names(order)
     lines: list[str] = []
@@ -97,6 +102,9 @@ def _part(each: Node, parts: Mapping[Node, _Part]) -> _Part:
     if each.op in ("field", "symbol"):
         name = str(each.settings[0])
         return _Part(name if is_plain_name(name) or each.op == "symbol" else _quoted(name))
+    if each.op == "model":
+        spec: Any = each.settings[0]
+        return _Part(spec.written([parts[below].text for below in each.inputs]))
     given = [parts[below] for below in each.inputs if below.op not in CLOCKS]
     level = LEVELS.get(each.op, ATOM)
     if level == ATOM:

@@ -1,0 +1,1 @@
+"""Models fitted as time goes by: labels that look forward, walk-forward fits, predictions that are features."""
