@@ -57,7 +57,7 @@ everies = st.sampled_from([*PERIODS, 2, 7])
 
 EXPRESSIONS = [
     lambda x, every, n: x.mean(n, every=every),
-    lambda x, every, n: x.std(n + 1, every=every).rank(),
+    lambda x, every, n: x.std(n + 1, every=every).demean(),
     lambda x, every, n: x.max(2).lag(n - 1, every=every) - x.ewm(n, every=every),
     lambda x, every, n: x.resample(every, "sum").min(n, every=every),
     lambda x, every, n: (x.delta(n, every=every) > 0).days_since(),
@@ -129,6 +129,20 @@ def test_without_a_calendar_the_same_week_is_seen_to_have_ended_on_monday():
     assert column(m.close.resample("week_end"))[4:] == [4, 4, 4, 4, 9, 9]
     # 31 March is followed by 1 April whatever comes
     assert column(m.close.resample("month_end"))[2:] == [3] * 8
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_an_end_that_shows_late_shows_across_a_restart_too(cut):
+    m = market_of(np.arange(1, 11) ** 2, SESSIONS)
+    feature = (
+        m.close.mean(1, every="month_end") + m.close.resample("week_end", "sum") - m.close.lag(0, every="week_end")
+    )
+    first = feature.stepper()
+    pieces = [first.feed({"close": m.panels["close"][:cut]}, SESSIONS[:cut])]
+    second = feature.stepper()
+    second.restore(first.state())
+    pieces.append(second.feed({"close": m.panels["close"][cut:]}, SESSIONS[cut:]))
+    assert np.concatenate(pieces).tobytes() == feature.values().tobytes()
 
 
 def test_where_weekends_have_bars_weeks_end_on_sunday():

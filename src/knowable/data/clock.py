@@ -125,7 +125,7 @@ class Clock:
         number_of = PERIODS[every]
         if self.calendar is not None:
             days, following, ended = calendar(self.calendar).sessions_around(times)
-            known = ended & ((number_of(following) != number_of(days)) | (every == "day_end"))
+            known = ended & (number_of(following) != number_of(days))
         else:
             days = self.days(times)
             following, usual = _by_habit(days.astype(np.int64), state)
