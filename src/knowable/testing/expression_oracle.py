@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from knowable.features.node import CLOCKS, Node
+from knowable.errors import InputError
+from knowable.features.node import CLOCKS, Node, topological
+from knowable.features.operators import OPERATORS
 from knowable.testing import order_oracle, path_oracle
 from knowable.testing import rolling_oracle as slow
 from knowable.testing.clock_oracle import SlowClock, gated, slow_days_since, slow_resample
 from knowable.testing.exact import Panel
 
-__all__ = ["slow_values"]
+__all__ = ["check_oracles", "slow_step", "slow_values"]
 
 
 def slow_values(node: Node, panels: Mapping[str, Panel], clock: SlowClock | None = None) -> Panel:
@@ -22,22 +24,41 @@ def slow_values(node: Node, panels: Mapping[str, Panel], clock: SlowClock | None
 
     `clock` is needed where the expression uses one.
     """
+    values: dict[Node, Panel] = {}
+    for each in topological(node):
+        if each.op not in CLOCKS:
+            inputs = [values[below] for below in each.inputs if below.op not in CLOCKS]
+            values[each] = slow_step(each, inputs, panels, clock)
+    return values[node]
+
+
+def slow_step(node: Node, inputs: list[Panel], panels: Mapping[str, Panel], clock: SlowClock | None = None) -> Panel:
+    """The values of one node, given those of its operands (its clock left out)."""
     shape = next(iter(panels.values())).shape
     if node.op == "field":
         return panels[str(node.settings[0])]
     if node.op == "number":
         return np.full(shape, node.settings[0])
-    inputs = [slow_values(each, panels, clock) for each in node.inputs if each.op not in CLOCKS]
     if clock is not None and node.inputs[-1].op in CLOCKS:
         return _clocked(node, inputs, clock)
-    if node.op in _ACROSS and "universe" in panels:
-        inputs[0] = np.where(panels["universe"] == 1.0, inputs[0], np.nan)
+    if OPERATORS[node.op].across and "universe" in panels:
+        inputs = [np.where(panels["universe"] == 1.0, inputs[0], np.nan), *inputs[1:]]
     if node.op in _WHOLE:
         return _WHOLE[node.op](*inputs, *node.settings)
     out = np.empty(shape)
     for place in np.ndindex(shape):
         out[place] = _cell(node.op, [float(each[place]) for each in inputs])
     return out
+
+
+def check_oracles() -> None:
+    """Raises: InputError, naming the operators of the table that have no oracle here."""
+    bare = [name for name in OPERATORS if name not in {*_WHOLE, *_CELLS, *_CLOCKED, "isnan", "members", "where"}]
+    if bare:
+        raise InputError(
+            f"No slow oracle for {', '.join(bare)}: write one straight from the definition and register it in "
+            f"{__name__}, in _WHOLE or _CELLS."
+        )
 
 
 def _clocked(node: Node, inputs: list[Panel], clock: SlowClock) -> Panel:
@@ -49,7 +70,7 @@ def _clocked(node: Node, inputs: list[Panel], clock: SlowClock) -> Panel:
     return gated(clock, every, inputs, lambda *rows: _WHOLE[node.op](*rows, *node.settings))
 
 
-_ACROSS = ("rank", "zscore", "demean", "cross_sum")
+_CLOCKED = ("resample", "days_since")
 _WHOLE: dict[str, Callable[..., Panel]] = {
     "sum": slow.moving_sum,
     "mean": slow.moving_mean,

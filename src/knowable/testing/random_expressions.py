@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from knowable.calendars import calendar
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.features.apply import apply
@@ -20,12 +21,21 @@ from knowable.features.gate import day_node
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
 from knowable.kernels.clock import WAYS
 
-__all__ = ["Pick", "any_number", "check_rules", "plain_number", "random_application", "random_feature", "seeded"]
+__all__ = [
+    "Pick",
+    "any_number",
+    "check_rules",
+    "plain_number",
+    "random_application",
+    "random_feature",
+    "random_market",
+    "seeded",
+]
 
 Pick = Callable[[int], int]  # pick(n) is one of 0 .. n - 1
 
 _PLAIN = (0.5, 1.0, 2.0, -1.0, 3.0, 0.1, -0.25, 0.0)
-_WINDOWS = (1, 2, 3, 4, 5, 7, 8, 13, 21, 40)
+_WINDOWS = (1, 2, 2, 3, 3, 4, 5, 8, 13, 40)
 _WITH_NUMBERS = frozenset(
     {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "where"}
 )
@@ -99,6 +109,44 @@ def random_feature(
         return feature
 
     return grow(depth)
+
+
+def random_market(seed: int, *, n_bars: int, n_assets: int) -> Market:
+    """Prices, ties, group numbers; assets that begin late or end early, single gaps, sometimes infinities, a universe.
+
+    Fields: ``a`` moves like a price, ``b`` is normal, ``c`` holds few whole numbers, some of them missing; half have a
+    ``universe``. Rows are business days, half of them sessions of XNYS.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (n_bars, n_assets)
+    panels = {
+        "a": 50 * np.exp(np.cumsum(rng.normal(scale=0.02, size=shape), axis=0)),
+        "b": rng.normal(size=shape),
+        "c": rng.integers(-2, 3, size=shape).astype(float),
+    }
+    row = np.arange(n_bars)[:, None]
+    late = row < rng.integers(0, n_bars // 3 + 1, n_assets) * (rng.random(n_assets) < 0.3)
+    early = row >= n_bars - rng.integers(0, n_bars // 3 + 1, n_assets) * (rng.random(n_assets) < 0.2)
+    for panel in panels.values():
+        panel[late | early | (rng.random(shape) < 0.01)] = np.nan
+    panels["c"][rng.random(shape) < 0.05] = np.nan
+    panels["b"][rng.random(shape) < 0.05] = 0.0
+    if seed % 5 == 4:
+        for panel in panels.values():
+            hit = rng.random(shape) < 0.02
+            panel[hit] = rng.choice([np.inf, -np.inf], size=int(hit.sum()))
+    if seed % 2:
+        panels["universe"] = (rng.random(shape) < 0.85).astype(float)
+    exchange = "XNYS" if seed % 4 < 2 else None
+    first = np.datetime64("2019-11-04") + int(rng.integers(300))
+    if exchange is None:
+        days = np.busday_offset(first, np.arange(n_bars), roll="forward")
+        times = days.astype("datetime64[ns]").astype(np.int64)
+    else:
+        clock = calendar(exchange)
+        times = clock.closes(clock.sessions(first, first + 2 * n_bars + 10)[:n_bars])
+    names = tuple(f"A{j}" for j in range(n_assets))
+    return Market.build(times=times, assets=names, panels=panels, calendar=exchange)
 
 
 def random_application(pick: Pick, op: str, market: Market, number: Callable[[Pick], float] = plain_number) -> Feature:
