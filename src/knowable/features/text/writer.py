@@ -139,12 +139,12 @@ def _quoted(name: str) -> str:
 
 
 def _settings(each: Node, parts: Mapping[Node, _Part]) -> Iterator[str]:
-    """The first as it is, further ones, switches and texts by name, the clock at last; a switch that is off is left
-    out.
+    """The first as it is, further ones, switches and texts by name, the clock at last; a switch that is off, or
+    None, is left out.
     """
     names = OPERATORS[each.op].settings if each.settings else ()  # a scalar's operator is not of the table
     for place, (name, item) in enumerate(zip(names, each.settings, strict=True)):
-        if item is False:
+        if item is False or item is None:
             continue
         text = parts[item].text if type(item) is Node else _setting(item)
         yield text if place == 0 and not isinstance(item, bool | str) and by_place(each.op) else f"{name}={text}"
