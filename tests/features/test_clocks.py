@@ -13,10 +13,12 @@ from knowable import features as f
 from knowable.calendars import calendar
 from knowable.data.market import Market
 from knowable.errors import DataError, InputError, ShapeError, UnknownNameError
+from knowable.features.operators import OPERATORS
 from knowable.kernels.clock import WAYS
 from knowable.params import Int
 from knowable.testing.clock_oracle import SlowClock
 from knowable.testing.expression_oracle import slow_values
+from knowable.testing.random_expressions import random_application, seeded
 
 SAMPLE = Path(__file__).parents[2] / "data-samples" / "sp500-level.csv.gz"
 NAN = np.nan
@@ -99,6 +101,33 @@ def test_agrees_with_the_rows_that_end_periods_computed_slowly_and_spread(build,
     feature = build(market.x, every, n)
     expected = slow_values(feature.node, market.panels, SlowClock(market))
     np.testing.assert_allclose(feature.values(), expected, rtol=1e-9, atol=1e-12)
+
+
+REMEMBERING = [op.name for op in OPERATORS.values() if op.start is not None and op.clock is None and op.name != "model"]
+
+
+@pytest.mark.parametrize("op", REMEMBERING)
+@settings(max_examples=20)
+@given(market=markets(), every=everies, seed=st.integers(0, 2**32 - 1))
+def test_any_operator_with_a_memory_is_the_same_on_a_market_of_the_rows_that_end_periods(op, market, every, seed):
+    """Bit for bit: the kernel of a slower clock is the kernel, on a market that has no other rows."""
+    both = market.with_panels({"x": market.panels["x"], "y": np.roll(market.panels["x"], 1, axis=1)})
+    plain = random_application(seeded(seed), op, both).node
+    plain = f.node.node(op, tuple(each for each in plain.inputs if each.op != "ends"), plain.settings)
+    slow = f.node.node(op, (*plain.inputs, f.node.node("ends", (), (every,))), plain.settings)
+    told = SlowClock(both).shown(every)
+    rows = [row for at_once in told for row in at_once]
+    expected = np.full((both.n_bars, 2), NAN)
+    if rows:
+        ends = Market.build(
+            times=np.arange(1, len(rows) + 1) * DAY_NS,
+            assets=both.assets,
+            panels={name: panel[rows] for name, panel in both.panels.items()},
+        )
+        n_known = np.cumsum([len(at_once) for at_once in told])
+        values = f.Program.of(plain).evaluate(ends)
+        expected[n_known > 0] = values[n_known[n_known > 0] - 1]
+    assert f.Program.of(slow).evaluate(both).tobytes() == expected.tobytes()
 
 
 def market_of(x, index, name=None):
