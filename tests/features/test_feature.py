@@ -27,8 +27,23 @@ def test_methods_and_free_functions_are_the_same(m):
     c = m.close
     for name in ("sum", "mean", "std", "min", "max", "ewm", "lag", "delta"):
         assert getattr(c, name)(5).node is getattr(f, name)(c, 5).node
-    for name in ("rank", "zscore", "demean", "cross_sum"):
+    for name in (
+        "argmin",
+        "argmax",
+        "ts_rank",
+        "median",
+        "decay_linear",
+        "product",
+        "count",
+        "ffill",
+        "returns",
+        "fill",
+    ):
+        assert getattr(c, name)(5).node is getattr(f, name)(c, 5).node
+    for name in ("rank", "zscore", "demean", "cross_sum", "bars_since", "ffill", "returns"):
         assert getattr(c, name)().node is getattr(f, name)(c).node
+    assert c.ts_quantile(5, 0.9).node is f.ts_quantile(c, 5, q=0.9).node
+    assert c.signed_power(2).node is f.signed_power(c, 2).node
     assert abs(c).node is f.abs(c).node
     assert f.rank(c, descending=True).node is c.rank(True).node
     assert c.lag(0).node is c.node
@@ -64,8 +79,13 @@ def test_the_momentum_of_the_design_agrees_with_pandas(m):
 
 def test_windows_longer_than_the_data_are_nan_and_take_no_memory(m):
     for huge in (41, 10**15):
-        for name in ("sum", "mean", "std", "min", "max", "lag", "delta"):
+        for name in ("sum", "mean", "std", "min", "max", "lag", "delta", "argmin", "argmax", "ts_rank", "median"):
             assert np.isnan(getattr(m.close, name)(huge).values()).all()
+        for name in ("decay_linear", "product", "returns"):
+            assert np.isnan(getattr(m.close, name)(huge).values()).all()
+        assert np.isnan(m.close.ts_quantile(huge, 0.9).values()).all()
+        assert (m.close.count(huge).values()[:, 0] == np.arange(1, 41)).all()
+        assert m.close.ffill(huge).values().tobytes() == m.close.values().tobytes()
     assert np.isfinite(m.close.mean(40).values()[-1]).all()
     assert np.isfinite(m.close.lag(39).values()[-1]).all()
 
@@ -82,6 +102,18 @@ def test_windows_longer_than_the_data_are_nan_and_take_no_memory(m):
         (lambda m: m.close.ewm(np.nan), "span=nan"),
         (lambda m: m.close.lag(-1), "`n >= 0` must hold, but n=-1, in lag(close, -1).\nA feature cannot look ahead"),
         (lambda m: f.delta(m.close, -2), "signal.lag(2)"),
+        (
+            lambda m: m.close.ts_quantile(20, 1.5),
+            "`0 <= q <= 1` must hold for a number, but q=1.5, in ts_quantile(close, 20, q=1.5).",
+        ),
+        (lambda m: m.close.ts_quantile(20, "half"), "q='half', in ts_quantile(close, 20, q='half')."),
+        (lambda m: m.close.ts_quantile(20, True), "q=True"),
+        (lambda m: m.close.ts_quantile(0, 0.5), "window=0, in ts_quantile(close, 0, q=0.5)."),
+        (lambda m: m.close.ts_quantile(20, np.nan), "q=nan"),
+        (lambda m: m.close.ffill(-1), "`limit >= 0` must hold, but limit=-1, in ffill(close, -1)."),
+        (lambda m: m.close.ffill(2.5), "`limit` must be a whole number of bars, but limit=2.5 is of type float"),
+        (lambda m: f.fill(3, 0), "`fill` needs a feature, such as market.close, but got 3."),
+        (lambda m: m.close.returns(-5), "A feature cannot look ahead"),
         (lambda m: m.close.rank("down"), "`descending` must be True or False, but descending='down'"),
         (lambda m: bool(m.close > 3), "`close > 3` has a value for every bar and asset"),
         (lambda m: 1 if m.close > 3 else 0, "use where(condition, a, b)"),

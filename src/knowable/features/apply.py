@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,12 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
         clock = ends_node(every, lambda: f"{op}({', '.join(map(named, operands))}, every={shown(every)})")
     if clock is not None:
         nodes.append(clock)
-    checked = tuple(_setting(key, value, op, operands) for key, value in settings.items())
+
+    def where() -> str:
+        given = [named(value) if k == 0 else f"{key}={named(value)}" for k, (key, value) in enumerate(settings.items())]
+        return f"{op}({', '.join([*map(named, operands), *given])})"
+
+    checked = tuple(_setting(key, value, where) for key, value in settings.items())
     made: Feature = kind(node(op, tuple(nodes), checked), market)
     return made
 
@@ -102,12 +107,12 @@ def _members(x: Node) -> Node:
     return x if x.op == "members" and x.inputs[1] is _UNIVERSE else node("members", (x, _UNIVERSE))
 
 
-def _setting(key: str, value: Any, op: str, operands: tuple[Any, ...]) -> Any:
+def _setting(key: str, value: Any, where: Callable[[], str]) -> Any:
     if type(value) is Symbol:
         if key == "descending":
             bool(value)  # raises NeedsValue
         return value._node  # noqa: SLF001 - symbols and features are one room
-    return SETTINGS[key](value, lambda: f"{op}({', '.join(map(named, operands))}, {shown(value)})")
+    return SETTINGS[key](value, where)
 
 
 @functools.lru_cache(maxsize=1_024)
