@@ -87,7 +87,7 @@ TEXTS = [
     "argmin(close, 10)",
     "ts_quantile(close, 20, q=0.9)",
     "median(close, 20)",
-    "ffill(mine, None)",
+    "ffill(mine)",
     "ffill(mine, 3)",
     "count(mine, 20)",
     "bars_since(close > mine)",
@@ -106,7 +106,7 @@ def test_texts_read_as_people_write_them(market):
     assert [feature.text() for feature in features] == TEXTS
     for text, feature in zip(TEXTS, features, strict=True):
         assert market.expression(text).node is feature.node
-    assert market.expression("ffill(mine)").node is mine.ffill().node
+    assert market.expression("ffill(mine, None)").node is mine.ffill().node
     assert market.expression("returns(close, n=5)").node is x.returns(5).node
 
 
