@@ -94,12 +94,14 @@ def assert_same_bits(got: Panel, batch: Panel, what: str) -> None:
 
 
 def assert_ways_agree(feature: f.Feature, rng: random.Random, what: str) -> None:
-    """Batch, bar by bar, random pieces, and a restore into a stepper of the text that was read back."""
+    """Batch, bar by bar, random pieces (the state too), and a restore into a stepper of the text that was read back."""
     market, batch = feature.market, feature.values()
     n = market.n_bars
-    assert_same_bits(fed(feature.stepper(), market, list(range(n + 1))), batch, f"bar by bar, {what}")
+    by_bars, by_pieces = feature.stepper(), feature.stepper()
+    assert_same_bits(fed(by_bars, market, list(range(n + 1))), batch, f"bar by bar, {what}")
     cuts = sorted(rng.choices(range(n + 1), k=rng.randrange(1, 6)))
-    assert_same_bits(fed(feature.stepper(), market, [0, *cuts, n]), batch, f"in pieces {cuts}, {what}")
+    assert_same_bits(fed(by_pieces, market, [0, *cuts, n]), batch, f"in pieces {cuts}, {what}")
+    assert by_bars.state() == by_pieces.state(), f"the same bars leave different states, {what}"
     again, before = market.expression(feature.text()), feature.stepper()
     assert again.node is feature.node
     stop = rng.randrange(n + 1)
