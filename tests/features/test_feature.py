@@ -40,10 +40,17 @@ def test_methods_and_free_functions_are_the_same(m):
         "fill",
     ):
         assert getattr(c, name)(5).node is getattr(f, name)(c, 5).node
-    for name in ("rank", "zscore", "demean", "cross_sum", "bars_since", "ffill", "returns"):
-        assert getattr(c, name)().node is getattr(f, name)(c).node
     assert c.ts_quantile(5, 0.9).node is f.ts_quantile(c, 5, q=0.9).node
     assert c.signed_power(2).node is f.signed_power(c, 2).node
+    plain = "rank zscore demean cross_sum cross_mean cross_count pct_rank scale winsorize bars_since ffill returns"
+    for name in plain.split():
+        assert getattr(c, name)().node is getattr(f, name)(c).node
+    for name in ("quantile", "top", "bottom"):
+        assert getattr(c, name)(5).node is getattr(f, name)(c, 5).node
+    for name in ("rank", "zscore", "neutralize", "mean", "sum", "count"):
+        assert getattr(c, f"group_{name}")(m.volume).node is getattr(f, f"group_{name}")(c, m.volume).node
+    assert c.neutralize(m.volume, c.lag(1)).node is f.neutralize(c, m.volume, c.lag(1)).node
+    assert c.mask(m.volume > 1).node is f.mask(c, m.volume > 1).node
     assert abs(c).node is f.abs(c).node
     assert f.rank(c, descending=True).node is c.rank(True).node
     assert c.lag(0).node is c.node

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NAMES = ("rolling", "cross_section", "element", "clock", "arithmetic", "order", "paths")
+NAMES = ("rolling", "cross_section", "cross_regression", "groups", "element", "clock", "arithmetic", "order", "paths")
 FILES = [str(HERE / f"test_{name}.py") for name in NAMES]
 
 

@@ -1,7 +1,22 @@
 """Expressions over a market's fields: built once, evaluated over all bars or stepped bar by bar."""
 
 from knowable.features.feature import Feature
-from knowable.features.functions.across import cross_sum, demean, rank, zscore
+from knowable.features.functions.across import (
+    bottom,
+    cross_count,
+    cross_mean,
+    cross_sum,
+    demean,
+    mask,
+    neutralize,
+    pct_rank,
+    quantile,
+    rank,
+    scale,
+    top,
+    winsorize,
+    zscore,
+)
 from knowable.features.functions.clock import days_since, resample
 from knowable.features.functions.element import (
     abs,  # noqa: A004 - the language's own names
@@ -17,6 +32,14 @@ from knowable.features.functions.element import (
     signed_power,
     sqrt,
     where,
+)
+from knowable.features.functions.groups import (
+    group_count,
+    group_mean,
+    group_neutralize,
+    group_rank,
+    group_sum,
+    group_zscore,
 )
 from knowable.features.functions.moving import (
     delta,
@@ -38,8 +61,10 @@ from knowable.features.symbols import NeedsValue, Symbol, asked, symbol
 
 __all__ = [
     "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "argmax", "argmin", "asked",
-    "bars_since", "bind", "clip", "count", "cross_sum", "days_since", "decay_linear", "delta", "demean", "evaluate",
-    "ewm", "exp", "ffill", "fill", "isnan", "lag", "log", "log1p", "max", "maximum", "mean", "median", "min",
-    "minimum", "product", "rank", "resample", "returns", "sign", "signed_power", "sqrt", "std", "sum", "symbol",
-    "ts_quantile", "ts_rank", "where", "zscore",
+    "bars_since", "bind", "bottom", "clip", "count", "cross_count", "cross_mean", "cross_sum", "days_since",
+    "decay_linear", "delta", "demean", "evaluate", "ewm", "exp", "ffill", "fill", "group_count", "group_mean",
+    "group_neutralize", "group_rank", "group_sum", "group_zscore", "isnan", "lag", "log", "log1p", "mask", "max",
+    "maximum", "mean", "median", "min", "minimum", "neutralize", "pct_rank", "product", "quantile", "rank",
+    "resample", "returns", "scale", "sign", "signed_power", "sqrt", "std", "sum", "symbol", "top", "ts_quantile",
+    "ts_rank", "where", "winsorize", "zscore",
 ]  # fmt: skip

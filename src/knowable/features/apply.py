@@ -14,7 +14,8 @@ from knowable.errors import InputError, shown
 from knowable.features.gate import ends_node
 from knowable.features.models.label import Label
 from knowable.features.node import Node, field, node, number
-from knowable.features.operators import OPERATORS, SETTINGS
+from knowable.features.operators import OPERATORS
+from knowable.features.operators.settings import check_of
 from knowable.features.symbols import Expression, Symbol
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
         given = [named(value) if k == 0 else f"{key}={named(value)}" for k, (key, value) in enumerate(settings.items())]
         return f"{op}({', '.join([*map(named, operands), *given])})"
 
-    checked = tuple(_setting(key, value, where) for key, value in settings.items())
+    checked = tuple(_setting(op, key, value, where) for key, value in settings.items())
     made: Feature = kind(node(op, tuple(nodes), checked), market)
     return made
 
@@ -107,12 +108,12 @@ def _members(x: Node) -> Node:
     return x if x.op == "members" and x.inputs[1] is _UNIVERSE else node("members", (x, _UNIVERSE))
 
 
-def _setting(key: str, value: Any, where: Callable[[], str]) -> Any:
+def _setting(op: str, key: str, value: Any, where: Callable[[], str]) -> Any:
     if type(value) is Symbol:
         if key == "descending":
             bool(value)  # raises NeedsValue
         return value._node  # noqa: SLF001 - symbols and features are one room
-    return SETTINGS[key](value, where)
+    return check_of(op, key)(value, where)
 
 
 @functools.lru_cache(maxsize=1_024)

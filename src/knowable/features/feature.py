@@ -12,7 +12,7 @@ import pandas as pd
 from knowable.data.market import Market
 from knowable.errors import InputError, UnknownAttributeError, unknown_name
 from knowable.features.apply import apply
-from knowable.features.functions import across, clock, element, moving, order, paths
+from knowable.features.functions import across, clock, element, groups, moving, order, paths
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
 
@@ -34,6 +34,10 @@ _ELSEWHERE = {
     "pct_change": "write x.returns(n)",
     "fillna": "write x.fill(value), or x.ffill() for the last known value; filling backwards would look ahead",
     "bfill": "filling backwards would look ahead; x.ffill() takes the last known value",
+    "groupby": "write x.group_mean(groups), x.group_rank(groups), x.group_neutralize(groups) and so on",
+    "where": "write x.mask(condition), or where(condition, a, b)",
+    "nlargest": "write x.top(n), which is 1.0 for the n largest of the bar",
+    "qcut": "write x.quantile(n)",
     "iloc": "a feature has no rows until it is evaluated: x.frame().iloc",
     "loc": "a feature has no rows until it is evaluated: x.frame().loc",
 }
@@ -59,8 +63,8 @@ class Feature(Expression):
     Booleans are 1.0 and 0.0. NaN in gives NaN out for arithmetic, comparison, logic and where; cross-sections skip NaN;
     a window with a NaN in it is NaN. Row t uses rows up to t only.
 
-    Where the market has a field ``universe``, cross-sections (rank, zscore, demean, cross_sum) skip the assets that are
-    no members on that bar; windows and lags see an asset's whole history, so a newcomer has its past.
+    Where the market has a field ``universe``, cross-sections (rank, zscore, neutralize, group_mean and so on) skip the
+    assets that are no members on that bar; windows and lags see an asset's whole history, so a newcomer has its past.
 
     Attributes:
         node: the structure.
@@ -117,7 +121,12 @@ class Feature(Expression):
     count, bars_since, ffill = paths.count, paths.bars_since, paths.ffill
     fill, signed_power = element.fill, element.signed_power
     resample, days_since = clock.resample, clock.days_since
-    rank, zscore, demean, cross_sum = across.rank, across.zscore, across.demean, across.cross_sum
+    rank, pct_rank, quantile, top, bottom = across.rank, across.pct_rank, across.quantile, across.top, across.bottom
+    zscore, demean, scale, winsorize = across.zscore, across.demean, across.scale, across.winsorize
+    neutralize, mask = across.neutralize, across.mask
+    cross_sum, cross_mean, cross_count = across.cross_sum, across.cross_mean, across.cross_count
+    group_rank, group_zscore, group_neutralize = groups.group_rank, groups.group_zscore, groups.group_neutralize
+    group_sum, group_mean, group_count = groups.group_sum, groups.group_mean, groups.group_count
 
     def values(self) -> npt.NDArray[np.float64]:
         """(n_bars, n_assets) float64, read-only."""

@@ -16,6 +16,7 @@ from knowable.features.gate import clock_panel, run_operator, start_operator
 from knowable.features.memo import Memo
 from knowable.features.node import CLOCKS, Node, scalar_value, topological
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
+from knowable.features.operators.settings import check_of
 
 __all__ = ["Program", "evaluate"]
 
@@ -37,7 +38,7 @@ class _Step:
         self.inputs = tuple(places[each] for each in node.inputs)
         # the position of each setting's scalar node, -1 for a plain value
         self.scalars = tuple(places[each] if type(each) is Node else -1 for each in node.settings)
-        self.checks = tuple(SETTINGS[name] for name in (self.op.settings if self.op else ()))
+        self.checks = tuple(check_of(self.op.name, name) for name in self.op.settings) if self.op else ()
         self.subset = subset
         self.panel = constant(node.settings[0]) if node.op == "number" else None
 

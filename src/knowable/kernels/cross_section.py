@@ -1,116 +1,47 @@
-"""Functions of one row across its assets: rank, mean-free, standardised, sum. NaN is skipped; rows never meet."""
+"""Functions of one row across its assets: ranks, shares, means, quantiles. NaN is skipped; rows never meet."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-__all__ = ["center_kernel", "cross_sum_kernel", "merge_sort", "rank_kernel"]
+from knowable.kernels.sorting import sort_row, sort_space
 
-_MOVES = 8  # a value that insertion sort may move before merging takes over
-_SPLITS = 32  # values of the row that split it; a power of two
-_FEW = 64  # up to here insertion alone is quickest
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scatter(key, tag, key_out, tag_out, pieces, bucket, count, n):
-    """Spread the values over about n buckets in their order, so that insertion sort has little left to do.
-
-    A sample of the row, sorted, cuts its range; each piece is cut evenly. So outliers and skew do no harm.
-    """
-    split, base, slope = pieces[0], pieces[1], pieces[2]
-    for i in range(_SPLITS):
-        value, p = key[i * n // _SPLITS], i
-        while p > 0 and split[p - 1] > value:
-            split[p] = split[p - 1]
-            p -= 1
-        split[p] = value
-    per_piece = n // _SPLITS + 1
-    for k in range(1, _SPLITS):
-        base[k] = split[k - 1]
-        slope[k] = per_piece / (split[k] - split[k - 1]) if split[k] > split[k - 1] else 0.0
-    n_buckets = per_piece * (_SPLITS + 1)
-    for p in range(n_buckets + 1):
-        count[p] = 0
-    for i in range(n):
-        value, k, step = key[i], 0, _SPLITS // 2
-        while step > 0:
-            k += step if split[k + step - 1] <= value else 0
-            step //= 2
-        k += 1 if split[k] <= value else 0
-        part = (value - base[k]) * slope[k]
-        part = part if part > 0.0 else 0.0  # noqa: FURB136 - infinity times zero is NaN, which max would keep
-        bucket[i] = k * per_piece + min(int(min(part, 1e9)), per_piece - 1)
-        count[bucket[i] + 1] += 1
-    for p in range(n_buckets):
-        count[p + 1] += count[p]
-    for i in range(n):
-        p = count[bucket[i]]
-        key_out[p], tag_out[p] = key[i], tag[i]
-        count[bucket[i]] += 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _insertion_sort(key, tag, n):
-    """Sort in place; False if that takes too many moves, and then nothing is lost."""
-    left = _MOVES * (n + 2 * _FEW)
-    for i in range(1, n):
-        k, g, p = key[i], tag[i], i
-        while p > 0 and key[p - 1] > k:
-            key[p], tag[p] = key[p - 1], tag[p - 1]
-            p -= 1
-        key[p], tag[p] = k, g
-        left -= i - p
-        if left < 0:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def merge_sort(key, tag, spare, spare_tag, n):
-    """Sort any input in place, in n log n steps."""
-    width = 1
-    while width < n:
-        for low in range(0, n, 2 * width):
-            i, middle, high = low, min(low + width, n), min(low + 2 * width, n)
-            j = middle
-            for p in range(low, high):
-                left = j == high or (i < middle and key[i] <= key[j])
-                at = i if left else j
-                spare[p], spare_tag[p] = key[at], tag[at]
-                i, j = i + left, j + 1 - left
-        for p in range(n):
-            key[p], tag[p] = spare[p], spare_tag[p]
-        width *= 2
+__all__ = [
+    "bucket_kernel",
+    "center_kernel",
+    "cross_count_kernel",
+    "cross_mean_kernel",
+    "cross_sum_kernel",
+    "pct_rank_kernel",
+    "rank_kernel",
+    "scale_kernel",
+    "top_kernel",
+    "winsorize_kernel",
+]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def rank_kernel(x, descending, out):
-    """Rank within the row, 1 the smallest (or largest), ties their average; NaN where x is NaN.
+    """Rank within the row, 1 the smallest (or largest), ties their average; NaN where x is NaN."""
+    _rank(x, descending, False, out)
 
-    Values are spread over buckets and finished by insertion: 10 microseconds for 500 of them, in any distribution; what
-    defeats that is merged. Rejected: merging alone (twice as long), numpy's argsort (3 s to compile), starting from the
-    order of the row before (no gain unless assets hardly move).
-    """
-    n_assets = x.shape[1]
-    count, bucket = np.empty(2 * n_assets + 4 * _SPLITS, np.int64), np.empty(n_assets, np.int64)
-    key, spare = np.empty(n_assets), np.empty(n_assets)
-    tag, spare_tag = np.empty(n_assets, np.int64), np.empty(n_assets, np.int64)
-    pieces = np.zeros((3, _SPLITS + 1))
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def pct_rank_kernel(x, descending, out):
+    """Rank within the row over the number of its values: within (0, 1]; NaN where x is NaN."""
+    _rank(x, descending, True, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rank(x, descending, shared, out):
+    space = sort_space(x.shape[1])
+    key, tag = space.key, space.tag
     for t in range(x.shape[0]):
-        n = 0
-        for j in range(n_assets):
-            value = x[t, j]
+        n = sort_row(x[t], space)
+        for j in range(x.shape[1]):
             out[t, j] = np.nan
-            spare[n], spare_tag[n] = value, j
-            n += 1 if value == value else 0
-        if n > _FEW:
-            _scatter(spare, spare_tag, key, tag, pieces, bucket, count, n)
-        else:
-            for p in range(n):
-                key[p], tag[p] = spare[p], spare_tag[p]
-        if not _insertion_sort(key, tag, n):
-            merge_sort(key, tag, spare, spare_tag, n)
+        whole = float(n) if shared else 1.0
         i = 0
         while i < n:
             end = i + 1
@@ -119,8 +50,113 @@ def rank_kernel(x, descending, out):
             rank = 0.5 * (i + 1 + end)
             rank = n + 1 - rank if descending else rank
             for p in range(i, end):
-                out[t, tag[p]] = rank
+                out[t, tag[p]] = rank / whole
             i = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bucket_kernel(x, n_buckets, out):
+    """Bucket 1 to n_buckets by rank; NaN where x is NaN.
+
+    1 + floor(n_buckets * (rank - 1/2) / n), in whole numbers; rank averages ties, so that equal values share a bucket.
+    What is exactly on a cut belongs to the inner bucket: the sign of x then only turns the numbers around.
+    """
+    space = sort_space(x.shape[1])
+    key, tag = space.key, space.tag
+    for t in range(x.shape[0]):
+        n = sort_row(x[t], space)
+        for j in range(x.shape[1]):
+            out[t, j] = np.nan
+        i = 0
+        while i < n:
+            end = i + 1
+            while end < n and key[end] == key[i]:
+                end += 1
+            place, whole = n_buckets * (i + end), 2 * n
+            bucket = 1 + place // whole
+            if place % whole == 0 and 2 * place > n_buckets * whole:
+                bucket -= 1
+            for p in range(i, end):
+                out[t, tag[p]] = bucket
+            i = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def top_kernel(x, n_held, largest, out):
+    """1.0 where fewer than n_held of the row's values are larger (or smaller), else 0.0; NaN where x is NaN."""
+    space = sort_space(x.shape[1])
+    key = space.key
+    for t in range(x.shape[0]):
+        n = sort_row(x[t], space)
+        place = max(n - n_held, 0) if largest else min(n_held, n) - 1
+        edge = key[place] if n > 0 else np.nan
+        for j in range(x.shape[1]):
+            value = x[t, j]
+            held = value >= edge if largest else value <= edge
+            out[t, j] = (1.0 if held else 0.0) if value == value else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _between(near, far, part):
+    """What lies `part` of the way from near to far; exactly `near` where both are equal."""
+    if near == far or part == 0.0:
+        return near
+    gap = far - near
+    return near + part * gap if gap - gap == 0.0 else near * (1.0 - part) + far * part
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def winsorize_kernel(x, share, out):
+    """Values beyond the row's quantiles `share` and 1 - `share` become those quantiles; NaN where x is NaN.
+
+    Quantiles are interpolated between neighbours (numpy's default). Both are counted from their own end of the row, so
+    that the sign of x makes no difference.
+    """
+    space = sort_space(x.shape[1])
+    key = space.key
+    for t in range(x.shape[0]):
+        n = sort_row(x[t], space)
+        low, high = np.nan, np.nan
+        if n > 1:
+            place = share * (n - 1)
+            i = min(int(place), n - 2)
+            low = _between(key[i], key[i + 1], place - i)
+            high = _between(key[n - 1 - i], key[n - 2 - i], place - i)
+        for j in range(x.shape[1]):
+            value = x[t, j]
+            if value < low:
+                value = low
+            elif value > high:
+                value = high
+            out[t, j] = value if value == value else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scale_kernel(x, total, out):
+    """Value over the sum of the row's absolute values, times `total`; NaN if that sum is 0 or there is none."""
+    for t in range(x.shape[0]):
+        size = 0.0
+        for j in range(x.shape[1]):
+            value = abs(x[t, j])
+            size += value if value == value else 0.0
+        for j in range(x.shape[1]):
+            made = x[t, j] / size * total
+            out[t, j] = made if made == made else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean(row):
+    """Mean of the row's values, NaN if it has none."""
+    n, anchor, total = 0, 0.0, 0.0
+    for j in range(row.shape[0]):
+        value = row[j]
+        if value == value:
+            if n == 0 and value - value == 0.0:
+                anchor = value  # sums of differences: equal values have exactly no spread
+            total += value - anchor
+            n += 1
+    mean = anchor + total / n if n > 0 else np.nan
+    return mean if mean == mean else np.nan, n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -130,15 +166,7 @@ def center_kernel(x, scaled, out):
     NaN where x is NaN; scaled, a row of one value or of equal values is NaN throughout.
     """
     for t in range(x.shape[0]):
-        n, anchor, total = 0, 0.0, 0.0
-        for j in range(x.shape[1]):
-            value = x[t, j]
-            if value == value:
-                if n == 0 and value - value == 0.0:
-                    anchor = value  # sums of differences: equal values have exactly no spread
-                total += value - anchor
-                n += 1
-        mean = anchor + total / n if n > 0 else np.nan
+        mean, n = _mean(x[t])
         squares = 0.0
         if scaled:
             for j in range(x.shape[1]):
@@ -150,6 +178,15 @@ def center_kernel(x, scaled, out):
         for j in range(x.shape[1]):
             made = (x[t, j] - mean) / scale
             out[t, j] = made if made == made else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cross_mean_kernel(x, out):
+    """Mean of the row's values, in every column; NaN if the row has none."""
+    for t in range(x.shape[0]):
+        mean, _ = _mean(x[t])
+        for j in range(x.shape[1]):
+            out[t, j] = mean
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -165,3 +202,14 @@ def cross_sum_kernel(x, out):
         total = total if n > 0 and total == total else np.nan
         for j in range(x.shape[1]):
             out[t, j] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cross_count_kernel(x, out):
+    """How many values the row has, in every column."""
+    for t in range(x.shape[0]):
+        n = 0
+        for j in range(x.shape[1]):
+            n += 1 if x[t, j] == x[t, j] else 0
+        for j in range(x.shape[1]):
+            out[t, j] = n

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.cross_section import merge_sort
+from knowable.kernels.sorting import merge_sort
 
 __all__ = ["ChosenState", "IntervalState", "Limits", "chosen_kernel", "intervals_kernel"]
 

@@ -14,6 +14,7 @@ from knowable.features.operators import OPERATORS
 from knowable.testing import order_oracle, path_oracle
 from knowable.testing import rolling_oracle as slow
 from knowable.testing.clock_oracle import SlowClock, gated, slow_days_since, slow_resample
+from knowable.testing.cross_oracle import CROSS, GROUPED
 from knowable.testing.exact import Panel
 
 __all__ = ["check_oracles", "slow_step", "slow_values"]
@@ -53,8 +54,8 @@ def slow_step(node: Node, inputs: list[Panel], panels: Mapping[str, Panel], cloc
 
 def check_oracles() -> None:
     """Raises: InputError, naming the operators of the table that have no oracle here."""
-    known = {*_WHOLE, *_CELLS, *_CLOCKED, "isnan", "members", "where"}
-    bare = [name for name, row in OPERATORS.items() if name not in known and not row.coded]
+    known = {*_WHOLE, *_CELLS, *_CLOCKED, "isnan", "mask", "members", "where"}
+    bare = [name for name, each in OPERATORS.items() if name not in known and not each.coded]
     if bare:
         raise InputError(
             f"No slow oracle for {', '.join(bare)}: write one straight from the definition and register it in "
@@ -90,10 +91,8 @@ _WHOLE: dict[str, Callable[..., Panel]] = {
     "count": path_oracle.moving_count,
     "bars_since": path_oracle.bars_since,
     "ffill": path_oracle.ffill,
-    "rank": slow.rank,
-    "zscore": slow.zscore,
-    "demean": slow.demean,
-    "cross_sum": slow.cross_sum,
+    **CROSS,
+    **GROUPED,
 }
 
 
@@ -105,6 +104,8 @@ def _cell(op: str, given: list[float]) -> float:
     if op == "where":
         condition, a, b = given
         return math.nan if math.isnan(condition) else (a if condition else b)
+    if op == "mask":
+        return given[0] if given[1] and not math.isnan(given[1]) else math.nan
     if any(map(math.isnan, given)):
         return math.nan
     try:

@@ -37,7 +37,7 @@ Pick = Callable[[int], int]  # pick(n) is one of 0 .. n - 1
 _PLAIN = (0.5, 1.0, 2.0, -1.0, 3.0, 0.1, -0.25, 0.0)
 _WINDOWS = (1, 2, 2, 3, 3, 4, 5, 8, 13, 40)
 _WITH_NUMBERS = frozenset(
-    {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "where"}
+    {"+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "minimum", "maximum", "where", "mask"}
 )
 
 
@@ -69,6 +69,8 @@ _RULES: Mapping[str, Callable[[Pick, Mapping[str, Any]], Any]] = {
     "how": lambda pick, _: WAYS[pick(len(WAYS))],
     "q": lambda pick, _: (0.0, 0.25, 0.5, 0.9, 1.0)[pick(5)],
     "limit": lambda pick, _: (None, 0, 1, 3)[pick(4)],
+    "share": lambda pick, _: (0.05, 0.0, 0.2, 0.5)[pick(4)],
+    "total": lambda pick, _: (1.0, 2.0, 0.3)[pick(3)],
 }
 
 
@@ -91,7 +93,7 @@ def random_feature(
     Args:
         pick: where chance comes from: `seeded`, or draws of Hypothesis.
         market: its fields are the leaves.
-        depth: of the graph.
+        depth: of the graph; what parts assets into two groups is not counted.
         number: draws the plain numbers.
     """
     made: list[list[Feature]] = [[getattr(market, name) for name in market.panels]]
@@ -160,6 +162,8 @@ def _application(pick: Pick, op: Operator, operand: Callable[[], Feature], numbe
     operands: list[Feature | float] = [operand() for _ in range(n_inputs)]
     if op.name in _WITH_NUMBERS and pick(3) == 0:
         operands[pick(n_inputs)] = number(pick)
+    if op.name.startswith("group_") and pick(2):  # two groups of many; any other values are mostly groups of one
+        operands[1] = apply(">", operands[1], 0.5)
     settings: dict[str, Any] = {}
     for name in op.settings:
         settings[name] = _RULES[name](pick, settings)

@@ -4,6 +4,7 @@ from knowable.features.operators.across import ACROSS
 from knowable.features.operators.base import Operator
 from knowable.features.operators.clock import CLOCKED
 from knowable.features.operators.element import ELEMENT
+from knowable.features.operators.groups import GROUPS
 from knowable.features.operators.model import MODELS
 from knowable.features.operators.moving import MOVING
 from knowable.features.operators.order import ORDER
@@ -12,6 +13,5 @@ from knowable.features.operators.settings import SETTINGS
 
 __all__ = ["OPERATORS", "SETTINGS", "Operator"]
 
-OPERATORS: dict[str, Operator] = {
-    each.name: each for each in (*ELEMENT, *MOVING, *ORDER, *PATHS, *ACROSS, *CLOCKED, *MODELS)
-}
+_FAMILIES = (ELEMENT, MOVING, ORDER, PATHS, ACROSS, GROUPS, CLOCKED, MODELS)
+OPERATORS: dict[str, Operator] = {each.name: each for family in _FAMILIES for each in family}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Growing", "Operator"]
+__all__ = ["Growing", "Operator", "spread"]
 
 
 class Growing(ABC):
@@ -63,3 +64,12 @@ class Operator:
     version: int = 1
     coded: bool = False
     across: bool = False
+
+
+def spread(x: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """`x` itself, or the panel that holds a number everywhere, for kernels whose inputs cannot be (1, 1)."""
+    if x.shape == shape:
+        return x
+    made = np.full(shape, x[0, 0])
+    made.flags.writeable = False
+    return made

@@ -14,7 +14,9 @@ from knowable.errors import InputError, shown, unknown_name
 from knowable.features.models.spec import ModelSpec
 from knowable.kernels.clock import WAYS
 
-__all__ = ["SETTINGS"]
+__all__ = ["SETTINGS", "check_of"]
+
+_MOST_BUCKETS = 1_000_000
 
 _PERIODS = ("day_end", "week_end", "month_end", "quarter_end", "year_end")
 
@@ -82,17 +84,40 @@ def _model(value: Any, where: Callable[[], str]) -> ModelSpec:
     return value
 
 
-def _whole(name: str, value: Any, low: int, where: Callable[[], str]) -> int:
-    whole = _as_whole(name, value, where)
+def _buckets(value: Any, where: Callable[[], str]) -> int:
+    whole = _whole("n", value, 1, where, "buckets")
+    if whole > _MOST_BUCKETS:
+        raise InputError(f"`n <= {_MOST_BUCKETS:,}` must hold, but n={whole:,}, in {where()}.")
+    return whole
+
+
+def _places(value: Any, where: Callable[[], str]) -> int:
+    return _whole("n", value, 1, where, "assets")
+
+
+def _tail(value: Any, where: Callable[[], str]) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 <= float(value) <= 0.5:
+        raise InputError(f"`0 <= share <= 0.5` must hold for a number, but share={shown(value)}, in {where()}.")
+    return float(value)
+
+
+def _total(value: Any, where: Callable[[], str]) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 < float(value) < math.inf:
+        raise InputError(f"`total > 0` must hold for a finite number, but total={shown(value)}, in {where()}.")
+    return float(value)
+
+
+def _whole(name: str, value: Any, low: int, where: Callable[[], str], of: str = "bars") -> int:
+    whole = _as_whole(name, value, where, of)
     if whole < low:
         raise InputError(f"`{name} >= {low}` must hold, but {name}={whole}, in {where()}.")
     return whole
 
 
-def _as_whole(name: str, value: Any, where: Callable[[], str]) -> int:
+def _as_whole(name: str, value: Any, where: Callable[[], str], of: str = "bars") -> int:
     if isinstance(value, bool | np.bool_) or not hasattr(type(value), "__index__"):
         raise InputError(
-            f"`{name}` must be a whole number of bars, but {name}={shown(value)} is of type "
+            f"`{name}` must be a whole number of {of}, but {name}={shown(value)} is of type "
             f"{type(value).__name__}, in {where()}."
         )
     whole = operator.index(value)
@@ -112,4 +137,14 @@ SETTINGS: dict[str, Callable[[Any, Callable[[], str]], Any]] = {
     "q": _share,
     "limit": _limit,
     "model": _model,
+    "share": _tail,
+    "total": _total,
 }
+
+# where an operator means something else by a name
+_OWN = {("quantile", "n"): _buckets, ("top", "n"): _places, ("bottom", "n"): _places}
+
+
+def check_of(op: str, name: str) -> Callable[[Any, Callable[[], str]], int | float | bool | str | None]:
+    """The check of an operator's setting."""
+    return _OWN.get((op, name)) or SETTINGS[name]
