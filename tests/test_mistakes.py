@@ -220,3 +220,142 @@ def test_an_empty_span() -> None:
         "At least two bars are needed from start=2021-01-01 to end=None, but there are 0; "
         "the market has 2020-01-01 00:00:00 to 2020-06-16 00:00:00."
     )
+
+
+class Learner:
+    """Predicts the mean it was fitted to; of one row only, if told so."""
+
+    def __init__(self, rows: int | None = None) -> None:
+        self.rows = rows
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Learner:
+        self.mean = labels.mean()
+        return self
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return np.full(self.rows or len(features), self.mean)
+
+
+class Nothing:
+    """Neither learns nor predicts."""
+
+    def __repr__(self) -> str:
+        return "Nothing()"
+
+
+def on_the_way_to_a_model(m: kn.Market) -> dict[str, tuple[Callable[[], object], str]]:
+    """Mistake -> (who makes it, what is said), from an idea over its analysis to a model."""
+    past, learnt = [m.close.lag(1)], kn.label(m.close, ahead=5)
+    return {
+        "a wrong field": (lambda: m.clsoe, "Unknown field 'clsoe' in the market. Did you mean 'close'?"),
+        "a wrong method": (
+            m.close.zscroe,
+            "Unknown attribute 'zscroe' in a feature. Did you mean 'zscore'?",
+        ),
+        "a wrong function in a text": (
+            lambda: m.expression("rnk(close / lag(close, 126) - 1)"),
+            (
+                "Unknown function 'rnk'. Did you mean 'rank'?\n"
+                "In the expression's text, line 1, column 1:\n"
+                "  rnk(close / lag(close, 126) - 1)\n"
+                "  ^^^"
+            ),
+        ),
+        "a text for a window": (
+            lambda: m.close.mean("20"),
+            "`window` must be a whole number of bars, but window='20' is of type str, in mean(close, '20').",
+        ),
+        "an array of another shape": (
+            lambda: m.close + np.zeros((3, 3)),
+            (
+                "A feature combines with features and numbers, but got a ndarray of shape (3, 3), in `+` of close, the "
+                "ndarray.\n"
+                "Put it into the market as a field, Market.from_frames(close=..., mine=frame), and use market.mine;\n"
+                "or leave the expression language: work on x.frame() and return a DataFrame from weights."
+            ),
+        ),
+        "horizons as text": (
+            lambda: m.close.analyse(horizons="5"),
+            "`horizons` is a list of whole bars, such as (1, 5, 21), but it is '5'.",
+        ),
+        "an analysis of too few assets": (
+            m.close.analyse,
+            (
+                "`close` cannot be analysed: no bar has values and returns of 5 assets, the most is 3.\n"
+                "A longer market, a shorter window or min_assets= help."
+            ),
+        ),
+        "a label that looks back": (
+            lambda: kn.label(m.close, ahead=-5),
+            (
+                "`ahead >= 1` must hold, but ahead=-5, in label(close, ...).\n"
+                "Write ahead=5: a label looks forward by itself."
+            ),
+        ),
+        "a label used as a feature": (
+            lambda: learnt + 1,
+            (
+                "`label(close, ahead=5)` has no arithmetic.\n"
+                "A label holds what is known only 5 bars later, so it can train a model and do nothing else: "
+                "kn.model(estimator, features, label).\n"
+                "Transform the feature first and make the label of that: kn.label(x.rank(), ahead=5)."
+            ),
+        ),
+        "a feature used as a label": (
+            lambda: kn.model(Learner(), past, m.close),
+            (
+                "`label` is the feature `close`, whose row t is known at row t; there is nothing to predict.\n"
+                "Say how far ahead its value is to be learnt: kn.label(feature, ahead=21)."
+            ),
+        ),
+        "one feature without brackets": (
+            lambda: kn.model(Learner(), m.close, learnt),
+            (
+                "`features` must be a list of features, but it is the feature `close` of type Feature.\n"
+                "Write them in brackets: [market.close / market.close.lag(21) - 1, ...]."
+            ),
+        ),
+        "a class for an estimator": (
+            lambda: kn.model(Learner, past, learnt),
+            "`estimator` is the class Learner; give an estimator made from it: Learner(...).",
+        ),
+        "a model that cannot be fitted": (
+            lambda: kn.model(Nothing(), past, learnt),
+            (
+                "`estimator` must have fit(X, y) and predict(X), but Nothing() of type Nothing has no 'fit'.\n"
+                "Anything with both serves: an estimator of scikit-learn or LightGBM, or a class of your own."
+            ),
+        ),
+        "a span in words": (
+            lambda: kn.model(Learner(), past, learnt, train="3 yrs"),
+            (
+                "`train` must be a positive length, but train='3 yrs'.\n"
+                'Write whole bars (252 or "252b") or a length of the calendar such as "3y", "6mo", "2w", "10d".'
+            ),
+        ),
+        "a past too short to fit": (
+            lambda: kn.model(Learner(), past, learnt, train=10),
+            (
+                "`train - ahead - purge - embargo >= min_bars` must hold, but train=10, ahead=5, purge=0, embargo=0, "
+                "min_bars=20: there would never be a fit.\n"
+                "Lengthen `train`, or lower `min_bars`."
+            ),
+        ),
+    }
+
+
+@pytest.mark.parametrize("mistake", on_the_way_to_a_model(kn.Market.from_frames(close=PRICES)))
+def test_mistakes_on_the_way_from_an_idea_to_a_model(mistake: str) -> None:
+    make, text = on_the_way_to_a_model(market())[mistake]
+    assert told(make) == text
+
+
+def test_a_model_that_predicts_one_row_of_three() -> None:
+    class Predicted(kn.Strategy):
+        def weights(self, m):
+            learnt = kn.label(m.close, ahead=5)
+            return kn.model(Learner(rows=1), [m.close.lag(1)], learnt, train=60, refit=20, min_bars=5)
+
+    text = told(lambda: kn.backtest(Predicted(), market()))
+    assert "must give a number for each of 3 rows, but gave array(" in text
+    assert "of shape (1,), with the fit made at row 20." in text

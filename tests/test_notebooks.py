@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 SAYS = {
     "final_values": ["rows accepted", "150.3", "sign was wrong", "unlagged"],
+    "idea_to_model": ["rank portfolio", "no look-ahead found", "Sharpe"],
     "first_idea": ["rows accepted", "no look-ahead found", "Probability of overfitting", "out of sample"],
 }
 

@@ -180,7 +180,7 @@ def _answer(feature: Feature, where: Market, asked: Question, groups: object) ->
     traded = _portfolio(x, forward(where, 1, asked.fill), least, asked.cost_bps)
     columns = pd.Index(spans, name="horizon")
     return Analysis(
-        feature=feature.text(),
+        feature=repr(feature),
         market=f"{where!r}",
         horizons=spans,
         fill=asked.fill,
