@@ -249,7 +249,7 @@ def on_the_way_to_a_model(m: kn.Market) -> dict[str, tuple[Callable[[], object],
     return {
         "a wrong field": (lambda: m.clsoe, "Unknown field 'clsoe' in the market. Did you mean 'close'?"),
         "a wrong method": (
-            m.close.zscroe,
+            lambda: m.close.zscroe().rank(),
             "Unknown attribute 'zscroe' in a feature. Did you mean 'zscore'?",
         ),
         "a wrong function in a text": (
