@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
+import io
 import pickle
 import site
 import sys
@@ -23,7 +25,10 @@ from knowable.params import Choice, Float, Int
 __all__ = ["CodeText", "content_text", "is_own"]
 
 _NOT_CODE = frozenset(
-    {"__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__firstlineno__", "parameters"}
+    {
+        *("__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__firstlineno__", "parameters"),
+        "__slotnames__",  # pickle leaves it behind
+    }
 )
 
 
@@ -147,11 +152,14 @@ def _object_text(value: Any, code: CodeText, within: tuple[int, ...]) -> str:
     name = f"{'' if is_own(kind.__module__) else kind.__module__}.{kind.__qualname__}"
     if callable(getattr(value, "get_params", None)):
         return f"{name}{_content(value.get_params(deep=False), code, within)}"
+    if not is_own(kind.__module__):  # a library's own value, which knows best how to tell itself
+        with contextlib.suppress(Exception):
+            return f"{name}:{_pickled(value, code)}"
     try:
         state = value.__getstate__() if hasattr(value, "__getstate__") else value.__dict__
         if state is not None or hasattr(value, "__dict__"):
             return f"{name}{_content(state, code, within)}"
-        return f"{name}:{hashlib.sha256(pickle.dumps(value)).hexdigest()}"
+        return f"{name}:{_pickled(value, code)}"
     except InputError:
         raise
     except Exception as error:
@@ -159,6 +167,25 @@ def _object_text(value: Any, code: CodeText, within: tuple[int, ...]) -> str:
             f"What {shown(value)} of type {name.strip('.')} holds cannot be told: {type(error).__name__}: {error}\n"
             "Fits are kept by the content of their estimator; give it plain numbers, text, arrays and functions."
         ) from error
+
+
+class _Pickler(pickle.Pickler):
+    """Tells which classes and functions an object is made of; a pickle has only their names."""
+
+    def __init__(self, file: io.BytesIO, code: CodeText) -> None:
+        super().__init__(file, protocol=5)
+        self._code = code
+
+    def persistent_id(self, obj: Any) -> None:
+        """Called for each object that is pickled."""
+        if inspect.isclass(obj) or inspect.isfunction(obj):
+            self._code.add(obj.__name__, obj)
+
+
+def _pickled(value: Any, code: CodeText) -> str:
+    written = io.BytesIO()
+    _Pickler(written, code).dump(value)
+    return hashlib.sha256(written.getbuffer()).hexdigest()
 
 
 def _module_text(name: str) -> str:

@@ -48,8 +48,8 @@ class Estimator:
 def estimator_of(given: Any, method: str) -> Estimator:
     """Take over what a user gave, and check that it can be fitted.
 
-    Parameters called ``n_jobs`` are set to 1, because the order in which threads add up decides the last bits of a
-    forest. An unset ``random_state``, also of a part of a pipeline, gets a number drawn from the content.
+    Parameters called ``n_jobs`` are set to one job, because the order in which threads add up decides the last bits of
+    a forest. An unset ``random_state``, also of a part of a pipeline, gets a number drawn from the content.
 
     Raises: InputError if it is a class, has no `fit` or no `method`, or cannot be copied; UnknownNameError for another
     method than METHODS.
@@ -67,7 +67,7 @@ def estimator_of(given: Any, method: str) -> Estimator:
             "Each fit takes a fresh copy; make open files, locks and generators inside fit."
         ) from error
     params = _params(prototype)
-    _set(prototype, dict.fromkeys((k for k, v in params.items() if _last(k) == "n_jobs" and v not in (None, 1)), 1))
+    _set(prototype, {name: _one_job(params, name) for name in params if _last(name) == "n_jobs"})
     head = f"{method}\n{sys.version_info[:2]}\nnumpy {np.__version__}\n"
     first = hashlib.sha256((head + content_text(prototype)).encode("utf-8", "replace")).hexdigest()
     seed = int(first[:8], 16) >> 1
@@ -112,6 +112,12 @@ def _params(given: Any) -> dict[str, Any]:
         return {}
     params: dict[str, Any] = given.get_params(deep=True)
     return params
+
+
+def _one_job(params: dict[str, Any], name: str) -> int | None:
+    """What means one job: None to scientific libraries' own estimators, which warn of 1 where threads are of no use."""
+    owner = params.get(name.rpartition("__")[0])
+    return None if owner is None or type(owner).__module__.startswith("sklearn.") else 1
 
 
 def _set(given: Any, params: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ def alone(*, look: bool) -> Iterator[None]:
             _libraries[:] = [ThreadpoolController()]
         numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - what estimators draw from
         try:
-            with _libraries[0].limit(limits=1):
+            with _libraries[0].limit(limits=1), _one_job():
                 yield
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
@@ -100,6 +102,12 @@ def aligned(shape: tuple[int, int]) -> Panel:
     room = np.empty(n_bytes + 64, np.uint8)
     first = -room.ctypes.data % 64
     return room[first : first + n_bytes].view(np.float64).reshape(shape)
+
+
+def _one_job() -> AbstractContextManager[Any]:
+    """Calls of joblib made in order, whatever a user's configuration says."""
+    joblib = sys.modules.get("joblib")
+    return contextlib.nullcontext() if joblib is None else joblib.parallel_config(backend="sequential")
 
 
 def _seed(estimator: Estimator) -> None:

@@ -196,8 +196,8 @@ def _check_same(estimator: Estimator, values: Sequence[Panel], again: Sequence[P
         if one.tobytes() != other.tobytes():
             asset = int(np.argmax(one.view(np.int64) != other.view(np.int64)))
             raise ModelError(
-                f"Two fits of {estimator.text} to the same rows differ: they predict {one[asset]!r} and "
-                f"{other[asset]!r} for the same features.\n"
+                f"Two fits of {estimator.text} to the same rows differ: they predict {float(one[asset])!r} and "
+                f"{float(other[asset])!r} for the same features.\n"
                 "A result could not be repeated, live least of all. Draw random numbers from a fixed seed inside fit "
                 "(random_state=0, torch.manual_seed(0)); numpy's and Python's global generators are seeded already."
             )
