@@ -51,6 +51,7 @@ SHAPES = [(1, 1), (3, 2), (30, 3), (60, 7), (90, 12), (250, 4)]
 SMALL = (24, 3)
 DRAWN = [name for name, row in OPERATORS.items() if not row.coded]  # models have laws of their own
 NOT_OPERATORS = ("field", "number", *CLOCKS)
+SUMS = ("demean", "cross_sum", "cross_mean", "group_sum", "group_mean", "group_neutralize", "neutralize")
 
 
 @functools.cache
@@ -239,14 +240,19 @@ def assert_step_agrees(
             rows = ~np.isinf(inputs).any(axis=(0, 2))
         chosen = {name: panel[rows] for name, panel in panels.items()}
         wanted = slow_step(each, [panel[rows] for panel in inputs], chosen, clock) if rows.any() else np.empty((0, 3))
-    assert_close(values[each][rows], wanted, each, f"`{each!r}` in {what}")
+    terms = inputs[0][rows] if each.op in SUMS else None
+    assert_close(values[each][rows], wanted, each, f"`{each!r}` in {what}", terms)
     return values[each].size, int((~rows).sum()) * SMALL[1]
 
 
-def assert_close(got: Panel, wanted: Panel, each: Node, what: str) -> None:
+def assert_close(got: Panel, wanted: Panel, each: Node, what: str, terms: Panel | None = None) -> None:
+    """`terms` are what a sum across assets adds up: they may cancel, and its error is measured by the largest."""
     assert (np.isnan(got) == np.isnan(wanted)).all(), f"missing values differ: {what}\n{got}\n{wanted}"
     with np.errstate(all="ignore"):
-        far = ~((got == wanted) | np.isnan(wanted) | (np.abs(got - wanted) <= 1e-9 * scale_of(wanted)))
+        scale = scale_of(wanted)
+        if terms is not None:
+            scale = np.maximum(scale, np.abs(np.nan_to_num(terms)).max(axis=1, keepdims=True, initial=0.0))
+        far = ~((got == wanted) | np.isnan(wanted) | (np.abs(got - wanted) <= 1e-9 * scale))
     if far.any():
         row, column = np.argwhere(far)[0]
         raise AssertionError(

@@ -163,6 +163,17 @@ def test_a_row_that_the_features_explain_leaves_zero_and_not_its_rounding():
     assert (run(one + 1e-8 * rng.normal(size=one.shape), one, two) != 0).all()
 
 
+def test_an_asset_that_a_feature_singles_out_is_left_with_zero():
+    rng = np.random.default_rng(9)
+    x, one = rng.normal(size=(2, 50, 9)) + 100
+    alone = np.zeros_like(x)
+    alone[:, 4] = 0.3
+    left = run(x, one, alone)
+    np.testing.assert_array_equal(left[:, 4], 0.0)
+    others = np.delete(np.arange(9), 4)
+    np.testing.assert_allclose(left[:, others], run(x[:, others], one[:, others]), rtol=1e-9, atol=1e-11)
+
+
 def test_inputs_stay_as_they_are():
     rng = np.random.default_rng(7)
     x, by = rng.normal(size=(5, 9)), rng.normal(size=(2, 5, 9))

@@ -12,6 +12,7 @@ __all__ = ["neutralize_kernel"]
 # What keeps less than this of its spread, or has less spread than this of its size, counts as a combination of the
 # others (R's lm: 1e-7 of a column that is not centred; ours are). Rounding leaves about 1e-16 of an exact one.
 _OWN = 1e-10
+_ROUNDING = 1e-14  # a residual that is less than this of the row is 0: an asset that a feature singles out, say
 _HUGE, _TINY = 1e100, 1e-100  # beyond these, squares may overflow or vanish
 
 
@@ -51,7 +52,7 @@ def _center(v, n):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _take_off(v, basis, n_kept, n, n_times):
-    """Take the mean and the first rows of the basis off v, in place; its length then, and the unit it is in.
+    """Take the mean and the first rows of the basis off v, in place; its length then, its unit, and what counts as 0.
 
     The length is 0, and v to be taken for 0, where only rounding can be left.
     """
@@ -63,7 +64,8 @@ def _take_off(v, basis, n_kept, n, n_times):
             for p in range(n):
                 v[p] -= part * basis[k, p]
     own = math.sqrt(_dot(v, v, n)) if n_kept > 0 else whole
-    return own if own > _OWN * whole and whole > _OWN * high * math.sqrt(n) else 0.0, unit
+    own = own if own > _OWN * whole and whole > _OWN * high * math.sqrt(n) else 0.0
+    return own, unit, _ROUNDING * (whole + high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -74,7 +76,7 @@ def _join(basis, n_kept, n):
     Langou, Rozloznik, 2005).
     """
     v = basis[n_kept]
-    own, _ = _take_off(v, basis, n_kept, n, 2)
+    own, _, _ = _take_off(v, basis, n_kept, n, 2)
     if own > 0.0:
         for p in range(n):
             v[p] /= own
@@ -87,7 +89,8 @@ def neutralize_kernel(x, by, out):
 
     Assets where any of them is NaN or infinite are left out and NaN. A feature that is constant or a combination of
     those before it adds nothing. NaN throughout unless there are more assets than terms, the intercept one of them:
-    fewer would be fitted exactly. A row that is itself such a combination leaves 0, not its rounding.
+    fewer would be fitted exactly. A row that is itself such a combination leaves 0, and so does an
+    asset that is fitted exactly: not their rounding.
 
     `by` is (n_features, n_bars, n_assets).
     """
@@ -113,6 +116,6 @@ def neutralize_kernel(x, by, out):
             continue
         for p in range(n):
             left[p] = x[t, tag[p]]
-        own, unit = _take_off(left, basis, n_kept, n, 1)
+        own, unit, nothing = _take_off(left, basis, n_kept, n, 1)
         for p in range(n):
-            out[t, tag[p]] = left[p] / unit if own > 0.0 else 0.0
+            out[t, tag[p]] = left[p] / unit if own > 0.0 and abs(left[p]) > nothing else 0.0

@@ -162,14 +162,21 @@ def _application(pick: Pick, op: Operator, operand: Callable[[], Feature], numbe
     operands: list[Feature | float] = [operand() for _ in range(n_inputs)]
     if op.name in _WITH_NUMBERS and pick(3) == 0:
         operands[pick(n_inputs)] = number(pick)
-    if op.name.startswith("group_") and pick(2):  # two groups of many; any other values are mostly groups of one
-        operands[1] = apply(">", operands[1], 0.5)
+    if op.name.startswith("group_"):
+        operands[1] = _codes(pick, operands[1])
     settings: dict[str, Any] = {}
     for name in op.settings:
         settings[name] = _RULES[name](pick, settings)
     if op.clock == "ends" or (op.clock is None and op.start is not None and pick(5) == 4):
         settings["every"] = _RULES["every"](pick, settings)
     return apply(op.name, *operands, clock=day_node() if op.clock == "day" else None, **settings)
+
+
+def _codes(pick: Pick, drawn: Any) -> Feature:
+    """A field, or two groups of many. Computed values as codes would be parted by the last bit of their rounding."""
+    market = drawn.market
+    names = list(market.panels)
+    return apply(">", drawn, 0.5) if pick(2) else getattr(market, names[pick(len(names))])
 
 
 def _family(wanted: Callable[[Operator], bool]) -> tuple[Operator, ...]:

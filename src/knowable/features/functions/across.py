@@ -116,9 +116,9 @@ def neutralize(x: Feature, *by: Feature) -> Feature:
 
     Assets where any of them is NaN or infinite are left out and NaN. A feature that is constant over the bar's assets,
     or a combination of those before it (less than 1e-10 of its spread its own), adds nothing: the fit stays the same
-    and stable (modified Gram-Schmidt, twice). Where `x` is such a combination itself, 0 is left, not its rounding. NaN
-    unless more assets take part than there are terms, intercept included: fewer would be fitted exactly. To be neutral
-    within groups, see `group_neutralize`.
+    and stable (modified Gram-Schmidt, twice). Where `x` is such a combination itself, or a feature singles an asset
+    out, 0 is left, not its rounding. NaN unless more assets take part than there are terms, intercept included: fewer
+    would be fitted exactly. To be neutral within groups, see `group_neutralize`.
 
     Raises: InputError if `by` is empty or not of features.
     """
