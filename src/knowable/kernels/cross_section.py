@@ -146,7 +146,10 @@ def scale_kernel(x, total, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _mean(row):
-    """Mean of the row's values, NaN if it has none."""
+    """Mean of the row's values as (one of them, what the mean is above it, how many); NaN above if there are none.
+
+    Apart, because their sum has the digits of the level, where what is left of a value has those of the spread.
+    """
     n, anchor, total = 0, 0.0, 0.0
     for j in range(row.shape[0]):
         value = row[j]
@@ -155,8 +158,7 @@ def _mean(row):
                 anchor = value  # sums of differences: equal values have exactly no spread
             total += value - anchor
             n += 1
-    mean = anchor + total / n if n > 0 else np.nan
-    return mean if mean == mean else np.nan, n
+    return anchor, (total / n if n > 0 else np.nan), n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -166,17 +168,17 @@ def center_kernel(x, scaled, out):
     NaN where x is NaN; scaled, a row of one value or of equal values is NaN throughout.
     """
     for t in range(x.shape[0]):
-        mean, n = _mean(x[t])
+        anchor, above, n = _mean(x[t])
         squares = 0.0
         if scaled:
             for j in range(x.shape[1]):
-                gap = x[t, j] - mean
+                gap = (x[t, j] - anchor) - above
                 squares += gap * gap if gap == gap else 0.0
         scale = 1.0
         if scaled:
             scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 or squares != squares else np.nan
         for j in range(x.shape[1]):
-            made = (x[t, j] - mean) / scale
+            made = ((x[t, j] - anchor) - above) / scale
             out[t, j] = made if made == made else np.nan
 
 
@@ -184,7 +186,8 @@ def center_kernel(x, scaled, out):
 def cross_mean_kernel(x, out):
     """Mean of the row's values, in every column; NaN if the row has none."""
     for t in range(x.shape[0]):
-        mean, _ = _mean(x[t])
+        anchor, above, _ = _mean(x[t])
+        mean = anchor + above if above == above else np.nan
         for j in range(x.shape[1]):
             out[t, j] = mean
 

@@ -128,18 +128,18 @@ def group_center_kernel(x, groups, scaled, out):
     n_assets = x.shape[1]
     bits = groups.view(np.int64)
     found, n_groups = _no_groups(n_assets), 0
-    n, mean = np.empty(n_assets, np.int64), np.empty(n_assets)
-    total, squares = np.empty(n_assets), np.empty(n_assets)
+    n, anchor = np.empty(n_assets, np.int64), np.empty(n_assets)
+    above, squares = np.empty(n_assets), np.empty(n_assets)
     for t in range(x.shape[0]):
         n_groups = _assign(groups, bits, t, found, n_groups)
-        _sums(x[t], found.member, n_groups, n, mean, total)
+        _sums(x[t], found.member, n_groups, n, anchor, above)
         for g in range(n_groups):
-            mean[g] += total[g] / n[g]
+            above[g] /= n[g]  # not added to the anchor: that would round it to the digits of the level
             squares[g] = 0.0 if scaled else 1.0
         if scaled:
             for j in range(n_assets):
                 g = found.member[j]
-                gap = x[t, j] - mean[g] if g >= 0 else np.nan
+                gap = (x[t, j] - anchor[g]) - above[g] if g >= 0 else np.nan
                 if gap == gap:
                     squares[g] += gap * gap
             for g in range(n_groups):
@@ -148,7 +148,7 @@ def group_center_kernel(x, groups, scaled, out):
         for j in range(n_assets):
             g, gap = found.member[j], np.nan
             if g >= 0:
-                gap = (x[t, j] - mean[g]) / squares[g]
+                gap = ((x[t, j] - anchor[g]) - above[g]) / squares[g]
             out[t, j] = gap if gap == gap else np.nan
 
 
