@@ -12,11 +12,12 @@ from fractions import Fraction
 import numpy as np
 
 from knowable.testing import rolling_oracle as slow
-from knowable.testing.exact import Panel, to_float, total_of
+from knowable.testing.exact import Panel, root_of, to_float, total_of
 
 __all__ = ["CROSS", "GROUPED"]
 
 _Row = list[float]
+_OWN = Fraction(1, 10**10)  # what keeps less of its spread is taken for a combination of the others
 
 
 def _pct_rank(x: Panel, descending: bool = False) -> Panel:
@@ -72,7 +73,7 @@ def _interpolated(row: _Row, part: Fraction) -> Fraction:
 
 
 def _neutralize(x: Panel, *by: Panel) -> Panel:
-    """Residuals by exact Gram-Schmidt; what is a combination but for rounding is left out, as documented."""
+    """Residuals by exact Gram-Schmidt; what is nothing but rounding counts as nothing, as documented."""
     out = np.full(x.shape, np.nan)
     taking = np.logical_and.reduce([np.isfinite(each) for each in (x, *by)])
     for t, part in enumerate(taking):
@@ -82,14 +83,22 @@ def _neutralize(x: Panel, *by: Panel) -> Panel:
             column = [Fraction(value) for value in each[t, part].tolist()]
             centered = _less_mean(column)
             own = _less_projections(centered, basis)
-            limit = Fraction(1, 10**20)
-            varies = n and _dot(centered, centered) > limit * n * max(abs(value) for value in column) ** 2
-            if varies and n > len(basis) + 1 and _dot(own, own) > limit * _dot(centered, centered):
+            enough = n > len(basis) + 1 and _varies(column, centered)
+            if enough and _dot(own, own) > _OWN**2 * _dot(centered, centered):
                 basis.append(own)
         if n > len(basis) + 1:
-            left = _less_projections(_less_mean([Fraction(value) for value in x[t, part].tolist()]), basis)
-            out[t, part] = [to_float(value) for value in left]
+            column = [Fraction(value) for value in x[t, part].tolist()]
+            centered = _less_mean(column)
+            left = _less_projections(centered, basis)
+            size = root_of(_dot(centered, centered)) + max(abs(float(value)) for value in column)
+            explained = not _varies(column, centered) or not _dot(left, left) > _OWN**2 * _dot(centered, centered)
+            out[t, part] = [0.0 if explained or abs(each) <= 1e-14 * size else to_float(each) for each in left]
     return out
+
+
+def _varies(column: list[Fraction], centered: list[Fraction]) -> bool:
+    """Whether its spread is more than the rounding of its values."""
+    return _dot(centered, centered) > _OWN**2 * len(column) * max(abs(value) for value in column) ** 2
 
 
 def _less_mean(column: list[Fraction]) -> list[Fraction]:
