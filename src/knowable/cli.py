@@ -219,11 +219,13 @@ def _sweep(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--sort", default="sharpe", help="metric to sort by (default: sharpe)")
     sub.add_argument("--out", type=Path, help="write all rows as CSV here")
     sub.add_argument("--max-trials", type=int, default=1_000_000, help="refuse larger grids")
+    _look(sub)
 
 
 def _search(sub: argparse.ArgumentParser, trials: int) -> None:
     _market(sub)
     _account(sub)
+    _look(sub)
     search = sub.add_argument_group("search")
     search.add_argument("--objective", default="sharpe", help="metric to improve (default: sharpe)")
     search.add_argument("--direction", choices=["maximize", "minimize"])
@@ -272,9 +274,16 @@ def _report(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
 
 
+def _look(sub: argparse.ArgumentParser) -> None:
+    words = "on look-ahead, sought before the search: refuse (default), warn, or do not look"
+    sub.add_argument("--check", choices=["refuse", "warn", "off"], default="refuse", help=words)
+
+
 def _check(sub: argparse.ArgumentParser) -> None:
     _market(sub)
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's value")
+    sub.add_argument("--cuts", type=int, default=8, help="random cuts (default: 8)")
+    sub.add_argument("--fill", help="of the account; close asks for fills at a price that decides")
     sub.add_argument("--seed", type=int, default=0)
 
 

@@ -24,6 +24,7 @@ from knowable.errors import InputError, UnknownNameError, unknown_name
 from knowable.experiments import resume as back
 from knowable.experiments import sweep as grid_of
 from knowable.experiments.checking import check as look
+from knowable.experiments.first_look import Check
 from knowable.experiments.run import Run
 from knowable.experiments.strategies import find_strategy
 from knowable.metrics import METRICS
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 COSTS = tuple(field.name for field in fields(Costs))
+_CHECK: dict[str, Check] = {"refuse": True, "warn": "warn", "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,7 @@ def sweep(options: argparse.Namespace) -> Outcome:
         start=options.start,
         end=options.end,
         max_trials=options.max_trials,
+        check=_CHECK[options.check],
         **_account(options),
     ).sort_values(options.sort, ascending=False, kind="stable")
     if options.out:
@@ -221,8 +224,9 @@ def report(options: argparse.Namespace) -> Outcome:
 
 def check(options: argparse.Namespace) -> Outcome:
     """Look for look-ahead."""
-    found = look(_strategy(options), _market(options), seed=options.seed)
-    return Outcome(text=repr(found), data={"ok": found.ok, "findings": list(found.findings)}, code=0 if found.ok else 1)
+    found = look(_strategy(options), _market(options), cuts=options.cuts, seed=options.seed, fill=options.fill)
+    data = {"ok": found.ok, "findings": list(found.findings), "suspicions": list(found.suspicions)}
+    return Outcome(text=repr(found), data=data, code=0 if found.ok else 1)
 
 
 def _inert(table: pd.DataFrame) -> pd.DataFrame:
@@ -339,6 +343,7 @@ def _search(options: argparse.Namespace) -> dict[str, Any]:
         "strategy": find_strategy(options.strategy),
         "market": _market(options),
         "benchmark": _benchmark(options),
+        "check": _CHECK[options.check],
         **{name: getattr(options, name) for name in names},
         **_account(options),
     }

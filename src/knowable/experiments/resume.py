@@ -32,7 +32,7 @@ def load_run(path: str | Path) -> Run:
     Raises: RunError if there is no run, it is unfinished, or its files are damaged.
     """
     folder = _folder(path)
-    spec, finished = _read(folder)
+    spec, finished, _ = _read(folder)
     if finished is None:
         raise RunError(
             f"{folder.name} is not finished. Its trials so far are kept; go on with kn.resume({str(folder)!r})."
@@ -65,7 +65,7 @@ def resume(
     Raises: RunError if code, engine or data have changed or are gone; ConflictError if another process drives it.
     """
     folder = _folder(path)
-    spec, finished = _read(folder)
+    spec, finished, looked = _read(folder)
     if finished is not None:
         with contextlib.suppress(RunError):  # damaged: it is made again from the trials
             return load_outcome(folder, spec)
@@ -78,7 +78,7 @@ def resume(
     kept = folder / "benchmark.parquet"
     benchmark = pd.read_parquet(kept)["benchmark"] if kept.exists() else None
     how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
-    return carry_out(spec, strategy, market, folder, benchmark, how=how)
+    return carry_out(spec, strategy, market, folder, benchmark, how=how, looked=looked)
 
 
 def _folder(path: str | Path) -> Path:
@@ -87,9 +87,11 @@ def _folder(path: str | Path) -> Path:
     return folder
 
 
-def _read(folder: Path) -> tuple[RunSpec, str | None]:
+def _read(folder: Path) -> tuple[RunSpec, str | None, Mapping[str, Any] | None]:
+    """What was asked, why it ended, and what the look for look-ahead saw before it began."""
     with Journal.read(folder / JOURNAL_NAME) as journal:
-        return RunSpec.from_header(journal.header), journal.finished
+        header = journal.header
+        return RunSpec.from_header(header), journal.finished, header.get("check")
 
 
 def _same_engine(spec: RunSpec, folder: Path) -> None:

@@ -19,6 +19,7 @@ from knowable.experiments.backtest import check_market, rows_between
 from knowable.experiments.benchmark import check_benchmark
 from knowable.experiments.engine import check_columns
 from knowable.experiments.evaluator import Evaluator
+from knowable.experiments.first_look import Check, check_how, look_first, usual_sets
 from knowable.experiments.outcome import save_outcome
 from knowable.experiments.pinning import pin_sources
 from knowable.experiments.run import Run
@@ -50,6 +51,7 @@ def optimize(
     cluster: Mapping[str, Any] | str | None = None,
     time_limit: float | None = None,
     progress: bool | None = None,
+    check: Check = True,
     **account: Unpack[Account],
 ) -> Run:
     """Search for the parameters with the best metric on a stretch of the past.
@@ -72,11 +74,14 @@ def optimize(
         cluster: another Dask cluster: an address, or ``{"class": ..., "kwargs": ...}``.
         time_limit: seconds one trial may take before it counts as failed; None for no limit.
         progress: show a progress bar with an ETA; None for when a person watches.
+        check: look for look-ahead at the defaults first, for 0.3 s or a twentieth of the time. A leak is refused;
+            ``"warn"`` goes on with a warning, False does not look. The run's doubts say what was seen.
         account: as for `backtest`.
 
     Returns: a `Run`; it can be loaded again with `load_run`, and resumed with `resume` if it was interrupted.
 
-    Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
+    Raises: InputError, UnknownNameError before any work; LookAheadError if it looks ahead; RunError if every trial
+        fails at the start.
     """
     settings = account_settings("kn.optimize", account)
     strategy, market = check_columns(check_strategy_class(strategy)), check_market(market)
@@ -95,7 +100,7 @@ def optimize(
         folds=(fold,),
     )
     how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
-    return _begin(spec, strategy, market, runs_dir, benchmark, how=how)
+    return _begin(spec, strategy, market, runs_dir, benchmark, how=how, check=check)
 
 
 def walk_forward(
@@ -120,6 +125,7 @@ def walk_forward(
     cluster: Mapping[str, Any] | str | None = None,
     time_limit: float | None = None,
     progress: bool | None = None,
+    check: Check = True,
     **account: Unpack[Account],
 ) -> Run:
     """Choose parameters on the past, trade them on the stretch that follows, move on, and join those stretches.
@@ -145,11 +151,13 @@ def walk_forward(
         cluster: as for `optimize`.
         time_limit: as for `optimize`.
         progress: as for `optimize`.
+        check: as for `optimize`.
         account: as for `backtest`.
 
     Returns: a `Run` whose `equity` is out of sample: one account that changes its parameters from fold to fold.
 
-    Raises: InputError, UnknownNameError before any work; RunError if every trial fails at the start.
+    Raises: InputError, UnknownNameError before any work; LookAheadError if it looks ahead; RunError if every trial
+        fails at the start.
     """
     settings = account_settings("kn.walk_forward", account)
     strategy, market = check_columns(check_strategy_class(strategy)), check_market(market)
@@ -169,7 +177,7 @@ def walk_forward(
         folds=folds,
     )
     how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
-    return _begin(spec, strategy, market, runs_dir, benchmark, how=how)
+    return _begin(spec, strategy, market, runs_dir, benchmark, how=how, check=check)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +212,9 @@ def carry_out(
     benchmark: pd.Series | None,
     *,
     how: Execution,
+    looked: Mapping[str, Any] | None,
 ) -> Run:
-    """Run what is missing of a run whose folder and journal exist, and settle it.
+    """Run what is missing of a run whose folder and journal exist, and settle it; `looked` is what `look_first` gave.
 
     Raises: RunError if every trial raised.
     """
@@ -234,7 +243,15 @@ def carry_out(
         remarks += [str(conflict) for conflict in journal.conflicts()[:1]]
         remarks += unpinned
         run = settle(
-            spec, strategy, market, records, folder=folder, reason=reason, remarks=remarks, benchmark=benchmark
+            spec,
+            strategy,
+            market,
+            records,
+            folder=folder,
+            reason=reason,
+            remarks=remarks,
+            benchmark=benchmark,
+            looked=looked,
         )
         save_outcome(run)
         journal.finish(reason)
@@ -258,18 +275,30 @@ def _begin(
     benchmark: pd.Series | None,
     *,
     how: Execution,
+    check: Check,
 ) -> Run:
+    check = check_how(check)
     for study in spec.spans():
         _study(spec, strategy, study)  # a wrong sampler or space is said before a folder is made
     if benchmark is not None:
         check_benchmark(benchmark, market, spec)
+    looked = look_first(
+        strategy,
+        market.until(max(stop for fold in spec.folds for stop in (fold.train[1], fold.test[1]))),
+        usual_sets(strategy),
+        spec.account(),
+        check=check,
+        n_trials=spec.n_trials * len(spec.folds),
+        seed=spec.seed,
+        time_limit=how.time_limit,
+    )
     name = re.sub(r"[^A-Za-z0-9]+", "-", spec.strategy).strip("-") or "strategy"
     folder = new_run(runs_dir, f"{name[:60]}-{spec.kind.replace('_', '-')}")
     market.save(market_folder(folder, spec))
     if benchmark is not None:
         benchmark.rename("benchmark").to_frame().to_parquet(folder / "benchmark.parquet")
-    Journal.create(folder / JOURNAL_NAME, spec.header()).close()
-    return carry_out(spec, strategy, market, folder, benchmark, how=how)
+    Journal.create(folder / JOURNAL_NAME, {**spec.header(), "check": looked}).close()
+    return carry_out(spec, strategy, market, folder, benchmark, how=how, looked=looked)
 
 
 def _study(spec: RunSpec, strategy: type[Strategy], name: str) -> Study:

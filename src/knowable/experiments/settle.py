@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from knowable.experiments.benchmark import benchmark_path
 from knowable.experiments.doubt import doubts
 from knowable.experiments.engine import TrialEngine
 from knowable.experiments.event_trials import EventTrials
+from knowable.experiments.first_look import look_again, look_doubts
 from knowable.experiments.run import Run
 from knowable.experiments.spec import RunSpec
 from knowable.metrics import METRICS, describe
@@ -39,6 +40,7 @@ def settle(
     reason: str,
     remarks: Sequence[str] = (),
     benchmark: pd.Series | None = None,
+    looked: Mapping[str, Any] | None = None,
 ) -> Run:
     """Trade the best parameters of each fold over its test, as one account, and gather what a reader must know.
 
@@ -52,6 +54,7 @@ def settle(
         remarks: sentences about the trials that the result must carry.
         benchmark: prices or account values to compare with, by time; None for the market's assets bought in equal
             parts and held.
+        looked: what the look for look-ahead saw before the search.
     """
     engine = TrialEngine(strategy, market, spec.account())
     chosen = [best_record(spec, [r for r in records if r.study == spec.study_name(fold)]) for fold in spec.folds]
@@ -60,6 +63,8 @@ def settle(
     against = benchmark_path(market, result.index, engine.settings.cash, benchmark)
     folds = _folds_table(spec, engine, chosen, names)
     last = next((record for record in reversed(chosen) if record is not None), None)
+    if last is not None:
+        looked = look_again(looked, strategy, market.until(_judged(spec)[-1][1]), last.params, engine.settings)
     return Run(
         name=folder.name,
         folder=folder,
@@ -74,7 +79,7 @@ def settle(
         benchmark_metrics=describe(against.to_numpy(), market.bars_per_year, initial=engine.settings.cash),
         orders=result.orders,
         trades=result.trades,
-        doubts=doubts(spec, records, folds, result.returns),
+        doubts=(*look_doubts(looked), *doubts(spec, records, folds, result.returns)),
         warnings=(*result.warnings, *remarks, *_warnings(spec, chosen)),
         reason=reason,
     )

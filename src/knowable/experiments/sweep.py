@@ -16,6 +16,7 @@ from knowable.errors import InputError, ParameterError, shown, unknown_name
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
 from knowable.experiments.engine import TrialEngine, check_columns
+from knowable.experiments.first_look import Check, check_how, look_first, spread_sets
 from knowable.experiments.trial_score import TrialScore
 from knowable.metrics import METRICS
 from knowable.strategy import Strategy, check_strategy_class, is_event_driven
@@ -36,6 +37,7 @@ def sweep(
     threads: int | None = None,
     max_trials: int = 1_000_000,
     progress: bool | None = None,
+    check: Check = True,
     **account: Unpack[Account],
 ) -> pd.DataFrame:
     """Backtest every parameter set of a grid or a list.
@@ -53,20 +55,29 @@ def sweep(
         threads: how many run at once; None for all cores, or one on small panels. The result does not depend on it.
         max_trials: refuse larger grids than this; raise it to say that you mean it.
         progress: show a progress bar with an ETA; None for when it takes long and a person watches.
+        check: look for look-ahead in a few of the parameter sets first, for 0.3 s or a twentieth of the time. A leak is
+            refused; ``"warn"`` goes on with a warning, False does not look.
         account: as for `backtest`.
 
-    Returns: DataFrame, a row a trial in the order given: its parameters, its metrics, and `error` (text or None).
+    Returns: DataFrame, a row a trial in the order given: its parameters, its metrics, and `error` (text or None). What
+        the look saw is in ``.attrs["check"]``.
 
-    Raises: InputError, ParameterError, UnknownNameError before any work is done.
+    Raises: InputError, ParameterError, UnknownNameError before any work is done; LookAheadError if it looks ahead.
     """
+    check = check_how(check)
     settings = account_settings("kn.sweep", account)
     strategy = check_columns(check_strategy_class(strategy))
     market = check_market(market)
     span = rows_between(market, start, end)
     wanted = _parameter_sets(strategy, grid, trials, max_trials)
+    looked = look_first(
+        strategy, market.until(span[1]), spread_sets(wanted), settings, check=check, n_trials=len(wanted)
+    )
     engine = TrialEngine(strategy, market, settings)
     scores = _score_all(engine, wanted, span, threads or _threads_for(strategy, market), progress)
-    return _table(strategy, wanted, scores)
+    table = _table(strategy, wanted, scores)
+    table.attrs["check"] = looked
+    return table
 
 
 def _threads_for(strategy: type[Strategy], market: Market) -> int:

@@ -128,14 +128,18 @@ class LeakReport:
 
     def __repr__(self) -> str:
         """At most twelve lines."""
+        return self.text()
+
+    def text(self, n_lines: int = _MOST_LINES, n_findings: int = _FINDINGS_SHOWN) -> str:
+        """What was found, in so many lines at most, which hold so many findings at most."""
         lines = [self.head]
-        for finding in self.findings[:_FINDINGS_SHOWN]:
+        for finding in self.findings[:n_findings]:
             place = f"{finding.asset} from {label(finding.first_bar)} (row {finding.row})"
             lines.append(f"  {finding.kind}: {place}; {finding.detail}")
-        if len(self.findings) > _FINDINGS_SHOWN:
-            lines.append(f"  ... and {len(self.findings) - _FINDINGS_SHOWN} more in `.findings`.")
+        if len(self.findings) > n_findings:
+            lines.append(f"  ... and {len(self.findings) - n_findings} more in `.findings`.")
         last = self.remedy.splitlines()
-        room = _MOST_LINES - len(lines) - len(last)
+        room = n_lines - len(lines) - len(last)
         rest = [f"  suspicion: {_suspected(each)}" for each in _one_of_a_kind(self.suspicions)]
         rest += [f"  note: {note}" for note in self.notes]
         if len(rest) > room:

@@ -22,7 +22,18 @@ from knowable.validate.reasons import fits_models, kind_of, reach_ahead
 from knowable.validate.remedies import remedy
 from knowable.validate.suspicions import outside_data, same_bar, survivorship, warm_up
 
-__all__ = ["Fresh", "check", "findings_of", "pin_down", "report_of", "restated", "whole_market"]
+__all__ = [
+    "Fresh",
+    "check",
+    "findings_of",
+    "kept_between_runs",
+    "not_repeatable",
+    "pin_down",
+    "refused",
+    "report_of",
+    "restated",
+    "whole_market",
+]
 
 Fresh = Callable[[Strategy, Market, Sequence[int]], Mapping[int, np.ndarray]]
 """Weights by number of leading bars shown, computed in a process in which the strategy has never run.
@@ -69,11 +80,11 @@ def check(
     chosen = chosen_cuts(market.n_bars, cuts, rng)
     before = content(market)
     prober = Prober(strategy, market, seed)
-    again = compare(prober.full, prober.run(market), market.n_bars, "random")
+    by_chance = not_repeatable(prober, 1)
     if content(market) != before:
         return report_of(prober, [whole_market(market, "mutation")])
-    if again is not None and again.found:  # every further comparison would differ too
-        return report_of(prober, findings_of(market, [again], "random"))
+    if by_chance:  # every further comparison would differ too
+        return report_of(prober, by_chance)
     if isinstance(cuts, numbers.Integral):
         chosen = sorted({*chosen, *telling_cuts(market, prober.full.panel, rng)})
     try:
@@ -140,6 +151,28 @@ def pin_down(prober: Prober, most: int) -> None:
                 low = middle
 
 
+def not_repeatable(prober: Prober, times: int = 3) -> list[Finding]:
+    """Whether another run on the same data gives something else, asked so many times: chance may agree once."""
+    for _ in range(times):
+        again = compare(prober.full, prober.run(prober.market), prober.market.n_bars, "random")
+        if again is not None and again.found:
+            return findings_of(prober.market, [again], "random")
+    return []
+
+
+def refused(prober: Prober) -> list[Finding]:
+    """Findings from failures: rows of a market it was not given, or nothing that could be compared at all."""
+    market, misshapen = prober.market, prober.misshapen()
+    if misshapen:
+        cut = max(misshapen)
+        detail = str(misshapen[cut]).splitlines()[0]
+        return [whole_market(market, "length", cut, f"given {cut} bars: {detail}")]
+    if not prober.differences() and prober.failures:
+        cut, errors = max(prober.failures.items())
+        return [whole_market(market, "unchecked", cut, str(errors[0]).splitlines()[0])]
+    return []
+
+
 def restated(prober: Prober) -> list[Finding]:
     """A strategy that reads `final` changes when final values are replaced by those known at the time."""
     market = prober.market
@@ -189,15 +222,19 @@ def _checked(
 ) -> LeakReport:
     """All experiments but the first two."""
     market = prober.market
-    found, notes = [*restated(prober), *_kept(prober)], list[str]()
+    found, notes = [*restated(prober), *kept_between_runs(prober)], list[str]()
     for cut in cuts:
         prober.at(cut)
     if more and fits_models(prober.reach):
         _between_fits(prober)
+    if any(d.found for d in prober.differences()):
+        by_chance = not_repeatable(prober)
+        if by_chance:
+            return report_of(prober, by_chance)
     pin_down(prober, _MORE_CUTS)
     found += findings_of(market, prober.differences(), kind_of(prober))
     if not found:
-        found = _refused(prober)
+        found = refused(prober)
     if not found and fresh is not None:
         found, notes = _elsewhere(prober, fresh)
     if content(market) != before:
@@ -217,7 +254,7 @@ def _between_fits(prober: Prober) -> None:
         prober.at(cut)
 
 
-def _kept(prober: Prober) -> list[Finding]:
+def kept_between_runs(prober: Prober) -> list[Finding]:
     """Whether what the code keeps outside its instance changes what a later run gives."""
     if not prober.kept:
         return []
@@ -235,19 +272,6 @@ def _kept(prober: Prober) -> list[Finding]:
     if difference is None or not difference.found:
         return []
     return findings_of(market, [difference], "state")
-
-
-def _refused(prober: Prober) -> list[Finding]:
-    """Findings from failures: rows of a market it was not given, or nothing that could be compared at all."""
-    market, misshapen = prober.market, prober.misshapen()
-    if misshapen:
-        cut = max(misshapen)
-        detail = str(misshapen[cut]).splitlines()[0]
-        return [whole_market(market, "length", cut, f"given {cut} bars: {detail}")]
-    if not prober.differences():
-        cut, errors = max(prober.failures.items())
-        return [whole_market(market, "unchecked", cut, str(errors[0]).splitlines()[0])]
-    return []
 
 
 def _elsewhere(prober: Prober, fresh: Fresh) -> tuple[list[Finding], list[str]]:

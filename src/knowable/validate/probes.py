@@ -127,6 +127,13 @@ class Prober:
         seed: of the invented futures; each cut has its own, whatever the order of probing.
         trusting: take equal expressions of the platform's language for equal weights, without evaluating them.
         kinds: what to do at each cut; see `Difference.by`.
+
+    Attributes:
+        full: what it returned for everything.
+        kept: what its code had kept outside the instance after that first run.
+        failures: cut -> why runs at it failed.
+        same: how many runs gave the very expression that the first gave.
+        shared: whether the instance could not be copied, so that all runs share what it holds.
     """
 
     def __init__(
@@ -142,6 +149,7 @@ class Prober:
         self.trusting = trusting
         self.n_runs = 0
         self.failures: dict[int, list[KnowableError]] = {}
+        self.same = 0
         self._seen: dict[int, dict[str, Difference | None]] = {}
         self.reach = reach_of(strategy)
         self.memory = Memory(self.reach)
@@ -191,6 +199,7 @@ class Prober:
             try:
                 other = self.run(self._altered(cut, by), outside_cut=cut if by == "outside" else None)
                 seen[by] = compare(self.full, other, cut, by)
+                self.same += seen[by] is None
             except KnowableError as error:
                 self.failures.setdefault(cut, []).append(error)
         return seen[by]

@@ -33,8 +33,8 @@ def survivorship(market: Market) -> list[Finding]:
     if market.n_assets < _FEWEST_ASSETS or np.exp(-n_expected) >= _SURPRISE or _some_end(market):
         return []
     detail = (
-        f"all {market.n_assets} assets last to the end of {years:.1f} years, where about {n_expected:.0f} would have "
-        "ended; if they were chosen from today's list, their past looks too good. Take the names of the time."
+        f"all {market.n_assets} assets last to the end of {years:.1f} years, where about {n_expected:.0f} ends are "
+        "usual; a list of survivors flatters."
     )
     return [_about_all(market, "survivorship", detail)]
 
