@@ -19,6 +19,7 @@ from knowable.features import NeedsValue, asked, symbol
 from knowable.features.models.cache import KEPT
 from knowable.features.models.content import content_text
 from knowable.features.models.estimator import estimator_of
+from knowable.features.models.jobs import fit_and_predict
 from knowable.testing.model_oracle import LeastSquares
 
 INDEX = pd.date_range("2020-01-01", periods=60, freq="D")
@@ -186,6 +187,30 @@ def test_fits_and_predictions_run_on_one_thread() -> None:
     with contextlib.suppress(ImportError):
         import joblib  # noqa: F401
     assert np.nanmax(model_of(Threads()).values()) == 1
+
+
+def test_a_fit_that_loads_a_library_is_made_again_on_one_thread(monkeypatch) -> None:
+    loaded, seen = [], []
+
+    class Libraries:
+        def __init__(self):
+            self.lib_controllers = list(loaded)
+
+        def limit(self, limits):
+            assert limits == 1
+            return contextlib.nullcontext()
+
+    class Loads:
+        def fit(self, x, y):
+            seen.append(len(loaded))
+            loaded[:] = ["blas"]
+
+        def predict(self, x):
+            return x[:, 0]
+
+    monkeypatch.setattr("threadpoolctl.ThreadpoolController", Libraries)
+    fit_and_predict(estimator_of(Loads(), "predict"), np.ones((3, 1)), np.ones(3), [np.ones((1, 1))], "here")
+    assert seen == [0, 1]
 
 
 def fails(how):

@@ -25,11 +25,13 @@ _libraries: list[Any] = []
 
 
 @contextlib.contextmanager
-def alone(*, look: bool) -> Iterator[None]:
+def alone(*, look: bool) -> Iterator[int]:
     """Numerical libraries on one thread, so that bits do not hang on the number of cores; one fit at a time.
 
     Args:
-        look: for libraries loaded since last time; a fit loads them, and its predictions need not look again.
+        look: for libraries loaded since last time; a fit may load some.
+
+    Yields: how many libraries are held to one thread.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -39,7 +41,7 @@ def alone(*, look: bool) -> Iterator[None]:
         numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - what estimators draw from
         try:
             with _libraries[0].limit(limits=1), _one_job():
-                yield
+                yield len(_libraries[0].lib_controllers)
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)

@@ -177,9 +177,11 @@ def fit_and_predict(
 
     Bar by bar, because the last bits of a matrix product depend on how many rows it has, and live there is one bar.
     """
-    with alone(look=True):
+    with alone(look=True) as n_before:
         fitted = fit(estimator, x, y, when)
-    with alone(look=True):  # a fit may have loaded libraries
+    with alone(look=True) as n_after:
+        if n_after > n_before:  # the fit itself loaded libraries, and ran them on as many threads as they like
+            fitted = fit(estimator, x, y, when)
         return fitted, [_bar(estimator, fitted, bar, when) for bar in bars]
 
 
