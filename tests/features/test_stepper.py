@@ -1,5 +1,6 @@
 """The live driver: rows in, rows out, a state on disk."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -251,3 +252,17 @@ def test_a_forged_header_with_a_right_checksum_is_refused(m, feature):
         stepper.restore(pack({}, arrays))
     with pytest.raises(StoreError, match="is bytes, but a str came"):
         stepper.restore("state")
+
+
+def test_feeding_a_history_keeps_no_more_panels_than_the_batch():
+    wide = Market.build(
+        times=np.arange(1, 2_001) * 86_400_000_000_000, assets=tuple("ABCDE"), panels={"close": np.ones((2_000, 5))}
+    )
+    x = wide.close
+    for k in range(60):
+        x = x + k
+    tracemalloc.start()
+    x.stepper().feed(wide.panels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2_000 * 5 * 8

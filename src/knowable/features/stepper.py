@@ -48,6 +48,7 @@ class Stepper:
         self.fields = tuple(sorted(str(each.settings[0]) for each in self._order if each.op == "field"))
         for name in self.fields:
             market.panel(name)  # raises on an unknown one
+        self._last_use = {below: each for each in self._order for below in each.inputs}
         self.n_bars = 0
         self._torn = False
         self._clock = market.clock
@@ -200,6 +201,9 @@ class Stepper:
                     inputs = [values[below] for below in each.inputs]
                     run_operator(OPERATORS[each.op], inputs, each.settings, self._states.get(each), out)
                     values[each] = out
+                    for below in each.inputs:
+                        if self._last_use[below] is each:  # a history takes no more memory than in a batch
+                            values.pop(below, None)
         self.n_bars += n_bars
         self._torn = False
         made = values[self._order[-1]]
