@@ -248,6 +248,12 @@ def test_hand_table_of_shares_and_ties():
     np.testing.assert_array_equal(run("winsorize", x, 0.25)[1], [-0.25, 1, 0, NAN, 1.25])
 
 
+@pytest.mark.parametrize("unit", [2.0**-1060, 2.0**-600, 1.0, 2.0**500, 2.0**1015])
+def test_a_zscore_neither_overflows_nor_vanishes(unit):
+    x = np.array([[1.0, 2.0, 5.0, NAN, 100.0], [3.0, 3.0, 3.0, NAN, NAN]])
+    np.testing.assert_allclose(run("zscore", x * unit), run("zscore", x), rtol=1e-12)
+
+
 @given(value=st.floats(-1e300, 1e300), n_assets=st.integers(2, 30), share=st.floats(0, 0.5))
 def test_equal_values_have_exactly_no_spread(value, n_assets, share):
     x = np.full((1, n_assets), value)

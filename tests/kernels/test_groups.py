@@ -181,6 +181,16 @@ def test_what_the_codes_are_makes_no_difference(name, case):
     assert run(name, x, named).tobytes() == run(name, x, groups).tobytes()
 
 
+@pytest.mark.parametrize("unit", [2.0**-1060, 2.0**-600, 1.0, 2.0**500, 2.0**1015])
+def test_a_zscore_neither_overflows_nor_vanishes(unit):
+    """Beside groups of usual size, of one value and of equal values."""
+    x = np.array([[1.0, 2.0, 5.0, NAN, 100.0, 7.0, 9.0, 3.0, 3.0, 1.0]])
+    groups = np.array([[1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0]])
+    sized = np.where(groups == 1.0, x * unit, x)
+    np.testing.assert_allclose(run("group_zscore", sized, groups), run("group_zscore", x, groups), rtol=1e-12)
+    np.testing.assert_allclose(run("group_zscore", x * unit, groups), run("group_zscore", x, groups), rtol=1e-12)
+
+
 def test_codes_that_all_fall_into_one_slot_are_kept_apart():
     """Slots are the top bits of bits times a constant; these codes are what its inverse makes of 0, 1, 2, ..."""
     inverse = pow(0x9E3779B97F4A7C15, -1, 2**64)

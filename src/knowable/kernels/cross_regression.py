@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from knowable.kernels.cross_section import unit_of
+
 __all__ = ["neutralize_kernel"]
 
 # What keeps less than this of its spread, or has less spread than this of its size, counts as a combination of the
@@ -39,7 +41,7 @@ def _center(v, n):
         high = max(high, abs(v[p]))
     unit = 1.0
     if high > _HUGE or 0.0 < high < _TINY:
-        unit = math.ldexp(1.0, -max(min(math.frexp(high)[1], 1000), -1000))
+        unit = unit_of(high)
     anchor, total = v[0] * unit, 0.0
     for p in range(n):
         v[p] = v[p] * unit - anchor  # sums of differences: equal values have exactly no spread

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -13,10 +15,12 @@ __all__ = [
     "cross_count_kernel",
     "cross_mean_kernel",
     "cross_sum_kernel",
+    "out_of_range",
     "pct_rank_kernel",
     "rank_kernel",
     "scale_kernel",
     "top_kernel",
+    "unit_of",
     "winsorize_kernel",
 ]
 
@@ -162,6 +166,30 @@ def _mean(row):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def out_of_range(squares, high):
+    """Whether a sum of squares of numbers up to `high` overflowed, or lost what they add up to, for want of a unit."""
+    return 0.0 < high < np.inf and not 1e-280 < squares < 1e300
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def unit_of(high):
+    """The power of two that brings numbers of at most `high` near 1."""
+    return math.ldexp(1.0, -max(min(math.frexp(high)[1], 1000), -1000))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _squares(row, anchor, above, unit):
+    """Sum of squared differences from the mean, taken times `unit`, and the largest of them."""
+    squares, high = 0.0, 0.0
+    for j in range(row.shape[0]):
+        gap = ((row[j] - anchor) - above) * unit
+        if gap == gap:
+            squares += gap * gap
+            high = max(high, abs(gap))
+    return squares, high
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def center_kernel(x, scaled, out):
     """Value less the row's mean; if `scaled`, over the row's sample standard deviation (n - 1) too.
 
@@ -169,16 +197,15 @@ def center_kernel(x, scaled, out):
     """
     for t in range(x.shape[0]):
         anchor, above, n = _mean(x[t])
-        squares = 0.0
+        unit, scale = 1.0, 1.0
         if scaled:
-            for j in range(x.shape[1]):
-                gap = (x[t, j] - anchor) - above
-                squares += gap * gap if gap == gap else 0.0
-        scale = 1.0
-        if scaled:
-            scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 or squares != squares else np.nan
+            squares, high = _squares(x[t], anchor, above, 1.0)
+            if out_of_range(squares, high):
+                unit = unit_of(high)
+                squares, _ = _squares(x[t], anchor, above, unit)
+            scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 else np.nan
         for j in range(x.shape[1]):
-            made = ((x[t, j] - anchor) - above) / scale
+            made = ((x[t, j] - anchor) - above) * unit / scale
             out[t, j] = made if made == made else np.nan
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from knowable.kernels.cross_section import out_of_range, unit_of
 from knowable.kernels.sorting import sort_row, sort_space
 
 __all__ = ["group_center_kernel", "group_rank_kernel", "group_total_kernel"]
@@ -129,27 +130,45 @@ def group_center_kernel(x, groups, scaled, out):
     bits = groups.view(np.int64)
     found, n_groups = _no_groups(n_assets), 0
     n, anchor = np.empty(n_assets, np.int64), np.empty(n_assets)
-    above, squares = np.empty(n_assets), np.empty(n_assets)
+    above, squares, unit = np.empty(n_assets), np.empty(n_assets), np.empty(n_assets)
     for t in range(x.shape[0]):
         n_groups = _assign(groups, bits, t, found, n_groups)
         _sums(x[t], found.member, n_groups, n, anchor, above)
         for g in range(n_groups):
             above[g] /= n[g]  # not added to the anchor: that would round it to the digits of the level
             squares[g] = 0.0 if scaled else 1.0
+            unit[g] = 1.0
         if scaled:
-            for j in range(n_assets):
-                g = found.member[j]
-                gap = (x[t, j] - anchor[g]) - above[g] if g >= 0 else np.nan
-                if gap == gap:
-                    squares[g] += gap * gap
-            for g in range(n_groups):
-                spread = squares[g] > 0.0 or squares[g] != squares[g]
-                squares[g] = np.sqrt(squares[g] / (n[g] - 1.0)) if spread else np.nan
+            _deviations(x[t], found.member, n_groups, n, anchor, above, squares, unit)
         for j in range(n_assets):
             g, gap = found.member[j], np.nan
             if g >= 0:
-                gap = ((x[t, j] - anchor[g]) - above[g]) / squares[g]
+                gap = ((x[t, j] - anchor[g]) - above[g]) * unit[g] / squares[g]
             out[t, j] = gap if gap == gap else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deviations(row, member, n_groups, n, anchor, above, squares, unit):
+    """Sample deviation of each group into `squares`, in a unit in which its squares neither overflow nor vanish."""
+    high = np.zeros(n_groups)
+    for j in range(row.shape[0]):
+        g = member[j]
+        gap = (row[j] - anchor[g]) - above[g] if g >= 0 else np.nan
+        if gap == gap:
+            squares[g] += gap * gap
+            high[g] = max(high[g], abs(gap))
+    again = False
+    for g in range(n_groups):
+        if out_of_range(squares[g], high[g]):
+            unit[g], squares[g], again = unit_of(high[g]), 0.0, True
+    if again:
+        for j in range(row.shape[0]):
+            g = member[j]
+            gap = ((row[j] - anchor[g]) - above[g]) * unit[g] if g >= 0 else np.nan
+            if gap == gap and unit[g] != 1.0:
+                squares[g] += gap * gap
+    for g in range(n_groups):
+        squares[g] = np.sqrt(squares[g] / (n[g] - 1.0)) if squares[g] > 0.0 else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
