@@ -323,6 +323,24 @@ def test_threads_and_unset_random_states_are_set_and_the_text_says_so() -> None:
     assert seeded.values().tobytes() != values.tobytes()
 
 
+def test_another_librarys_estimator_gets_one_job_too() -> None:
+    class Boosted(LeastSquares):
+        def __init__(self, n_jobs=None, inner=None):
+            self.n_jobs, self.inner = n_jobs, inner
+
+        def get_params(self, deep=True):
+            below = self.inner.get_params() if deep and self.inner is not None else {}
+            return {"n_jobs": self.n_jobs, "inner": self.inner, **{f"inner__{k}": v for k, v in below.items()}}
+
+        def set_params(self, **given):
+            for name, value in given.items():
+                where, _, last = name.rpartition("__")
+                setattr(self.inner if where else self, last, value)
+
+    made = estimator_of(Boosted(-1, Boosted(4)), "predict").prototype
+    assert (made.n_jobs, made.inner.n_jobs) == (1, 1)
+
+
 def test_a_fitted_estimator_of_scikit_learn_is_fitted_afresh() -> None:
     linear = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     fitted = linear.LinearRegression().fit(np.eye(2) * 1e9, np.ones(2))

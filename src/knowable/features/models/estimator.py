@@ -67,7 +67,7 @@ def estimator_of(given: Any, method: str) -> Estimator:
             "Each fit takes a fresh copy; make open files, locks and generators inside fit."
         ) from error
     params = _params(prototype)
-    _set(prototype, {name: _one_job(params, name) for name in params if _last(name) == "n_jobs"})
+    _set(prototype, {name: _one_job({"": prototype, **params}, name) for name in params if _last(name) == "n_jobs"})
     head = f"{method}\n{sys.version_info[:2]}\nnumpy {np.__version__}\n"
     first = hashlib.sha256((head + content_text(prototype)).encode("utf-8", "replace")).hexdigest()
     seed = int(first[:8], 16) >> 1
@@ -115,9 +115,9 @@ def _params(given: Any) -> dict[str, Any]:
 
 
 def _one_job(params: dict[str, Any], name: str) -> int | None:
-    """What means one job: None to scientific libraries' own estimators, which warn of 1 where threads are of no use."""
+    """What means one job: 1, or None to scikit-learn, which warns of 1 where jobs are of no use."""
     owner = params.get(name.rpartition("__")[0])
-    return None if owner is None or type(owner).__module__.startswith("sklearn.") else 1
+    return None if type(owner).__module__.startswith("sklearn.") else 1
 
 
 def _set(given: Any, params: dict[str, Any]) -> None:

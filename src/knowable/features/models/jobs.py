@@ -70,7 +70,10 @@ _lock = threading.Lock()
 def use(digest: str, means: Means) -> None:
     """Make the fits of a model, named by its spec's digest, in this way from now on."""
     with _lock:
-        _means[digest] = means
+        if means == Means():
+            _means.pop(digest, None)
+        else:
+            _means[digest] = means
 
 
 def predictions(jobs: Sequence[Job], walk: Walk) -> Iterator[list[Panel]]:
