@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "search", "tail")
+ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "search", "tail", "alphas")
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 
 
