@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "search", "tail", "alphas")
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
+IF_INSTALLED = ("numbagg", "bottleneck")
 
 
 def main() -> int:
@@ -73,7 +75,7 @@ def keep(tables: dict[str, list[dict[str, Any]]]) -> None:
     page = {
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "machine": platform.machine()},
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in (*LIBRARIES, *filter(find_spec, IF_INSTALLED))},
         "tables": {**known, **tables},
     }
     file.write_text(json.dumps(page, indent=1, default=float) + "\n", encoding="utf-8")
