@@ -86,7 +86,8 @@ class Words:
         """A function of each window that has no missing value; NaN elsewhere."""
         view = windows(x.to_numpy(), int(d))
         made = np.full(x.shape, np.nan)
-        made[int(d) - 1 :] = np.where(np.isnan(view).any(axis=-1), np.nan, function(view))
+        with np.errstate(invalid="ignore"):  # of infinities; cells that lack a value are not taken
+            made[int(d) - 1 :] = np.where(np.isnan(view).any(axis=-1), np.nan, function(view))
         return pd.DataFrame(made)
 
     def rank(self, x: pd.DataFrame) -> pd.DataFrame:
