@@ -147,10 +147,25 @@ def _check_kind(strategy: type[Strategy]) -> None:
             f"{name} has both weights(self, m) and on_bar(self, bar, account), its own or a base class's; "
             "a strategy has one.\nTake one away, or make two strategies."
         )
+    if is_event_driven(strategy) and not _takes_bar_and_account(vars(strategy).get("on_bar")):
+        raise StrategyError(
+            f"on_bar of {name} must be a method that takes a bar and the account: def on_bar(self, bar, account)."
+        )
     if not isinstance(strategy.compiled, bool):
         raise StrategyError(f"`compiled` of {name} must be True or False, but it is {shown(strategy.compiled)}.")
     if strategy.compiled and by_weights:
         raise StrategyError(f"{name} says compiled = True, which is for on_bar(self, bar, account); leave it out.")
+
+
+def _takes_bar_and_account(function: object) -> bool:
+    """Whether a method can be called with a bar and an account; what is no plain function is let be."""
+    if not inspect.isfunction(function):
+        return callable(function) or function is None  # inherited
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def check_strategy(strategy: object) -> Strategy:

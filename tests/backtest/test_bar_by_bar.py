@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import knowable as kn
+from knowable.backtest.bar_by_bar import decisions
 from knowable.data.market import Market
 from knowable.errors import KnowableError
 
@@ -114,6 +115,64 @@ def outcome(strategy, market, start, account):
     figures = np.array(list(result.metrics.values()))
     parts = [record.equity, record.bars, record.orders, record.activity, figures]
     return [part.tobytes() for part in parts], record.n_fills, record.liquidated_at, result.warnings
+
+
+class Scripted(kn.Strategy):
+    """Orders of every kind that were written down beforehand, and a look at all there is."""
+
+    compiled = True
+
+    def memory(self, m):
+        return {"total": np.zeros(2)}
+
+    def on_bar(self, bar, account):
+        past = bar.past("close", 3)
+        sums = self.total
+        sums[0] += 1.0 + past.shape[0]
+        for seen in (account.cash, account.equity, account.positions[0], account.weights[bar.n_assets - 1], past[0, 0]):
+            if np.isfinite(seen):
+                sums[0] += seen
+        if bar.odd[0] > 1.0:
+            sums[1] = sums[0] / 3.0
+        little = 1.0 + 1e-7 * (sums[0] - sums[1])  # what it saw and remembers changes what it asks for
+        for j in range(bar.n_assets):
+            kind, number = self.kinds[bar.row, j], little * self.numbers[bar.row, j]
+            if kind == 1:
+                account.target(j, number * self.part)
+            elif kind == 2:
+                account.target_shares(j, number)
+            elif kind == 3:
+                account.order(j, number)
+                if number > 5.0:
+                    account.order(j, 1.0 - number)
+
+    def features(self, m):
+        return {"odd": m.close / m.open}
+
+
+class ScriptedPlain(Scripted):
+    """The same without a compiler."""
+
+    compiled = False
+
+
+def scripted(kind, kinds, numbers, rebalance):
+    made = type(kind.__name__, (kind,), {"rebalance": rebalance, "part": 0.01})()
+    made.kinds, made.numbers = kinds, numbers
+    return made
+
+
+@given(markets(), accounts(), st.sampled_from([None, "bar", 3]), st.booleans())
+@COMMON
+def test_a_compiled_strategy_has_the_bits_of_its_plain_python(case, account, rebalance, late) -> None:
+    market, rng = case
+    kinds = rng.choice([0, 1, 1, 2, 3] if "preset" not in account else [0, 1], market.shape)
+    numbers = rng.choice([0.0, 1.0, 3.0, -2.0, 7.5, -12.0, 40.0, 0.4], market.shape)
+    start = market.index[min(5, market.n_bars - 2)] if late else None
+    made = [scripted(kind, kinds, numbers, rebalance) for kind in (Scripted, ScriptedPlain)]
+    assert outcome(made[0], market, start, account) == outcome(made[1], market, start, account)
+    asked = [decisions(each, market) for each in made]
+    assert asked[0].tobytes() == asked[1].tobytes()
 
 
 @given(

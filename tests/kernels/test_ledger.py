@@ -14,15 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from knowable.backtest.reasons import REASONS
-from knowable.backtest.record import run_ledger
+from knowable.backtest.record import record_of, run_ledger
 from knowable.backtest.settings import Costs, Settings
 from knowable.backtest.tape import Tape, carry_forward, read_only, rules_of
 from knowable.kernels import account as codes
 from knowable.kernels.account import new_state
+from knowable.kernels.decision import (
+    ASKED_CHANGE,
+    ASKED_GOAL,
+    ASKED_KIND,
+    ASKED_SHARES,
+    ASKED_WEIGHTS,
+    N_ASKED_ROWS,
+)
 from knowable.kernels.ledger import ledger_kernel
+from knowable.kernels.turns import close_row_kernel, open_row_kernel, turn_kernel
 from knowable.testing.ledger_oracle import SlowLedger
 
 WEIGHTS = [0.0, 0.0, 0.2, 0.25, -0.2, 0.3, -0.1, math.nan]
+SHARES = [0.0, 1.0, 3.0, -2.0, 7.5, -12.0, 40.0, 0.4]
 COMMON = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -169,6 +179,69 @@ def test_any_chunking_gives_the_same_bits(case, data, seed):
     assert equity.tobytes() == whole.equity.tobytes()
     assert bars.tobytes() == whole.bars.tobytes()
     assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
+
+
+def turned(case, shares, room, known=None, marks=None):
+    """The same ledger, a row at a time, with orders in shares beside the weights."""
+    weights, decide, price, close, days, account, on_change = case
+    n_bars, n_assets = weights.shape
+    tape, rules = tape_of(price, close, days, known, marks), rules_of(account, on_change=on_change)
+    state, members = new_state(tape.marks, account.cash), read_only(np.empty((0, n_assets), bool))
+    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
+    nothing = np.empty((0, n_assets))
+    columns = (tape.price, tape.close, tape.known)
+    assert open_row_kernel(0, *columns, tape.days, rules, state, orders)
+    for t in range(n_bars):
+        asked = nothing
+        if decide[t] and state.account[codes.LIQUIDATION] < 0.0:
+            asked = np.zeros((N_ASKED_ROWS, n_assets))
+            asked[ASKED_WEIGHTS] = weights[t]
+            for j, (goal, number) in shares[t].items():
+                asked[ASKED_SHARES, j], asked[ASKED_KIND, j] = number, ASKED_GOAL if goal else ASKED_CHANGE
+        if t + 1 == n_bars:
+            orders = np.concatenate([orders, np.empty((5 * n_assets, codes.N_ORDER_COLUMNS))])
+            close_row_kernel(t, asked, members, *columns, rules, state, equity, bars, orders)
+            break
+        rest = (members, *columns, tape.days, rules, state, equity, bars)
+        while turn_kernel(t, asked, *rest, orders) < 0.0:
+            orders = np.concatenate([orders, np.empty_like(orders)])
+    return record_of(state, rules, equity, bars, orders)
+
+
+@given(cases(), st.integers(0, 2**32 - 1), st.sampled_from([0, 1000]))
+@COMMON
+def test_a_row_at_a_time_gives_the_same_bits(case, seed, room):
+    known, marks = beside(case, seed)
+    whole, parts = fast(case, known=known, marks=marks), turned(case, [{}] * len(case[0]), room, known, marks)
+    assert parts.equity.tobytes() == whole.equity.tobytes()
+    assert parts.bars.tobytes() == whole.bars.tobytes()
+    assert parts.orders.tobytes() == whole.orders.tobytes()
+    assert parts.activity.tobytes() == whole.activity.tobytes()
+
+
+@given(cases(), st.integers(0, 2**32 - 1), st.booleans())
+@COMMON
+def test_orders_in_shares_agree_with_the_slow_ledger(case, seed, revised):
+    weights, rng = case[0].copy(), np.random.default_rng(seed)
+    known, marks = beside(case, seed) if revised else (None, None)
+    shares = []
+    for row in weights:
+        asked = {
+            j: (bool(rng.random() < 0.5), float(rng.choice(SHARES))) for j in np.flatnonzero(rng.random(len(row)) < 0.4)
+        }
+        row[list(asked)] = np.nan
+        shares.append(asked)
+    case = (weights, *case[1:])
+    ledger = SlowLedger(settings=case[5], on_change=case[6], n_assets=weights.shape[1])
+    lists = [part.tolist() for part in case[:5]]
+    ledger.run(
+        *lists,
+        known=None if known is None else known.tolist(),
+        marks=None if marks is None else marks.tolist(),
+        shares=shares,
+    )
+    check_against(turned(case, shares, 1000, known, marks), ledger)
 
 
 @given(cases())

@@ -13,6 +13,7 @@ from knowable.backtest.events.run import EventRun
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import result_of
+from knowable.backtest.tape import Tape
 from knowable.backtest.weights import decision_rows
 from knowable.data.market import Market
 from knowable.metrics.describe import measure
@@ -62,8 +63,7 @@ def score_bar_by_bar(
     *,
     features: Mapping[str, Panel],
     decide: Rows,
-    start: int,
-    stop: int,
+    tape: Tape,
 ) -> tuple[Panel, Panel]:
     """Figures (n_metrics,) and block moments (n_blocks, 3) of a run, to the bit those of its result.
 
@@ -73,13 +73,11 @@ def score_bar_by_bar(
         settings: see there.
         features: name -> (n_bars, n_assets).
         decide: (n_bars,) rows on which it is called.
-        start: see there.
-        stop: see there.
+        tape: as `event_tape` reads it, of the rows to be traded.
     """
-    run = EventRun(market, settings, start, stop, records=False)
-    run.trade(strategy, features, decide, start, stop)
-    record = run.record()
-    figures, _, moments = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
+    run = EventRun(market, settings, tape.start, tape.stop, records=False, tape=tape)
+    run.trade(strategy, features, decide, tape.start, tape.stop)
+    figures, _, moments = measure(run.equity, settings.cash, market.bars_per_year, run.activity)
     return figures, moments
 
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from knowable.backtest.bar_by_bar import score_bar_by_bar
 from knowable.backtest.events.inputs import call_features, feature_panels, own_copy
+from knowable.backtest.events.run import event_tape
+from knowable.backtest.tape import Tape
 from knowable.data.market import Market
 from knowable.errors import KnowableError
 from knowable.experiments.symbolic import shared_programs
@@ -39,13 +41,13 @@ class EventTrials:
     def __init__(self, engine: TrialEngine, memo: Memo) -> None:
         self._engine, self._memo = engine, memo
         self._programs: dict[tuple[Any, ...], dict[str, Program] | None] = {}
+        self._tapes: dict[tuple[int, int], Tape] = {}
         parameters = engine.strategy.parameters
         self._choices = tuple(name for name, p in parameters.items() if isinstance(p, Choice))
 
     def score(self, params: Mapping[str, Any], span: tuple[int, int]) -> TrialScore:
         """Score a complete parameter set on the half-open rows `span`; a failed one carries its error."""
-        start, stop = span
-        engine = self._engine
+        (start, stop), engine = span, self._engine
         try:
             own, features = self.prepared(params, stop)
             figures, moments = score_bar_by_bar(
@@ -54,8 +56,7 @@ class EventTrials:
                 engine.settings,
                 features=features,
                 decide=engine.rows(own)[:stop],
-                start=start,
-                stop=stop,
+                tape=self._tape(start, stop),
             )
         except KnowableError as error:
             told = "\n".join([str(error), *getattr(error, "__notes__", [])])
@@ -79,6 +80,13 @@ class EventTrials:
         panels = feature_panels({k: v for k, v in returned.items() if k not in inside}, own, seen)
         panels |= {name: self._values(Program.of(value), {})[:stop] for name, value in inside.items()}
         return own, panels
+
+    def _tape(self, start: int, stop: int) -> Tape:
+        """The tape of some rows, read once."""
+        if (start, stop) not in self._tapes:
+            engine = self._engine
+            self._tapes[start, stop] = event_tape(engine.until(stop), engine.settings, start, stop)
+        return self._tapes[start, stop]
 
     def _values(self, program: Program, params: Mapping[str, Any]) -> Panel:
         return program.evaluate(self._engine.market, params, self._memo)

@@ -44,7 +44,8 @@ WEIGHT = 7  # the last stated weight, scaled if its row was; the pending target 
 DECIDED = 8  # the bar it was decided on
 FRESH = 9  # 1 if that decision changed the asset's weight
 WANTED = 10  # scratch within a row: signed size of the order at hand
-N_SLOTS = 11
+IN_SHARES = 11  # 1 if the position was last asked for in shares, so that no weight was stated for it
+N_SLOTS = 12
 
 # Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). TRADED ... N_EXPOSED are totals and stand
 # together: `statistics_kernel` takes them as its activity.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from knowable.kernels.account import (
@@ -17,6 +18,7 @@ from knowable.kernels.account import (
     FRESH,
     HELD,
     HELPER,
+    IN_SHARES,
     KIND,
     MARK,
     N_DECISIONS,
@@ -34,7 +36,16 @@ from knowable.kernels.account import (
     whole_lots,
 )
 
-__all__ = ["decide_row", "differs", "known_price", "known_value", "order_shares", "size_unpriced"]
+__all__ = [
+    "decide_row",
+    "differs",
+    "known_price",
+    "known_value",
+    "order_shares",
+    "size_unpriced",
+    "weigh",
+    "weigh_shares",
+]
 
 # Rows of `asked`, what a bar of an event-driven strategy asks for: target weights, numbers of shares, what these mean.
 ASKED_WEIGHTS, ASKED_SHARES, ASKED_KIND, N_ASKED_ROWS = range(4)
@@ -75,6 +86,7 @@ def decide_row(row, weights, t, known, rules, assets, account, orders_out):
         assets[WEIGHT, j] = w
         assets[DECIDED, j] = account[BAR]
         assets[FRESH, j] = fresh
+        assets[IN_SHARES, j] = 0.0
         if w == 0.0 and assets[HELD, j] == 0.0:
             continue
         if rules.sizing != AT_DECISION:
@@ -131,6 +143,18 @@ def known_value(t, known, assets, account):
 
 
 @njit(**HELPER)
+def weigh(t, known, assets, account, weights_out):
+    """What each position is of the account's value, as known at row `t`'s decision; NaN where that value is 0."""
+    value = known_value(t, known, assets, account)
+    for j in range(assets.shape[1]):
+        weights_out[j] = 0.0
+        if assets[HELD, j] != 0.0:
+            price = known_price(t, j, known, assets)
+            worth = assets[HELD, j] * (price if price > 0.0 else assets[ENTRY_PRICE, j])
+            weights_out[j] = worth / value if value != 0.0 else np.nan
+
+
+@njit(**HELPER)
 def _size(j, w, price, value, rules, assets, account, orders_out):
     """Shares for weight `w` of `value` at `price`, as known at the decision; pending unless nothing is to be done."""
     goal = 0.0
@@ -162,8 +186,7 @@ def size_unpriced(t, known, rules, assets, account, orders_out):
 def order_shares(asked, t, known, rules, assets, account, orders_out):
     """Turn orders in shares into pending share counts at row `t`.
 
-    A change counts from what an order in shares that still waits for a price would lead to, else from what is held. For
-    the leverage rule a position asked for in shares states the weight that it has at the known price.
+    A change counts from what a sized order that still waits for a price would lead to, else from what is held.
     """
     value = known_value(t, known, assets, account)
     scale = _scale_of_shares(asked, t, known, value, rules, assets) if rules.scale else 1.0
@@ -182,6 +205,7 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
         assets[WEIGHT, j] = _weight_of_shares(t, j, goal, known, value, assets)
         assets[DECIDED, j] = account[BAR]
         assets[FRESH, j] = 1.0
+        assets[IN_SHARES, j] = 1.0
         held = assets[HELD, j]
         if abs(goal - held) > DUST * max(abs(goal), abs(held)):
             assets[TARGET, j] = goal
@@ -189,6 +213,19 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
             account[N_PENDING] += 1
         elif asked[ASKED_SHARES, j] != 0.0 and whole_lots(asked[ASKED_SHARES, j], rules.lot) == 0.0:
             record_unfilled(j, ROUNDED, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def weigh_shares(t, known, assets, account):
+    """Let the weight of each position that was asked for in shares be what it is at the known price.
+
+    A stated weight stands until another is stated; shares state none, so the leverage rule counts what they are now.
+    """
+    value = known_value(t, known, assets, account)
+    for j in range(assets.shape[1]):
+        if assets[IN_SHARES, j] != 0.0:
+            position = assets[TARGET, j] if assets[KIND, j] == SHARE_COUNT else assets[HELD, j]
+            assets[WEIGHT, j] = _weight_of_shares(t, j, position, known, value, assets)
 
 
 @njit(**HELPER)
@@ -211,12 +248,16 @@ def _weight_of_shares(t, j, shares, known, value, assets):
 
 @njit(**HELPER)
 def _scale_of_shares(asked, t, known, value, rules, assets):
-    """What positions asked for in shares are multiplied by, so that they fit beside the weights stated for others."""
-    stated, kept = 0.0, 0.0
+    """What positions asked for in shares are multiplied by, so that they fit beside those of others.
+
+    Where they are no more than what stands they are let be: what others have become must not stop a sale.
+    """
+    stated, stood, kept = 0.0, 0.0, 0.0
     for j in range(assets.shape[1]):
         if asked[ASKED_KIND, j] == ASKED_NOTHING:
             kept += abs(assets[WEIGHT, j])
         else:
             goal = _goal_of_shares(j, asked, rules, assets)
             stated += abs(_weight_of_shares(t, j, goal, known, value, assets))
-    return _scale_of_sum(stated, kept, rules)
+            stood += abs(assets[WEIGHT, j])
+    return _scale_of_sum(stated, kept, rules) if stated > stood else 1.0

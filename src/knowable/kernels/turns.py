@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof
 
-from knowable.kernels.account import ENTRY, ENTRY_PRICE, HELD, HELPER, N_ORDERS, ORDERS_PER_ASSET, WEIGHT
+from knowable.kernels.account import ENTRY, HELPER, N_ORDERS, ORDERS_PER_ASSET, WEIGHT
 from knowable.kernels.decision import (
     ASKED_KIND,
     ASKED_NOTHING,
     ASKED_WEIGHTS,
     decide_row,
     differs,
-    known_price,
     known_value,
     order_shares,
+    weigh,
+    weigh_shares,
 )
 from knowable.kernels.ledger import close_row, open_row
 
@@ -66,11 +67,15 @@ def close_row_kernel(t, asked, members, price, close, known, rules, state, equit
         bars_out: see there.
         orders_out: with room for a whole row since the row was opened.
 
-    Returns: sum of |w| as the weights stand after the decision; 0 where none was taken.
+    Returns: sum of |w| as the weights stand after the decision, where it has grown by it; else 0. A position asked for
+        in shares counts at what it is worth.
     """
     assets, account = state.assets, state.account
-    gross = 0.0
+    gross, stood = 0.0, 0.0
     if asked.shape[0] > 0:
+        weigh_shares(t, known, assets, account)
+        for j in range(assets.shape[1]):
+            stood += abs(assets[WEIGHT, j])
         if members.shape[0] > 0:
             _members_only(t, asked, members)
         if not rules.on_change or differs(ASKED_WEIGHTS, asked, assets, account):
@@ -82,7 +87,7 @@ def close_row_kernel(t, asked, members, price, close, known, rules, state, equit
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
     close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out)
-    return gross
+    return gross if gross > stood else 0.0
 
 
 @njit(**ENTRY)
@@ -107,14 +112,7 @@ def value_kernel(t, known, state):
 @njit(**ENTRY)
 def weights_kernel(t, known, state, weights_out):
     """What each position is of the account's value, as known at row `t`'s decision; NaN where that value is 0."""
-    assets = state.assets
-    value = known_value(t, known, assets, state.account)
-    for j in range(assets.shape[1]):
-        weights_out[j] = 0.0
-        if assets[HELD, j] != 0.0:
-            price = known_price(t, j, known, assets)
-            worth = assets[HELD, j] * (price if price > 0.0 else assets[ENTRY_PRICE, j])
-            weights_out[j] = worth / value if value != 0.0 else np.nan
+    weigh(t, known, state.assets, state.account, weights_out)
 
 
 def entry_point(kernel: Any, *arguments: Any) -> Any:

@@ -7,7 +7,7 @@ Newton's steps, this one bisects; where the kernel skips quiet rows, this one wa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knowable.backtest.reasons import Reason
@@ -16,6 +16,9 @@ from knowable.backtest.settings import Settings
 __all__ = ["SlowLedger", "SlowOrder"]
 
 Rows = Sequence[Sequence[float]]
+Shares = Mapping[
+    int, tuple[bool, float]
+]  # asset -> whether it is the position to hold or a change of it, and the number
 
 _DUST = 1e-9
 
@@ -65,6 +68,7 @@ class SlowLedger:
         self.wishes: dict[int, _Wish] = {}
         self.last_weights: list[float] | None = None
         self.stated = [0.0] * self.n_assets
+        self.in_shares: set[int] = set()  # positions that were asked for in shares
         self.known: list[float | None] | None = None  # closes as known, where these are not the marks
         self.paid_for = [0.0] * self.n_assets  # average price of what is held
         costs = self.settings.costs
@@ -80,11 +84,13 @@ class SlowLedger:
         *,
         known: Rows | None = None,
         marks: Sequence[float] | None = None,
+        shares: Sequence[Shares] | None = None,
     ) -> None:
         """Walk the bars.
 
         `price` holds the reference prices of fills, NaN where there is none; `known` the closes as they were known at
-        each decision (the closes themselves if None); `marks` the closes before the first bar, 0 where none.
+        each decision (the closes themselves if None); `marks` the closes before the first bar, 0 where none; `shares`
+        what each bar asks for in shares, taken on rows to decide on after the weights.
         """
         same_bar = self.settings.fill == "close"
         self.mark = [m or None for m in marks or [0.0] * self.n_assets]
@@ -102,8 +108,12 @@ class SlowLedger:
                 self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
+                if decide[t] and shares is not None:
+                    self._weigh_what_was_asked_for_in_shares()
                 if decide[t] and self._is_news(weights[t]):
                     self._decide(t, weights[t])
+                if decide[t] and shares is not None:
+                    self._order_shares(t, shares[t])
             if same_bar:
                 self._fill(t, price[t])
             if self._value() <= 0.0 and self.liquidated_at is None:
@@ -143,12 +153,56 @@ class SlowLedger:
                 continue
             if j in self.wishes:
                 self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
+            self.in_shares.discard(j)
             if weight == 0.0 and self.held[j] == 0.0:
                 continue
             fresh = self.last_weights is None or raw != self.last_weights[j]
             wish = _Wish(weight=weight, shares=None, decided_at=t, fresh=fresh, needs_close=False)
             self._size_and_keep(j, wish)
         self.last_weights = list(row)
+
+    def _order_shares(self, t: int, asked: Shares) -> None:
+        """A change counts from what a sized order that waits would lead to, else from what is held."""
+        goals = {j: self._goal(j, goal=goal, number=number) for j, (goal, number) in asked.items()}
+        weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
+        if self.settings.leverage_check == "scale":
+            wanted = sum(map(abs, weights.values()))
+            kept = sum(abs(w) for j, w in enumerate(self.stated) if j not in asked)
+            no_more = wanted <= sum(abs(self.stated[j]) for j in asked)
+            if not no_more and wanted + kept > self.settings.max_leverage:
+                scale = max(self.settings.max_leverage - kept, 0.0) / wanted
+                goals = {j: self._lots(shares * scale) for j, shares in goals.items()}
+                weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
+        for j, shares in goals.items():
+            if j in self.wishes and self.wishes[j].shares == shares:
+                continue
+            if j in self.wishes:
+                self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
+            self.stated[j] = weights[j]
+            self.in_shares.add(j)
+            wish = _Wish(weight=weights[j], shares=shares, decided_at=t, fresh=True, needs_close=False)
+            if not self._is_dust(shares, self.held[j]):
+                self.wishes[j] = wish
+            elif asked[j][1] != 0.0 and self._lots(asked[j][1]) == 0.0:
+                self._unfilled(j, wish, Reason.ROUNDED)
+
+    def _weigh_what_was_asked_for_in_shares(self) -> None:
+        for j in self.in_shares:
+            wish = self.wishes.get(j)
+            position = self.held[j] if wish is None or wish.shares is None else wish.shares
+            self.stated[j] = self._weight_of(j, position)
+
+    def _goal(self, j: int, *, goal: bool, number: float) -> float:
+        whole = self._lots(number)
+        if goal:
+            return whole
+        wish = self.wishes.get(j)
+        base = self.held[j] if wish is None or wish.shares is None else wish.shares
+        return 0.0 if abs(base + whole) <= _DUST * max(abs(base), abs(whole)) else base + whole
+
+    def _weight_of(self, j: int, shares: float) -> float:
+        price, value = self._price_to_size(j), self._value_to_size()
+        return shares * price / value if price is not None and value > 0.0 else 0.0
 
     def _size_and_keep(self, j: int, wish: _Wish) -> None:
         """Under ``size_at="decision"`` count the shares now; keep the wish if there is something to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -23,20 +24,34 @@ __all__ = ["call_features", "feature_panels", "own_copy", "remember", "seen_name
 Panel: TypeAlias = npt.NDArray[np.float64]
 
 _CHANGEABLE = (list, dict, set, bytearray, deque, np.ndarray, pd.Series, pd.DataFrame)
+_changes: weakref.WeakKeyDictionary[type[Strategy], tuple[str, ...]] = weakref.WeakKeyDictionary()
 _OF_THE_BAR = frozenset({"assets", "column", "n_assets", "past", "row", "time"})
 
 
 def own_copy(strategy: Strategy) -> Strategy:
     """A copy for one run: what `on_bar` keeps on it, or in lists and arrays of its class, is seen by no other run."""
-    try:
-        made = copy.deepcopy(strategy)
-    except (TypeError, AttributeError, copy.Error):  # it holds something that cannot be copied, such as a lock
-        made = copy.copy(strategy)
-    for kind in reversed(type(strategy).__mro__):
-        for name, value in vars(kind).items():
-            if isinstance(value, _CHANGEABLE) and not name.startswith("__") and name not in vars(strategy):
-                object.__setattr__(made, name, copy.deepcopy(value))
+    held = vars(strategy)
+    if held.keys() <= strategy.parameters.keys():  # numbers and texts; a deep copy would cost as much as a trial
+        made = object.__new__(type(strategy))
+        made.__dict__.update(held)
+    else:
+        try:
+            made = copy.deepcopy(strategy)
+        except (TypeError, AttributeError, copy.Error):  # it holds something that cannot be copied, such as a lock
+            made = copy.copy(strategy)
+    for name in _changeable(type(strategy)):
+        if name not in held:
+            object.__setattr__(made, name, copy.deepcopy(getattr(strategy, name)))
     return made
+
+
+def _changeable(kind: type[Strategy]) -> tuple[str, ...]:
+    """Names of lists, arrays and the like among the attributes of a class."""
+    if kind not in _changes:
+        found = {name: value for each in reversed(kind.__mro__) for name, value in vars(each).items()}
+        names = (name for name, value in found.items() if isinstance(value, _CHANGEABLE) and not name.startswith("__"))
+        _changes[kind] = tuple(names)
+    return _changes[kind]
 
 
 def call_features(strategy: Strategy, market: Market) -> Mapping[str, Any]:
@@ -78,17 +93,20 @@ def seen_names(market: Market, features: Mapping[str, Panel]) -> dict[str, Panel
     return {**{name: np.asarray(panel) for name, panel in market.panels.items()}, **features}
 
 
-def remember(strategy: Strategy, market: Market) -> dict[str, npt.NDArray[Any]]:
-    """Put what `memory` returns on a run's own copy of the strategy, and return it.
+def remember(strategy: Strategy, market: Market, row: int) -> None:
+    """Put what `memory` returns on a run's own copy of the strategy.
 
     Args:
         strategy: the copy.
-        market: ends with the bar the run begins on.
+        market: of which it is shown the bars up to the one the run begins on.
+        row: of that bar.
 
     Raises: StrategyError if it is no mapping of names to arrays of numbers, or a name is taken.
     """
+    if type(strategy).memory is Strategy.memory:
+        return
     try:
-        returned = strategy.memory(market)
+        returned = strategy.memory(market.until(row + 1))
     except KnowableError as error:
         note_call(error, strategy, "memory")
         raise
@@ -99,7 +117,6 @@ def remember(strategy: Strategy, market: Market) -> dict[str, npt.NDArray[Any]]:
             f"{strategy!r}.memory returned a {type(returned).__name__}; a mapping name -> array is needed.\n"
             "Such as: return {'peak': np.zeros(m.n_assets)}"
         )
-    kept = {}
     for name, value in returned.items():
         if not isinstance(name, str) or not name.isidentifier() or hasattr(type(strategy), name):
             raise StrategyError(
@@ -110,9 +127,7 @@ def remember(strategy: Strategy, market: Market) -> dict[str, npt.NDArray[Any]]:
                 f"`{name}` in {strategy!r}.memory must be an array of numbers, but it is {shown(value)}.\n"
                 "For one number: np.zeros(1), read and written as self.name[0]."
             )
-        kept[name] = np.array(value, order="C")
-        object.__setattr__(strategy, name, kept[name])
-    return kept
+        object.__setattr__(strategy, name, np.array(value, order="C"))
 
 
 def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:

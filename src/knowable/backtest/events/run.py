@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from knowable.backtest.events.account import BarAccount, nothing_asked
 from knowable.backtest.events.bar import History
+from knowable.backtest.events.compiled import compiled_for, is_refusal, runs_compiled
 from knowable.backtest.events.failures import explain_call_failure, note_call, refuse_returned
 from knowable.backtest.events.inputs import remember, seen_names
+from knowable.backtest.events.typing_errors import explain_typing
 from knowable.backtest.record import LedgerRecord, record_of
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import explain_leverage, leverage_limit
-from knowable.backtest.tape import read_only, read_tape, rules_of
+from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError
 from knowable.kernels import account as codes
@@ -24,7 +26,7 @@ from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS
 from knowable.kernels.turns import close_row_kernel, entry_point, open_row_kernel, turn_kernel
 from knowable.strategy import Strategy
 
-__all__ = ["EventRun"]
+__all__ = ["EventRun", "event_tape"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.bool_]
@@ -43,6 +45,7 @@ class EventRun:
         stop: row after the last.
         records: keep orders and the costs of each bar; without them only equity and totals.
         targets: keep what was asked for, as weights.
+        tape: of these rows, where it is at hand.
 
     Attributes:
         equity: (n_rows,) account value at each close, as far as has been traded.
@@ -52,10 +55,18 @@ class EventRun:
     """
 
     def __init__(
-        self, market: Market, settings: Settings, start: int, stop: int, *, records: bool = True, targets: bool = False
+        self,
+        market: Market,
+        settings: Settings,
+        start: int,
+        stop: int,
+        *,
+        records: bool = True,
+        targets: bool = False,
+        tape: Tape | None = None,
     ) -> None:
         self.market, self.settings = market, settings
-        self.tape = read_tape(market, settings, start, stop, always_known=True)
+        self.tape = event_tape(market, settings, start, stop) if tape is None else tape
         n_rows, n_assets = self.tape.price.shape
         members = members_of(market)
         self.members = read_only(np.empty((0, n_assets), bool) if members is None else members[start:stop])
@@ -84,8 +95,44 @@ class EventRun:
         Raises: StrategyError from its code; InputError for orders or weights that are not allowed.
         """
         self._rules = rules_of(self.settings, on_change=strategy.rebalance is None)
-        remember(strategy, self.market.until(first + 1))
-        history = History(seen_names(self.market, features), self.market.index, self.market.assets)
+        remember(strategy, self.market, first)
+        known = seen_names(self.market, features)
+        if runs_compiled(strategy):
+            self._trade_compiled(strategy, known, decide, first, stop)
+        else:
+            self._trade_plain(strategy, known, decide, first, stop)
+
+    def _trade_compiled(
+        self, strategy: Strategy, known: Mapping[str, Panel], decide: Rows, first: int, stop: int
+    ) -> None:
+        code = compiled_for(strategy, known)
+        tape, offset = self.tape, self.tape.start
+        before = [array.copy() for array in self.state]
+        rows = read_only(np.ascontiguousarray(decide[offset : offset + len(tape.price)]))
+        me, panels = code.me(strategy), code.panels(known)
+        t, end, gross = first - offset, stop - offset, 0.0
+        try:
+            while t < end and not gross > 0.0:
+                self._make_room()
+                t, gross = code.run(
+                    me, panels, offset, t, end, rows, self.members, tape.price, tape.close, tape.known,
+                    tape.days, self._rules, self.state, self._asked, self._limit, self.settings.preset is None,
+                    self.equity, self.bars, self.orders, self.targets,
+                )  # fmt: skip
+        except Exception as error:
+            for array, was in zip(self.state, before, strict=True):
+                array[...] = was
+            self._asked[...] = nothing_asked(len(self.market.assets))
+            remember(strategy, self.market, first)
+            self._trade_plain(strategy, known, decide, first, stop)  # compiled code says neither where nor why
+            if is_refusal(error):
+                raise explain_typing(strategy, error) from error
+            raise explain_call_failure(strategy, error, "on_bar (compiled)") from error
+        if t < end:
+            raise InputError(explain_leverage(gross, self.market, offset + t, self.settings, kept=True))
+
+    def _trade_plain(self, strategy: Strategy, known: Mapping[str, Panel], decide: Rows, first: int, stop: int) -> None:
+        history = History(known, self.market.index, self.market.assets)
         clock, offset = [0], self.tape.start
         account = BarAccount(
             state=self.state,
@@ -133,6 +180,12 @@ class EventRun:
                 asked = self._asked
                 asked[ASKED_WEIGHTS] = 0.0
             self._turn(row - self.tape.start, asked, last=row + 1 == stop)
+
+    @property
+    def activity(self) -> Panel:
+        """(4,) traded value, closed trades, of these won, bars with a position."""
+        made: Panel = self.state.account[codes.TRADED : codes.N_EXPOSED + 1].copy()
+        return made
 
     def record(self) -> LedgerRecord:
         """All that was left behind, after the last row."""
@@ -182,6 +235,11 @@ class EventRun:
 
     def _grow(self) -> None:
         self.orders = np.concatenate([self.orders, np.empty_like(self.orders)])
+
+
+def event_tape(market: Market, settings: Settings, start: int, stop: int) -> Tape:
+    """The tape of a run: with closes as known at each decision, for `on_bar` reads its account then."""
+    return read_tape(market, settings, start, stop, always_known=True)
 
 
 def _alive(account: Panel) -> Panel:
