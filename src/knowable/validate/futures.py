@@ -63,7 +63,7 @@ def other_close(market: Market, row: int, rng: np.random.Generator) -> Market:
 
     kept = {name: values for name, values in market.panels.items() if name in ("open", UNIVERSE)}
     panels = {name: kept[name] if name in kept else other(values) for name, values in market.panels.items()}
-    return market.with_panels(panels)
+    return market.with_panels(panels, final=None if market.final is market.panels else market.final)
 
 
 def started_late(market: Market, first: int) -> Market:

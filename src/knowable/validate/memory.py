@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,7 +101,7 @@ class Memory:
         if isinstance(value, tuple):
             return None, list(value)
         space = getattr(value, "__dict__", None)
-        if isinstance(space, dict) and not callable(value):
+        if isinstance(space, dict) and not callable(value) and not _keeps_nothing(value):
             self._objects = True
             return _mapping(space), list(space.values())
         return None, []
@@ -110,6 +112,12 @@ class Memory:
         self._bytes += value.nbytes
         was = value.copy()
         return (lambda: value.tobytes() != was.tobytes()), (lambda: value.__setitem__(Ellipsis, was))
+
+
+def _keeps_nothing(value: Any) -> bool:
+    """Objects of Python itself, such as loggers and paths, and ours: no strategy keeps figures in those."""
+    top = type(value).__module__.partition(".")[0]
+    return top == "knowable" or (top in sys.stdlib_module_names and not isinstance(value, SimpleNamespace))
 
 
 def _mapping(value: dict[Any, Any]) -> tuple[Callable[[], bool], Callable[[], None]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from knowable.backtest.polars_frames import is_polars
 from knowable.data.market import Market
 from knowable.strategy import Strategy
 from knowable.validate.futures import is_whole, poisoned
@@ -91,7 +92,9 @@ def altered(value: Any, market: Market, cut: int, rng: np.random.Generator, dept
         return value if later is None else _frame_with(value, later, rng)
     if isinstance(value, np.ndarray):
         return _array_with(value, market, cut, rng)
-    if isinstance(getattr(value, "market", None), Market) and hasattr(value, "node"):  # a feature of some market
+    if is_polars(value):
+        return _polars_with(value, market, cut, rng)
+    if (type(value).__module__, type(value).__name__) == ("knowable.features.feature", "Feature"):
         other = altered(value.market, market, cut, rng)
         return value if other is value.market else type(value)(value.node, other)
     if depth == 0 or isinstance(value, type):
@@ -123,34 +126,55 @@ def _inside(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _later(value: pd.DataFrame | pd.Series, market: Market, cut: int) -> np.ndarray | None:
     """(len(value),) which rows lie after the last bar shown; None where the rows are no times or none are later."""
-    times = _times(value)
+    return _after(_times(value), len(value), market, cut)
+
+
+def _after(times: pd.DatetimeIndex | None, n_rows: int, market: Market, cut: int) -> np.ndarray | None:
     if times is not None:
         last = market.index[cut - 1]
-        if (times.tz is None) != (last.tz is None):
-            times = (
-                times.tz_localize(None)
-                if last.tz is None
-                else times.tz_localize(last.tz, nonexistent="NaT", ambiguous="NaT")
-            )
+        if times.tz is not None and last.tz is None:
+            times = times.tz_localize(None)
+        elif times.tz is None and last.tz is not None:
+            last = last.tz_localize(None)
         later = np.asarray(times > last)
-    elif len(value) == market.n_bars:
-        later = np.arange(len(value)) >= cut
+    elif n_rows == market.n_bars:
+        later = np.arange(n_rows) >= cut
     else:
         return None
     return later if later.any() and not later.all() else None
 
 
 def _times(value: pd.DataFrame | pd.Series) -> pd.DatetimeIndex | None:
+    """The first axis of times: the index, a level of it, or a column."""
     index = value.index
     if isinstance(index, pd.DatetimeIndex):
         return index
+    levels: list[pd.Index] = []
     if isinstance(index, pd.MultiIndex):
         levels = [index.get_level_values(k) for k in range(index.nlevels)]
     elif isinstance(value, pd.DataFrame):
-        levels = [pd.Index(value[name]) for name in value.columns if value[name].dtype.kind == "M"]
-    else:
-        levels = []
+        levels = [pd.Index(value.iloc[:, k]) for k in range(value.shape[1]) if value.dtypes.iloc[k].kind == "M"]
     return next((level for level in levels if isinstance(level, pd.DatetimeIndex)), None)
+
+
+def _polars_with(value: Any, market: Market, cut: int, rng: np.random.Generator) -> Any:
+    """As `_frame_with`, for a polars frame."""
+    import polars as pl
+
+    if not isinstance(value, pl.DataFrame):
+        return value
+    moments = [name for name, kind in value.schema.items() if kind in (pl.Date, pl.Datetime)]
+    times = pd.DatetimeIndex(value[moments[0]].to_numpy()) if moments else None
+    later = _after(times, value.height, market, cut)
+    if later is None:
+        return value
+    rows = np.arange(value.height)
+    rows[later] = rng.integers(0, value.height, int(later.sum()))
+    factor = np.ones(value.height)
+    factor[later] = np.exp(rng.normal(0.0, _POISON, int(later.sum())))
+    other = value[rows.tolist()].with_columns([value[name] for name in moments])
+    floats = [name for name, kind in value.schema.items() if kind.is_float()]
+    return other.with_columns([other[name] * pl.Series(factor) for name in floats])
 
 
 def _frame_with(value: Any, later: np.ndarray, rng: np.random.Generator) -> Any:
@@ -183,7 +207,7 @@ def _array_with(value: np.ndarray, market: Market, cut: int, rng: np.random.Gene
     of_bars = value.ndim >= 1 and value.shape[0] == market.n_bars
     if not of_bars or value.ndim > 2 or (value.ndim == 2 and value.shape[1] != market.n_assets):
         return value
-    if value.dtype.kind not in "fiub":
+    if value.dtype.kind not in "fiub" or cut >= market.n_bars:
         return value
     n_later = market.n_bars - cut
     later = value[rng.integers(0, market.n_bars, n_later)]

@@ -166,12 +166,12 @@ class _Walk:
         if isinstance(value, functools.partial):
             self._value(value.func)
             return False
-        if hasattr(value, "cache_clear") and callable(getattr(value, "__wrapped__", None)):
+        if _static(value, "cache_clear") and callable(_static(value, "__wrapped__")):
             if self._theirs(getattr(value, "__module__", None)) and self._new(value):
                 self.found.caches.append(value)
                 self._value(value.__wrapped__)
             return True
-        if isinstance(getattr(value, "py_func", None), types.FunctionType):  # compiled by numba
+        if isinstance(_static(value, "py_func"), types.FunctionType):  # compiled by numba
             self._value(value.py_func)
             return True
         if isinstance(value, type):
@@ -259,6 +259,11 @@ class _Names:
 
     def __delitem__(self, name: str) -> None:
         del self.space[name]
+
+
+def _static(value: Any, name: str) -> Any:
+    """An attribute without running code that computes attributes; None where there is none."""
+    return inspect.getattr_static(value, name, None)
 
 
 def _attribute(cls: type, name: str) -> Place:

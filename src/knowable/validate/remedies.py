@@ -95,6 +95,12 @@ _LENGTH = (
     "Row t must come out the same however many rows follow it.\n"
     "Remedy: do not use the number of bars or the last row; compute on the market's own rows in `weights`."
 )
+_USUAL_NEAR = (
+    "a negative shift, a centred window or a period not over yet reads later bars; use shift(n) and rolling(n)."
+)
+_USUAL_FAR = (
+    "a mean, rank, scale or fit over all rows knows the future; use .expanding() or .rolling(n), refit as time goes."
+)
 _OUTSIDE = "Remedy: hand those data to the market, Market.from_frames(close=..., mine=frame), and read m.mine instead."
 
 
@@ -126,7 +132,7 @@ def remedy(reach: Reach, kinds: Collection[str], differences: Sequence[Differenc
         return f"{extent}\n{said}"
     if all(d.by == "outside" for d in differences if d.found):
         return f"{extent}\n{_OUTSIDE}"
-    usual = "shift(-1) reads the next bar, use lag(1); refit models on earlier rows only."
+    usual = _USUAL_FAR if ahead is None else _USUAL_NEAR
     return f"{extent}\nRemedy: {hint or _hint(reach, ('near', 'any', 'far')) or usual}"
 
 
