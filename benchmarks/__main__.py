@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "search", "tail", "alphas")
+ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "cross", "search", "tail", "alphas")
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 IF_INSTALLED = ("numbagg", "bottleneck")
 

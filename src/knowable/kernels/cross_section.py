@@ -179,14 +179,22 @@ def unit_of(high):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _squares(row, anchor, above, unit):
-    """Sum of squared differences from the mean, taken times `unit`, and the largest of them."""
-    squares, high = 0.0, 0.0
+    """Sum of squared differences from the mean, each taken times `unit`."""
+    squares = 0.0
     for j in range(row.shape[0]):
         gap = ((row[j] - anchor) - above) * unit
-        if gap == gap:
-            squares += gap * gap
-            high = max(high, abs(gap))
-    return squares, high
+        squares += gap * gap if gap == gap else 0.0
+    return squares
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _largest(row, anchor, above):
+    """The largest difference from the mean."""
+    high = 0.0
+    for j in range(row.shape[0]):
+        gap = abs((row[j] - anchor) - above)
+        high = max(high, gap) if gap == gap else high
+    return high
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -199,10 +207,12 @@ def center_kernel(x, scaled, out):
         anchor, above, n = _mean(x[t])
         unit, scale = 1.0, 1.0
         if scaled:
-            squares, high = _squares(x[t], anchor, above, 1.0)
-            if out_of_range(squares, high):
-                unit = unit_of(high)
-                squares, _ = _squares(x[t], anchor, above, unit)
+            squares = _squares(x[t], anchor, above, 1.0)
+            if not 1e-280 < squares < 1e300:  # else the largest need not be known
+                high = _largest(x[t], anchor, above)
+                if out_of_range(squares, high):
+                    unit = unit_of(high)
+                    squares = _squares(x[t], anchor, above, unit)
             scale = np.sqrt(squares / (n - 1.0)) if squares > 0.0 else np.nan
         for j in range(x.shape[1]):
             made = ((x[t, j] - anchor) - above) * unit / scale
