@@ -231,7 +231,7 @@ def threads(repeat: int) -> dict[str, dict[str, float]]:
                 "two threads": lambda parts=parts: [*pool.map(f.Feature.values, parts)],
                 "one thread": alone.values,
             }
-            rows[f"{name} of {WINDOW} bars, on two threads"] = race(calls, repeat, time.perf_counter)
+            rows[f"{name} of {WINDOW} bars, 2 threads"] = race(calls, repeat, time.perf_counter)
     return rows
 
 
