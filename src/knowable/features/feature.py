@@ -12,7 +12,19 @@ import pandas as pd
 from knowable.data.market import Market
 from knowable.errors import InputError, UnknownAttributeError, unknown_name
 from knowable.features.apply import apply
-from knowable.features.functions import across, clock, element, groups, moving, order, paths
+from knowable.features.functions import (
+    across,
+    clock,
+    element,
+    expanding,
+    groups,
+    indicators,
+    moments,
+    moving,
+    order,
+    pairs,
+    paths,
+)
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
 
@@ -30,6 +42,10 @@ _UFUNCS = {
 _ELSEWHERE = {
     "shift": "write x.lag(n) with n >= 0; no negative lag exists, because row t may use rows up to t only",
     "rolling": "write x.mean(window), x.std(window), x.sum(window), x.min(window) or x.max(window)",
+    "expanding": "write x.expanding_mean(), x.expanding_std(), x.expanding_max() and so on",
+    "cumsum": "write x.expanding_sum()",
+    "cummax": "write x.expanding_max()",
+    "cummin": "write x.expanding_min()",
     "diff": "write x.delta(n)",
     "pct_change": "write x.returns(n)",
     "fillna": "write x.fill(value), or x.ffill() for the last known value; filling backwards would look ahead",
@@ -120,6 +136,12 @@ class Feature(Expression):
     returns, decay_linear, product = paths.returns, paths.decay_linear, paths.product
     count, bars_since, ffill = paths.count, paths.bars_since, paths.ffill
     fill, signed_power = element.fill, element.signed_power
+    var, skew, ewm_std, ts_zscore = moments.var, moments.skew, moments.ewm_std, moments.ts_zscore
+    cov, corr, beta, resid, r2 = pairs.cov, pairs.corr, pairs.beta, pairs.resid, pairs.r2
+    expanding_sum, expanding_mean = expanding.expanding_sum, expanding.expanding_mean
+    expanding_std, expanding_count = expanding.expanding_std, expanding.expanding_count
+    expanding_min, expanding_max = expanding.expanding_min, expanding.expanding_max
+    rsi, bollinger, macd = indicators.rsi, indicators.bollinger, indicators.macd
     resample, days_since = clock.resample, clock.days_since
     rank, pct_rank, quantile, top, bottom = across.rank, across.pct_rank, across.quantile, across.top, across.bottom
     zscore, demean, scale, winsorize = across.zscore, across.demean, across.scale, across.winsorize

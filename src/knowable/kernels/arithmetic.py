@@ -18,6 +18,7 @@ __all__ = [
     "divide_kernel",
     "multiply_kernel",
     "negate_kernel",
+    "one_nan",
     "root_kernel",
     "subtract_kernel",
 ]
@@ -112,3 +113,9 @@ def root_kernel(a, out):
     for i in range(target.size):
         made = np.sqrt(source[i])  # not chosen by source[i] >= 0: LLVM drops that, because for it all NaN are one
         target[i] = made if made == made else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def one_nan(value):
+    """The value, or np.nan for a NaN of whatever bits."""
+    return value if value == value else np.nan

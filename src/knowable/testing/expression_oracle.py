@@ -11,7 +11,7 @@ import numpy as np
 from knowable.errors import InputError
 from knowable.features.node import CLOCKS, Node, topological
 from knowable.features.operators import OPERATORS
-from knowable.testing import order_oracle, path_oracle
+from knowable.testing import moments_oracle, order_oracle, pairs_oracle, path_oracle
 from knowable.testing import rolling_oracle as slow
 from knowable.testing.clock_oracle import SlowClock, gated, slow_days_since, slow_resample
 from knowable.testing.cross_oracle import CROSS, GROUPED
@@ -93,6 +93,25 @@ _WHOLE: dict[str, Callable[..., Panel]] = {
     "ffill": path_oracle.ffill,
     **CROSS,
     **GROUPED,
+    "var": moments_oracle.moving_var,
+    "skew": moments_oracle.moving_skew,
+    "ts_zscore": moments_oracle.moving_zscore,
+    "ewm_std": moments_oracle.ewm_std,
+    "cov": pairs_oracle.moving_cov,
+    "corr": pairs_oracle.moving_corr,
+    "beta": pairs_oracle.moving_beta,
+    "resid": pairs_oracle.moving_resid,
+    "r2": pairs_oracle.moving_r2,
+    "expanding_sum": moments_oracle.expanding_sum,
+    "expanding_mean": moments_oracle.expanding_mean,
+    "expanding_std": moments_oracle.expanding_std,
+    "expanding_min": moments_oracle.expanding_min,
+    "expanding_max": moments_oracle.expanding_max,
+    "expanding_count": moments_oracle.expanding_count,
+    "rank": slow.rank,
+    "zscore": slow.zscore,
+    "demean": slow.demean,
+    "cross_sum": slow.cross_sum,
 }
 
 

@@ -4,14 +4,17 @@ from knowable.features.operators.across import ACROSS
 from knowable.features.operators.base import Operator
 from knowable.features.operators.clock import CLOCKED
 from knowable.features.operators.element import ELEMENT
+from knowable.features.operators.expanding import EXPANDING
 from knowable.features.operators.groups import GROUPS
 from knowable.features.operators.model import MODELS
+from knowable.features.operators.moments import MOMENTS
 from knowable.features.operators.moving import MOVING
 from knowable.features.operators.order import ORDER
+from knowable.features.operators.pairs import PAIRS
 from knowable.features.operators.paths import PATHS
 from knowable.features.operators.settings import SETTINGS
 
 __all__ = ["OPERATORS", "SETTINGS", "Operator"]
 
-_FAMILIES = (ELEMENT, MOVING, ORDER, PATHS, ACROSS, GROUPS, CLOCKED, MODELS)
+_FAMILIES = (ELEMENT, MOVING, ORDER, PATHS, MOMENTS, PAIRS, EXPANDING, ACROSS, GROUPS, CLOCKED, MODELS)
 OPERATORS: dict[str, Operator] = {each.name: each for family in _FAMILIES for each in family}
