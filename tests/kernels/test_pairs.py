@@ -117,6 +117,12 @@ def test_an_input_and_itself_correlate_wholly_with_slope_one_and_nothing_left(xy
     np.testing.assert_allclose(run("resid", x, x, window)[known], 0.0, atol=1e-14 * scale)
 
 
+@given(xy=both(st.one_of(ordinary, st.just(NAN))))
+def test_a_line_through_two_points_leaves_nothing(xy):
+    left = run("resid", *xy, 2)
+    assert (left[~np.isnan(left)] == 0.0).all()
+
+
 @given(value=st.floats(-1e150, 1e150), window=st.integers(2, 30))
 def test_a_constant_correlates_with_nothing(value, window):
     x, y = np.full((70, 1), value), np.random.default_rng(0).normal(size=(70, 1))

@@ -105,15 +105,16 @@ def beta_kernel(y, x, state, out):
 @njit(cache=True, nogil=True, error_model="numpy")
 def residual_kernel(y, x, state, out):
     """How far the window's last y lies above its least-squares line. NaN until full, and where x is constant."""
+    left = 0.0 if state.mean_x.shape[0] == 3 else 1.0  # a line through two points leaves nothing, not even rounding
     for t in range(x.shape[0]):
         slot = state.place[0]
         for j in range(x.shape[1]):
             off_x, off_y, squares_x, _, products = _enter(x, y, t, j, slot, state)
-            out[t, j] = one_nan(off_y - products / squares_x * off_x)
+            out[t, j] = one_nan((off_y - products / squares_x * off_x) * left)
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
                 off_x, off_y, squares_x, _, products = _block(state, j)
-                out[t, j] = one_nan(off_y - products / squares_x * off_x)
+                out[t, j] = one_nan((off_y - products / squares_x * off_x) * left)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

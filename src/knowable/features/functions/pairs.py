@@ -47,7 +47,8 @@ def beta(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
 def resid(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
     """How far this bar's `y` lies above the least-squares line of y on x over the last `window` bars.
 
-    This bar is one of them. With an intercept; in units of y. NaN unless all are valid, and where x is constant.
+    This bar is one of them. With an intercept; in units of y. NaN unless all are valid, and where x is constant; for
+    window 2 it is 0.
     """
     return _of_two("resid", y, x, window, every)
 
