@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import random
 import signal
 import subprocess
@@ -52,6 +53,8 @@ SHAPES = [(1, 1), (3, 2), (30, 3), (60, 7), (90, 12), (250, 4)]
 SMALL = (24, 3)
 DRAWN = [name for name, row in OPERATORS.items() if not row.coded]  # models have laws of their own
 # sums of a row, and what is left of a regression: rounded by the size of what is added, whatever comes out
+SHAKES = (1e-11, -1e-11, 3e-12, -3e-12, 0.0)
+SCORES = ("zscore", "group_zscore", "ts_zscore", "skew", "corr", "beta", "r2")
 SUMS = ("cross_sum", "cross_mean", "group_sum", "group_mean", "neutralize")
 NOT_OPERATORS = ("field", "number", *CLOCKS)
 
@@ -243,6 +246,11 @@ def assert_step_agrees(
         chosen = {name: panel[rows] for name, panel in panels.items()}
         wanted = slow_step(each, [panel[rows] for panel in inputs], chosen, clock) if rows.any() else np.empty((0, 3))
     scale = scale_of(wanted, inputs[0][rows] if each.op in SUMS else None)
+    if each.op in SCORES:
+        scale = np.maximum(scale, 1.0)
+    elif each.op in ("resid", "cov"):  # what varies is multiplied, and may cancel
+        factors = inputs[:1] if each.op == "resid" else inputs
+        scale = np.maximum(scale, math.prod(spread_of(each) for each in factors))
     assert_close(values[each][rows], wanted, scale, f"`{each!r}` in {what}")
     return values[each].size, int((~rows).sum()) * SMALL[1]
 
@@ -278,15 +286,15 @@ def test_whole_expressions_agree_with_the_oracle_where_they_are_well_conditioned
         clock, panels = SlowClock(feature.market), dict(feature.market.panels)
         try:
             wanted = slow_values(feature.node, panels, clock)
-            nudged = [shaken(feature.node, panels, clock, seed, way) for way in (1e-11, -1e-11)]
+            nudged = [shaken(feature.node, panels, clock, seed, size) for size in SHAKES]
         except (OverflowError, ValueError):
             continue  # an infinity that the expression made itself
         scale = scale_of(wanted)
         with np.errstate(all="ignore"):
             steady = np.ones(wanted.shape, dtype=bool)
             for other in nudged:
-                steady &= (other == wanted) | (np.abs(other - wanted) <= 1e-6 * scale)
-                steady |= np.isnan(other) & np.isnan(wanted)
+                alike = (other == wanted) | (np.abs(other - wanted) <= 1e-6 * scale)
+                steady &= alike | (np.isnan(other) & np.isnan(wanted))
         got = np.where(steady, feature.values(), 0.0)
         assert_close(got, np.where(steady, wanted, 0.0), scale, said(seed, feature))
         n_cells, n_left = n_cells + steady.size, n_left + int((~steady).sum())
@@ -297,13 +305,26 @@ def shaken(root: Node, panels: dict[str, Panel], clock: SlowClock, seed: int, si
     """The oracle's values where each operator's result is changed a little, each cell its own way.
 
     With `size` of the other sign each goes the other way, so that of two nearly equal values either comes first once.
+    Where terms cancel, a 0 is changed too, since a kernel leaves a rounding there; with size 0 a rounding becomes 0.
     """
-    rng, values = np.random.default_rng(seed), {}
+    rng, values = np.random.default_rng([seed, round(1 / abs(size)) if size else 0]), {}
     for each in topological(root):
         if each.op in CLOCKS:
             continue
         inputs = [values[below] for below in each.inputs if below.op not in CLOCKS]
         made = slow_step(each, inputs, panels, clock)
-        inexact = np.isfinite(made) & (made != np.round(made))
-        values[each] = np.where(inexact, made * (1 + size * rng.uniform(-1, 1, made.shape)), made)
+        noise = size * rng.uniform(-1, 1, made.shape)  # a smaller size is a draw of its own
+        values[each] = np.where(inexact(made) | (each.op in SCORES), made * (1 + noise), made)
+        if each.op in SCORES or (each.op in (*SUMS, "resid", "cov") and any(inexact(panel).any() for panel in inputs)):
+            terms = 1.0 if each.op in SCORES else np.max(inputs, where=np.isfinite(inputs), initial=1e-300)
+            values[each] = np.where(np.abs(made) < 1e-13 * terms, noise * terms, values[each])
     return values[root]
+
+
+def spread_of(panel: Panel) -> float:
+    known = panel[np.isfinite(panel)]
+    return float(np.ptp(known)) if known.size else 0.0
+
+
+def inexact(panel: Panel) -> Panel:
+    return np.isfinite(panel) & (panel != np.round(panel))

@@ -111,16 +111,29 @@ def test_an_input_and_itself_correlate_wholly_with_slope_one_and_nothing_left(xy
     x, _ = xy
     got, scale = run("corr", x, x, window), np.nanmax(np.abs(x), initial=1.0)
     known = ~np.isnan(got)
-    np.testing.assert_allclose(got[known], 1.0, rtol=1e-15)
-    np.testing.assert_allclose(run("corr", x, -x, window)[known], -1.0, rtol=1e-15)
+    np.testing.assert_array_equal(got[known], 1.0)
+    np.testing.assert_array_equal(run("corr", x, -x, window)[known], -1.0)
     np.testing.assert_array_equal(run("beta", x, x, window)[known], 1.0)
     np.testing.assert_allclose(run("resid", x, x, window)[known], 0.0, atol=1e-14 * scale)
 
 
 @given(xy=both(st.one_of(ordinary, st.just(NAN))))
-def test_a_line_through_two_points_leaves_nothing(xy):
-    left = run("resid", *xy, 2)
+def test_a_line_through_two_points_explains_all(xy):
+    left, share, score = (run(name, *xy, 2) for name in ("resid", "r2", "corr"))
     assert (left[~np.isnan(left)] == 0.0).all()
+    assert (share[~np.isnan(share)] == 1.0).all()
+    assert (np.abs(score[~np.isnan(score)]) == 1.0).all()
+
+
+@given(x=arrays(np.float64, (40, 1), elements=ordinary), slope=st.floats(1e-3, 1e3), window=st.integers(2, 12))
+def test_what_a_line_explains_but_for_the_rounding_of_its_values_is_explained_wholly(x, slope, window):
+    y = slope * x + 3.0
+    spread = slow.moving_cov(x, x, window)
+    told = spread > 1e-6 * np.abs(x).max() ** 2  # elsewhere the rounding of y is no longer small beside what varies
+    np.testing.assert_array_equal(run("corr", x, y, window)[told], 1.0)
+    np.testing.assert_array_equal(run("r2", y, x, window)[told], 1.0)
+    np.testing.assert_allclose(run("beta", y, x, window)[told], slope, rtol=1e-9)
+    np.testing.assert_allclose(run("resid", y, x, window)[told], 0.0, atol=1e-9 * slope * np.abs(x).max())
 
 
 @given(value=st.floats(-1e150, 1e150), window=st.integers(2, 30))

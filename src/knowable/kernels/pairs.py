@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+_ROUNDING = 1e-28  # squared: what is left of y where all of it is explained
+_WHOLE = 1.0 - 4e-15  # a correlation beyond it is 1 but for rounding, and is 1
+
+
 class PairState(NamedTuple):
     """State of every kernel here; the last row of each suffix stays 0."""
 
@@ -76,7 +80,10 @@ def covariance_kernel(x, y, state, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def correlation_kernel(x, y, state, out):
-    """Pearson correlation of the last `window` rows, within [-1, 1]. NaN until full, and where either is constant."""
+    """Pearson correlation of the last `window` rows, within [-1, 1]. NaN until full, and where either is constant.
+
+    What is 1 or -1 but for rounding (4e-15) is 1 or -1.
+    """
     for t in range(x.shape[0]):
         slot = state.place[0]
         for j in range(x.shape[1]):
@@ -104,40 +111,48 @@ def beta_kernel(y, x, state, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def residual_kernel(y, x, state, out):
-    """How far the window's last y lies above its least-squares line. NaN until full, and where x is constant."""
-    left = 0.0 if state.mean_x.shape[0] == 3 else 1.0  # a line through two points leaves nothing, not even rounding
+    """How far the window's last y lies above its least-squares line. NaN until full, and where x is constant.
+
+    What is only rounding is 0: less than 1e-14 of the root of y's sum of squares.
+    """
     for t in range(x.shape[0]):
         slot = state.place[0]
         for j in range(x.shape[1]):
-            off_x, off_y, squares_x, _, products = _enter(x, y, t, j, slot, state)
-            out[t, j] = one_nan((off_y - products / squares_x * off_x) * left)
+            off_x, off_y, squares_x, squares_y, products = _enter(x, y, t, j, slot, state)
+            left = off_y - products / squares_x * off_x
+            out[t, j] = one_nan(0.0 if left * left <= _ROUNDING * squares_y < np.inf else left)
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
-                off_x, off_y, squares_x, _, products = _block(state, j)
-                out[t, j] = one_nan((off_y - products / squares_x * off_x) * left)
+                off_x, off_y, squares_x, squares_y, products = _block(state, j)
+                left = off_y - products / squares_x * off_x
+                out[t, j] = one_nan(0.0 if left * left <= _ROUNDING * squares_y < np.inf else left)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def determination_kernel(y, x, state, out):
-    """R squared of that line, within [0, 1]. NaN until the window is full, and where either is constant."""
+    """R squared of that line, within [0, 1]. NaN until the window is full, and where either is constant.
+
+    What is 1 but for rounding (4e-15) is 1.
+    """
     for t in range(x.shape[0]):
         slot = state.place[0]
         for j in range(x.shape[1]):
             _, _, squares_x, squares_y, products = _enter(x, y, t, j, slot, state)
             share = products / squares_x * (products / squares_y)
-            out[t, j] = one_nan(min(share, 1.0))
+            out[t, j] = one_nan(1.0 if share > _WHOLE else share)
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
                 _, _, squares_x, squares_y, products = _block(state, j)
                 share = products / squares_x * (products / squares_y)
-                out[t, j] = one_nan(min(share, 1.0))
+                out[t, j] = one_nan(1.0 if share > _WHOLE else share)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _correlation(squares_x, squares_y, products):
     # one root, of the product, would be faster by a tenth, but the product may leave the range of a double
     score = products / (np.sqrt(squares_x) * np.sqrt(squares_y))
-    return one_nan(max(min(score, 1.0), -1.0))  # a NaN on the left stays
+    score = 1.0 if score > _WHOLE else score
+    return one_nan(-1.0 if score < -_WHOLE else score)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -43,10 +43,13 @@ def moving_beta(y: Panel, x: Panel, window: int) -> Panel:
 
 
 def moving_resid(y: Panel, x: Panel, window: int) -> Panel:
-    """The last y less the line at the last x."""
+    """The last y less the line at the last x; 0 where that is only rounding, as documented."""
 
     def residual(m: _Moments) -> float:
-        return to_float(m.off_y - m.products / m.squares_x * m.off_x) if m.squares_x else math.nan
+        if not m.squares_x:
+            return math.nan
+        left = m.off_y - m.products / m.squares_x * m.off_x
+        return to_float(left) if left**2 > m.squares_y / 10**28 else 0.0
 
     return _windows(x, y, window, residual)
 

@@ -30,7 +30,8 @@ def cov(x: Feature, y: Feature, window: int, every: Every = None) -> Feature:
 def corr(x: Feature, y: Feature, window: int, every: Every = None) -> Feature:
     """Pearson's correlation over the last `window` bars, within [-1, 1].
 
-    NaN unless all are valid, where either is constant, and for window 1. Exchanging x and y changes no bit.
+    NaN unless all are valid, where either is constant, and for window 1. What is 1 or -1 but for rounding (4e-15) is 1
+    or -1, as for window 2 all of it. Exchanging x and y changes no bit.
     """
     return _of_two("corr", x, y, window, every)
 
@@ -47,8 +48,8 @@ def beta(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
 def resid(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
     """How far this bar's `y` lies above the least-squares line of y on x over the last `window` bars.
 
-    This bar is one of them. With an intercept; in units of y. NaN unless all are valid, and where x is constant; for
-    window 2 it is 0.
+    This bar is one of them. With an intercept; in units of y. What is only rounding, less than 1e-14 of the root of y's
+    sum of squares, is 0: for window 2 all of it. NaN unless all are valid, and where x is constant.
     """
     return _of_two("resid", y, x, window, every)
 
@@ -56,7 +57,7 @@ def resid(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
 def r2(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
     """The share of y's variance that its least-squares line on x explains, within [0, 1]: the correlation squared.
 
-    NaN unless all are valid, where either is constant, and for window 1.
+    NaN unless all are valid, where either is constant, and for window 1. What is 1 but for rounding (4e-15) is 1.
     """
     return _of_two("r2", y, x, window, every)
 
