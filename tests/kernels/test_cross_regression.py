@@ -144,6 +144,9 @@ def test_a_feature_that_nearly_repeats_another_is_told_apart_by_what_is_its_own(
     x, one, own = rng.normal(size=(3, 10, 60))
     left = run(x, one, one + distance * own)
     np.testing.assert_allclose(left, by_lstsq(x, one, own), rtol=1e-6, atol=2e-15 / distance)
+    # and to the first to the last digits, which one pass of Gram-Schmidt would lose as the two draw together
+    slant = np.abs((left * (one - one.mean(axis=1, keepdims=True))).sum(axis=1))
+    assert (slant < 1e-13 * np.linalg.norm(one, axis=1) * np.linalg.norm(left, axis=1)).all()
 
 
 def test_a_feature_that_repeats_another_but_for_rounding_adds_nothing():
