@@ -127,7 +127,7 @@ def test_each_row_by_itself_gives_the_same_bits(case, x):
 @given(x=st.one_of(rows(few_values, most=20), rows(many_values, most=20)), power=st.integers(-30, 30))
 def test_in_another_unit_only_what_has_a_unit_changes(case, x, power):
     name, *chosen = case
-    unit = 2.0**power
+    x, unit = np.round(x, 6), 2.0**power  # below 1e-308 digits are lost
     scales = unit if name in {"demean", "winsorize", "cross_sum", "cross_mean"} else 1.0
     assert (run(name, x * unit, *chosen)).tobytes() == (run(name, x, *chosen) * scales).tobytes()
 
