@@ -9,9 +9,11 @@ values; the two differ by what those weigh, ``(1 - 1 / window)**bars``, and agre
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from knowable.errors import shown
+from knowable.errors import InputError, shown
 from knowable.features.apply import feature_of, named
 from knowable.features.functions.element import isnan, maximum, minimum, where
 from knowable.features.functions.moving import Every, delta, ewm, lag, mean, std
@@ -91,7 +93,7 @@ def bollinger(close: Feature, window: int, width: float = 2.0, every: Every = No
     Args:
         close: (n_bars, n_assets).
         window: bars, >= 1; 20 by custom.
-        width: deviations, 2 by custom.
+        width: deviations, above 0; 2 by custom.
         every: a slower clock.
 
     Returns: upper, middle, lower: ``bollinger(close, 20).upper``. NaN unless all bars of the window are valid, and for
@@ -99,6 +101,11 @@ def bollinger(close: Feature, window: int, width: float = 2.0, every: Every = No
     Source: Bollinger (2001), Bollinger on Bollinger Bands, ch. 7.
     """
     middle = mean(close, window, every)
+    if not issubclass(type(width), Symbol) and not (isinstance(width, numbers.Real) and 0 < width < math.inf):
+        raise InputError(
+            f"`width > 0` must hold for a finite number, but width={shown(width)}, in "
+            f"bollinger({named(close)}, {named(window)}, width={shown(width)})."
+        )
     reach = std(close, window, every) * (((window - 1) / window) ** 0.5 * width)
     return Bollinger(middle + reach, middle, middle - reach)
 
