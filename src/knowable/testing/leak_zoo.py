@@ -8,6 +8,7 @@ and forums keep warning of; the families are in the files of `knowable.testing.z
 from __future__ import annotations
 
 from knowable.testing.zoo.base import Honest, Specimen
+from knowable.testing.zoo.by_bar import BY_BAR, HONEST_BY_BAR
 from knowable.testing.zoo.filling import FILLING
 from knowable.testing.zoo.fits import FITS
 from knowable.testing.zoo.honest_figures import HONEST_FIGURES
@@ -19,8 +20,8 @@ from knowable.testing.zoo.state import STATE
 
 __all__ = ["CLEAN", "LEAKY"]
 
-LEAKY: tuple[Specimen, ...] = (*NEAR, *SAMPLES, *SMOOTHING, *FILLING, *FITS, *STATE)
+LEAKY: tuple[Specimen, ...] = (*NEAR, *SAMPLES, *SMOOTHING, *FILLING, *FITS, *STATE, *BY_BAR)
 """Leaky ones, by family."""
 
-CLEAN: tuple[Honest, ...] = (*HONEST_FIGURES, *HONEST_MODELS)
+CLEAN: tuple[Honest, ...] = (*HONEST_FIGURES, *HONEST_MODELS, *HONEST_BY_BAR)
 """Honest ones."""

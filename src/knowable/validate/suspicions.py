@@ -6,6 +6,7 @@ import numpy as np
 
 from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError
+from knowable.strategy import is_event_driven
 from knowable.validate.findings import Finding, label
 from knowable.validate.futures import other_close, started_late
 from knowable.validate.probes import Difference, Prober, compare_panels
@@ -88,9 +89,10 @@ def warm_up(prober: Prober) -> list[Finding]:
     Expanding windows, running extremes and counts from the first bar do that by their nature; moving windows and
     exponential means, once warm, do not. Compared is the last quarter of the rows, without the first quarter and
     without one row more, down to a thousandth of the largest weight. A weight that is NaN is not warm yet and passes.
+    Strategies that decide bar by bar are left out: an account remembers all that was.
     """
     market = prober.market
-    if market.n_bars < _SHORTEST:
+    if market.n_bars < _SHORTEST or is_event_driven(prober.strategy):
         return []
     quarter = market.n_bars // 4
     full = prober.full.panel
