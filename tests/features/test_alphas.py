@@ -110,6 +110,10 @@ class Jittered(Exact):
     def sum(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
         return self._off(super().sum(x, d))
 
+    def indneutralize(self, x: pd.DataFrame, level: str) -> pd.DataFrame:
+        left = super().indneutralize(x, level)
+        return left.where(left == 0, self._off(left))  # alone in its group, an asset has exactly nothing left
+
     def stddev(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
         return self._off(super().stddev(x, d))
 
