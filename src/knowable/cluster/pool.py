@@ -68,11 +68,12 @@ class _Call:
 
 class WorkerPool(concurrent.futures.Executor):
     """Calls on the workers of a Dask client. A call whose worker died is made again, a few times at most, so only calls
-    that can be repeated belong here.
+    that can be repeated belong here. It is made again by itself: two calls may wait on one worker, and only a call that
+    is alone is to blame for a death.
 
     Args:
         client: a `distributed.Client`.
-        workers: calls at a time; those that wait are not under suspicion when a worker dies.
+        workers: calls at a time.
     """
 
     def __init__(self, client: distributed.Client, workers: int) -> None:
@@ -97,7 +98,7 @@ class WorkerPool(concurrent.futures.Executor):
         """Hand calls to the workers while there is room."""
         while True:
             with self._lock:
-                if self._closed or not self._waiting or len(self._running) >= self._room:
+                if self._closed or not self._waiting or not self._has_room(self._waiting[0]):
                     return
                 call = self._waiting.popleft()
                 if not call.tries and not call.promise.set_running_or_notify_cancel():
@@ -106,6 +107,11 @@ class WorkerPool(concurrent.futures.Executor):
                 self._running.add(call)
             call.future = self._client.submit(call.work, pure=False, retries=0)
             call.future.add_done_callback(partial(self._on_done, call))
+
+    def _has_room(self, call: _Call) -> bool:
+        if call.tries or any(other.tries > 1 for other in self._running):
+            return not self._running
+        return len(self._running) < self._room
 
     def _on_done(self, call: _Call, done: Any) -> None:
         try:
