@@ -97,8 +97,8 @@ class Strategy:
     def features(self, m: Any) -> Mapping[str, Any]:  # noqa: ARG002 - the name is the contract
         """For `on_bar`: what is computed over all bars beforehand and read row by row, as ``bar.<name>``.
 
-        Returns: name -> a feature, a DataFrame like ``m.close.frame()``, or an array (n_bars, n_assets). Row t may use
-        rows up to t only, as in `weights`.
+        Returns: name -> what `weights` may return: a feature, a DataFrame, or an array (n_bars, n_assets). Row t may
+        use rows up to t only, as there.
         """
         return {}
 

@@ -116,10 +116,10 @@ def test_an_order_of_less_than_a_lot_is_listed_and_does_nothing() -> None:
 
 def test_buys_that_cash_does_not_cover_are_cut_like_those_of_weights() -> None:
     m = market(open=[10, 20, 10], close=[10, 20, 10])
-    wants = strategy(lambda self, bar, account: account.target_shares("A", 100) if bar.row == 0 else None)
-    result = kn.backtest(wants, m, cash=1000)
-    assert result.orders["reason"].iloc[0] == Reason.CUT
+    result = kn.backtest(strategy(lambda self, bar, account: account.target_shares("A", 100)), m, cash=1000)
+    assert result.orders["reason"].tolist() == [Reason.CUT, Reason.CUT, Reason.LAST_BAR]
     assert result.positions["A"].iloc[1] == pytest.approx(50, rel=1e-9)
+    assert result.cash.iloc[1] == pytest.approx(0, abs=1e-8)
 
 
 def test_orders_in_shares_obey_the_leverage_rule() -> None:
@@ -487,3 +487,25 @@ def test_reading_past_the_last_asset_is_no_way_to_the_next_bar(two) -> None:
     text = told(lambda: kn.backtest(OutOfBounds(), two))
     assert "OutOfBounds().on_bar raised IndexError" in text
     assert "Raised on bar 2020-01-01 00:00:00 at test_on_bar.py, line" in text
+
+
+def test_features_come_as_features_frames_or_arrays(two) -> None:
+    polars = pytest.importorskip("polars")
+    forms = {
+        "feature": lambda m: m.close.mean(5),
+        "array": lambda m: m.close.mean(5).values().copy(),
+        "pandas": lambda m: m.close.mean(5).frame()[["MSFT", "AAPL"]],
+        "polars": lambda m: polars.from_pandas(m.close.mean(5).frame()),
+    }
+    ends = set()
+    for form in forms.values():
+        made = strategy(
+            lambda self, bar, account: account.target(0.4 * (bar.close > bar.calm)),
+            features=lambda self, m, form=form: {"calm": form(m)},
+        )
+        ends.add(kn.backtest(made, two).equity.to_numpy().tobytes())
+    assert len(ends) == 1
+    lazy = strategy(lambda self, bar, account: None, features=lambda self, m: {"calm": polars.LazyFrame()})
+    assert "features['calm'] returned a polars LazyFrame.\nCall .collect() on it." in told(
+        lambda: kn.backtest(lazy, two)
+    )

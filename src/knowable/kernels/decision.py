@@ -79,7 +79,7 @@ def decide_row(row, weights, t, known, rules, assets, account, orders_out):
             continue
         w = raw * scale
         if assets[KIND, j] != NOTHING:
-            if assets[WEIGHT, j] == w:
+            if assets[WEIGHT, j] == w and assets[IN_SHARES, j] == 0.0:
                 continue
             record_unfilled(j, REPLACED, assets, account, orders_out)
             clear(j, assets, account)
@@ -109,8 +109,20 @@ def _scale_of_row(row, weights, rules, assets):
         if weights[row, j] == weights[row, j]:
             stated += abs(weights[row, j])
         else:
-            kept += abs(assets[WEIGHT, j])
+            kept += counted_weight(j, assets)
     return _scale_of_sum(stated, kept, rules)
+
+
+@njit(**HELPER)
+def counted_weight(j, assets):
+    """What an asset adds to the sum that the leverage rule is about: |w|; of positions asked for in shares, shorts.
+
+    What is bought in shares is limited by cash, as it is for anybody, and cut; nothing but this limits a short.
+    """
+    w = assets[WEIGHT, j]
+    if assets[IN_SHARES, j] != 0.0:
+        return -w if w < 0.0 else 0.0
+    return abs(w)
 
 
 @njit(**HELPER)
@@ -194,7 +206,7 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
         if asked[ASKED_KIND, j] == ASKED_NOTHING:
             continue
         goal = _goal_of_shares(j, asked, rules, assets)
-        if scale != 1.0:
+        if scale != 1.0 and goal < 0.0:
             goal = whole_lots(goal * scale, rules.lot)
         waits = assets[KIND, j] != NOTHING
         if waits and assets[KIND, j] == SHARE_COUNT and assets[TARGET, j] == goal:
@@ -219,7 +231,7 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
 def weigh_shares(t, known, assets, account):
     """Let the weight of each position that was asked for in shares be what it is at the known price.
 
-    A stated weight stands until another is stated; shares state none, so the leverage rule counts what they are now.
+    A stated weight stands until another is stated; shares state none, so what counts is what they are now.
     """
     value = known_value(t, known, assets, account)
     for j in range(assets.shape[1]):
@@ -248,16 +260,16 @@ def _weight_of_shares(t, j, shares, known, value, assets):
 
 @njit(**HELPER)
 def _scale_of_shares(asked, t, known, value, rules, assets):
-    """What positions asked for in shares are multiplied by, so that they fit beside those of others.
+    """What shorts asked for in shares are multiplied by, so that they fit beside what is stated for others.
 
-    Where they are no more than what stands they are let be: what others have become must not stop a sale.
+    Where they are no more than what stands they are let be: what others have become must not stop a purchase back.
     """
     stated, stood, kept = 0.0, 0.0, 0.0
     for j in range(assets.shape[1]):
         if asked[ASKED_KIND, j] == ASKED_NOTHING:
-            kept += abs(assets[WEIGHT, j])
+            kept += counted_weight(j, assets)
         else:
             goal = _goal_of_shares(j, asked, rules, assets)
-            stated += abs(_weight_of_shares(t, j, goal, known, value, assets))
-            stood += abs(assets[WEIGHT, j])
+            stated += max(-_weight_of_shares(t, j, goal, known, value, assets), 0.0)
+            stood += counted_weight(j, assets)
     return _scale_of_sum(stated, kept, rules) if stated > stood else 1.0

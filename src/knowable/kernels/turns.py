@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof
 
-from knowable.kernels.account import ENTRY, HELPER, N_ORDERS, ORDERS_PER_ASSET, WEIGHT
+from knowable.kernels.account import ENTRY, HELPER, N_ORDERS, ORDERS_PER_ASSET
 from knowable.kernels.decision import (
     ASKED_KIND,
     ASKED_NOTHING,
     ASKED_WEIGHTS,
+    counted_weight,
     decide_row,
     differs,
     known_value,
@@ -67,15 +68,15 @@ def close_row_kernel(t, asked, members, price, close, known, rules, state, equit
         bars_out: see there.
         orders_out: with room for a whole row since the row was opened.
 
-    Returns: sum of |w| as the weights stand after the decision, where it has grown by it; else 0. A position asked for
-        in shares counts at what it is worth.
+    Returns: sum of |w| that the leverage rule is about, as it stands after the decision, where it has grown by it;
+        else 0.
     """
     assets, account = state.assets, state.account
     gross, stood = 0.0, 0.0
     if asked.shape[0] > 0:
         weigh_shares(t, known, assets, account)
         for j in range(assets.shape[1]):
-            stood += abs(assets[WEIGHT, j])
+            stood += counted_weight(j, assets)
         if members.shape[0] > 0:
             _members_only(t, asked, members)
         if not rules.on_change or differs(ASKED_WEIGHTS, asked, assets, account):
@@ -83,7 +84,7 @@ def close_row_kernel(t, asked, members, price, close, known, rules, state, equit
         if asks_for_shares(asked):
             order_shares(asked, t, known, rules, assets, account, orders_out)
         for j in range(assets.shape[1]):
-            gross += abs(assets[WEIGHT, j])
+            gross += counted_weight(j, assets)
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
     close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out)

@@ -141,7 +141,7 @@ class SlowLedger:
 
     def _decide(self, t: int, row: Sequence[float]) -> None:
         wanted = sum(abs(w) for w in row if not math.isnan(w))
-        kept = sum(abs(w) for w, new in zip(self.stated, row, strict=True) if math.isnan(new))
+        kept = sum(self._counted(j) for j, new in enumerate(row) if math.isnan(new))
         scale = 1.0
         if self.settings.leverage_check == "scale" and wanted and wanted + kept > self.settings.max_leverage:
             scale = max(self.settings.max_leverage - kept, 0.0) / wanted
@@ -149,7 +149,7 @@ class SlowLedger:
             if math.isnan(raw):
                 continue
             weight = self.stated[j] = raw * scale
-            if j in self.wishes and self.wishes[j].weight == weight:
+            if j in self.wishes and self.wishes[j].weight == weight and j not in self.in_shares:
                 continue
             if j in self.wishes:
                 self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
@@ -166,12 +166,12 @@ class SlowLedger:
         goals = {j: self._goal(j, goal=goal, number=number) for j, (goal, number) in asked.items()}
         weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
         if self.settings.leverage_check == "scale":
-            wanted = sum(map(abs, weights.values()))
-            kept = sum(abs(w) for j, w in enumerate(self.stated) if j not in asked)
-            no_more = wanted <= sum(abs(self.stated[j]) for j in asked)
+            wanted = sum(max(-w, 0.0) for w in weights.values())  # cash limits what is long
+            kept = sum(self._counted(j) for j in range(self.n_assets) if j not in asked)
+            no_more = wanted <= sum(self._counted(j) for j in asked)
             if not no_more and wanted + kept > self.settings.max_leverage:
                 scale = max(self.settings.max_leverage - kept, 0.0) / wanted
-                goals = {j: self._lots(shares * scale) for j, shares in goals.items()}
+                goals = {j: self._lots(shares * scale) if shares < 0.0 else shares for j, shares in goals.items()}
                 weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
         for j, shares in goals.items():
             if j in self.wishes and self.wishes[j].shares == shares:
@@ -185,6 +185,9 @@ class SlowLedger:
                 self.wishes[j] = wish
             elif asked[j][1] != 0.0 and self._lots(asked[j][1]) == 0.0:
                 self._unfilled(j, wish, Reason.ROUNDED)
+
+    def _counted(self, j: int) -> float:
+        return max(-self.stated[j], 0.0) if j in self.in_shares else abs(self.stated[j])
 
     def _weigh_what_was_asked_for_in_shares(self) -> None:
         for j in self.in_shares:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.events.failures import explain_call_failure, note_call
+from knowable.backtest.polars_frames import from_polars, is_polars
 from knowable.backtest.weights import frame_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ShapeError, StrategyError, shown
@@ -138,6 +139,8 @@ def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
         found = frame_panel(value, where, strategy, market)
     elif isinstance(value, np.ndarray):
         found = value
+    elif is_polars(value):
+        found = from_polars(value, strategy, market, where)
     else:
         raise StrategyError(
             f"`{where}` is {shown(value)}, a {type(value).__name__}; a feature, a DataFrame or an array "
