@@ -2,14 +2,16 @@
 
 Every engine runs in a process of its own, so that peak memory is its own; each first runs on two pairs, so that
 compiling is not timed (the seconds of that first call are shown apart). Same data, same pairs, all cash in or out, a
-fee of 10 bps. vectorbt fills at the signal's close, the others at the next open. backtesting.py runs a few pairs and
-is extrapolated; the table says so. The hand-written loop is the limit: one account's arithmetic and nothing else.
+fee of 10 bps. vectorbt fills at the signal's close, the others at the next open. What decides bar by bar in Python,
+backtesting.py and our plain `on_bar`, runs a few pairs and is extrapolated; the table says so. The hand-written loop is
+the limit: one account's arithmetic and nothing else.
 
 Run: ``python benchmarks/crossover.py``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import subprocess
@@ -20,8 +22,17 @@ import warnings
 import numpy as np
 import pandas as pd
 
-N_BARS, N_PAIRS, N_FEW = 5_000, 1_000, 5
-ENGINES = ("knowable", "knowable, 1 thread", "vectorbt", "backtesting.py", "hand-written numba")
+N_BARS, N_PAIRS = 5_000, 1_000
+ENGINES = (
+    "knowable",
+    "knowable, 1 thread",
+    "knowable, on_bar compiled",
+    "knowable, on_bar",
+    "vectorbt",
+    "backtesting.py",
+    "hand-written numba",
+)
+FEW = {"knowable, on_bar": 50, "backtesting.py": 5}
 
 
 def prices() -> pd.DataFrame:
@@ -50,10 +61,41 @@ def run_knowable(chosen, threads=None):
         def weights(self, m):
             return m.close.mean(self.fast) > m.close.mean(self.slow)
 
+    return sweep(kn, Crossover, chosen, threads)
+
+
+@functools.cache
+def on_bar_crossover(*, compiled):
+    """Made once: a class that is defined again is compiled again."""
+    import knowable as kn
+
+    class Crossover(kn.Strategy):
+        """The same, decided bar by bar."""
+
+        fast = kn.Int(2, 100, default=10)
+        slow = kn.Int(20, 400, default=100)
+
+        def features(self, m):
+            return {"quick": m.close.mean(self.fast), "calm": m.close.mean(self.slow)}
+
+        def on_bar(self, bar, account):
+            account.target(0, 1.0 if bar.quick[0] > bar.calm[0] else 0.0)
+
+    Crossover.compiled = compiled
+    return Crossover
+
+
+def run_on_bar(chosen, *, compiled):
+    import knowable as kn
+
+    return sweep(kn, on_bar_crossover(compiled=compiled), chosen, None)
+
+
+def sweep(kn, strategy, chosen, threads):
     table = prices()
     market = kn.Market.from_frames(**{name: table[[name]].set_axis(["A"], axis=1) for name in table})
     trials = [{"fast": fast, "slow": slow} for fast, slow in chosen]
-    rows = kn.sweep(Crossover, market, trials=trials, size_at="fill", costs=kn.Costs(fee_bps=10), threads=threads)
+    rows = kn.sweep(strategy, market, trials=trials, size_at="fill", costs=kn.Costs(fee_bps=10), threads=threads)
     return rows[["total_return", "sharpe", "max_drawdown"]].to_numpy()
 
 
@@ -140,6 +182,8 @@ def run_limit(chosen):
 RUNS = {
     "knowable": run_knowable,
     "knowable, 1 thread": lambda chosen: run_knowable(chosen, threads=1),
+    "knowable, on_bar compiled": lambda chosen: run_on_bar(chosen, compiled=True),
+    "knowable, on_bar": lambda chosen: run_on_bar(chosen, compiled=False),
     "vectorbt": run_vectorbt,
     "backtesting.py": run_backtesting,
     "hand-written numba": run_limit,
@@ -148,12 +192,12 @@ RUNS = {
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    chosen = pairs(N_FEW if engine == "backtesting.py" else N_PAIRS)
+    chosen = pairs(FEW.get(engine, N_PAIRS))
     began = time.perf_counter()
     RUNS[engine](pairs(2))
     first = time.perf_counter() - began
     times = []
-    for _ in range(1 if engine == "backtesting.py" else 7):  # the machines are shared: the best of seven
+    for _ in range(1 if engine in FEW else 7):  # the machines are shared: the best of seven
         began = time.perf_counter()
         figures = RUNS[engine](chosen)
         times.append(time.perf_counter() - began)
@@ -203,11 +247,11 @@ def measure_all() -> list[dict[str, object]]:
 
 def show(rows: list[dict[str, object]]) -> None:
     print(f"{N_PAIRS:,} crossovers on {N_BARS:,} bars")
-    print(f"{'engine':<20} {'seconds':>9} {'us/trial':>10} {'x':>8} {'first s':>8} {'peak MB':>8} {'mean return':>12}")
+    print(f"{'engine':<26} {'seconds':>9} {'us/trial':>10} {'x':>8} {'first s':>8} {'peak MB':>8} {'mean return':>12}")
     for row in rows:
         note = f"  extrapolated from {row['trials_run']}" if row["extrapolated"] else ""
         print(
-            f"{row['engine']:<20} {row['seconds']:>9.3f} {row['microseconds_a_trial']:>10.1f} "
+            f"{row['engine']:<26} {row['seconds']:>9.3f} {row['microseconds_a_trial']:>10.1f} "
             f"{row['times_knowable']:>8.1f} {row['first_call_seconds']:>8.2f} {row['peak_mb']:>8.0f} "
             f"{row['mean_total_return']:>12.6f}{note}"
         )

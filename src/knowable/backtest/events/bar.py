@@ -66,8 +66,9 @@ class History:
             if column is None:
                 raise unknown_name("asset", asset, self.assets, where="the market")
             return column
-        if isinstance(asset, numbers.Integral) and not isinstance(asset, bool) and 0 <= int(asset) < len(self.assets):
-            return int(asset)
+        whole = type(asset) is int or (isinstance(asset, numbers.Integral) and not isinstance(asset, bool))
+        if whole and 0 <= asset < len(self.assets):  # type: ignore[operator]  # a whole number
+            return int(asset)  # type: ignore[call-overload, no-any-return]
         raise InputError(
             f"An asset is a name or a column in [0, {len(self.assets) - 1}], but {shown(asset)} came, "
             f"a {type(asset).__name__}."

@@ -44,6 +44,7 @@ class CompiledOnBar:
         function: itself, for numba.
         loop: see `knowable.kernels.bar_loop.bar_loop`.
         refusals: types of what it reads from ``self`` -> why it cannot be compiled for them.
+        done: types for which it has been, and returns nothing.
     """
 
     names: tuple[str, ...]
@@ -51,6 +52,7 @@ class CompiledOnBar:
     function: Any
     loop: Any
     refusals: dict[tuple[type, ...], Exception] = field(default_factory=dict)
+    done: set[tuple[type, ...]] = field(default_factory=set)
 
     def me(self, strategy: Strategy) -> Any:
         """What the compiled function takes for ``self``. Arrays are those of `strategy`, not copies."""
@@ -70,8 +72,10 @@ class CompiledOnBar:
         except _NUMBA as error:
             self.refusals[types_of_me] = error
             raise
-        if any(signature.return_type is not numba_types.none for signature in self.function.nopython_signatures):
-            raise TypeError("on_bar returns something; it returns nothing")
+        if types_of_me not in self.done:
+            if any(made.return_type is not numba_types.none for made in self.function.nopython_signatures):
+                raise TypeError("on_bar returns something; it returns nothing")
+            self.done.add(types_of_me)
         return int(stopped), float(gross)
 
 
