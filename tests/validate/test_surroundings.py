@@ -288,3 +288,36 @@ def test_outside_data_are_put_back_also_when_the_strategy_raises() -> None:
 
     kn.check(Raises(), MARKET, cuts=[50], fresh=False)
     assert TABLE is held
+
+
+LOADED: dict[str, pd.DataFrame] = {}
+TIMES_LOADED: list[int] = []
+
+
+@functools.cache
+def slow_table() -> pd.DataFrame:
+    TIMES_LOADED.append(1)
+    return TABLE.copy()
+
+
+class LoadsLate(Strategy):
+    """Loads a table when it is first asked, and looks ahead in it."""
+
+    ahead = kn.Int(0, 1, default=0)
+
+    def weights(self, m: Market):
+        if "table" not in LOADED:
+            LOADED["table"] = slow_table()
+        table = LOADED["table"]
+        return (table.shift(-self.ahead) / table.shift(1) - 1).reindex(m.index).fillna(0.0)
+
+
+def test_a_table_that_is_loaded_once_is_not_loaded_for_every_run_and_is_altered_all_the_same() -> None:
+    TIMES_LOADED.clear()
+    report = kn.check(LoadsLate(), MARKET, fresh=False)
+    assert report.ok
+    assert "which changed nothing" in report.notes[0]
+    assert len(TIMES_LOADED) <= 1 + 2  # at first, and afresh for two comparisons
+    assert {f.kind for f in report.suspicions} >= {"outside"}
+    assert LOADED == {}
+    assert kn.check(LoadsLate(ahead=1), MARKET, fresh=False).kinds == ("look-ahead",)

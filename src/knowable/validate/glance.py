@@ -110,7 +110,7 @@ def glance(
             found = [whole_market(market, "mutation")] if _checksum(market) != before else found
             seen.append(_told(prober, found, fill, first=not seen))
         finally:
-            prober.memory.restore()
+            prober.close()
         if found:
             break
     if not seen:
@@ -160,12 +160,13 @@ def _steps(prober: Prober) -> Iterator[Callable[[], list[Finding]]]:
         prober.probe(max(cut, 1), by)
         return []
 
+    if prober.kept:
+        yield lambda: kept_between_runs(prober)
     yield lambda: not_repeatable(prober, 1)
     if prober.market.final is not prober.market.panels:
         yield lambda: restated(prober)
     for cut, by in probes:
         yield lambda cut=cut, by=by: probe(cut, by)  # type: ignore[misc]
-    yield lambda: kept_between_runs(prober)
     if fits_models(prober.reach):
         for cut in reversed(fitting_cuts(prober.market)):
             yield lambda cut=cut: probe(cut, "values")  # type: ignore[misc]

@@ -17,7 +17,7 @@ from knowable.errors import KnowableError
 from knowable.strategy import Strategy, check_strategy
 from knowable.validate.cuts import chosen_cuts, fitting_cuts, telling_cuts
 from knowable.validate.findings import LEAKS, Finding, LeakReport, label
-from knowable.validate.probes import Difference, Prober, compare, compare_panels, content
+from knowable.validate.probes import Answer, Difference, Prober, compare, compare_panels, content
 from knowable.validate.reasons import fits_models, kind_of, reach_ahead
 from knowable.validate.remedies import remedy
 from knowable.validate.suspicions import outside_data, same_bar, survivorship, warm_up
@@ -80,17 +80,20 @@ def check(
     chosen = chosen_cuts(market.n_bars, cuts, rng)
     before = content(market)
     prober = Prober(strategy, market, seed)
-    by_chance = not_repeatable(prober, 1)
-    if content(market) != before:
-        return report_of(prober, [whole_market(market, "mutation")])
-    if by_chance:  # every further comparison would differ too
-        return report_of(prober, by_chance)
-    if isinstance(cuts, numbers.Integral):
-        chosen = sorted({*chosen, *telling_cuts(market, prober.full.panel, rng)})
     try:
-        return _checked(prober, chosen, before, fill, fresh, more=isinstance(cuts, numbers.Integral))
+        if content(market) != before:
+            return report_of(prober, [whole_market(market, "mutation")])
+        found = kept_between_runs(prober)
+        by_chance = not_repeatable(prober, 1)
+        if by_chance:  # every further comparison would differ too
+            return report_of(prober, by_chance)
+        more = isinstance(cuts, numbers.Integral)
+        if more:
+            chosen = sorted({*chosen, *telling_cuts(market, prober.full.panel, rng)})
+        found += restated(prober)
+        return _checked(prober, chosen, found, before=before, fill=fill, fresh=fresh, more=more)
     finally:
-        prober.memory.restore()
+        prober.close()
 
 
 def findings_of(market: Market, differences: Sequence[Difference], kind: str) -> list[Finding]:
@@ -218,11 +221,17 @@ def report_of(
 
 
 def _checked(
-    prober: Prober, cuts: Sequence[int], before: bytes, fill: str | None, fresh: Fresh | None, *, more: bool
+    prober: Prober,
+    cuts: Sequence[int],
+    found: list[Finding],
+    *,
+    before: bytes,
+    fill: str | None,
+    fresh: Fresh | None,
+    more: bool,
 ) -> LeakReport:
-    """All experiments but the first two."""
-    market = prober.market
-    found, notes = [*restated(prober), *kept_between_runs(prober)], list[str]()
+    """All experiments with cuts, and what they leave to be asked."""
+    market, notes = prober.market, list[str]()
     for cut in cuts:
         prober.at(cut)
     if more and fits_models(prober.reach):
@@ -255,23 +264,34 @@ def _between_fits(prober: Prober) -> None:
 
 
 def kept_between_runs(prober: Prober) -> list[Finding]:
-    """Whether what the code keeps outside its instance changes what a later run gives."""
+    """Whether what the code keeps outside its instance changes what a later run gives. To be asked after a full run.
+
+    A shorter market and one of another future are run with what the full run left, and then afresh. Where both agree,
+    what is kept does no harm, and further runs begin with it: a table loaded once is not loaded again for each.
+    """
     if not prober.kept:
         return []
     market = prober.market
     cut = max(2, 2 * market.n_bars // 3)
+    others = [prober.altered(cut, by) for by in ("length", "values")]
+    tables = prober.tables_now()
     try:
-        first = prober.run(market.until(cut))
-        prober.run(market)
-        then = prober.run(market.until(cut), afresh=False)
+        left = [prober.run(other, afresh=False) for other in others]
+        anew = [prober.run(other) for other in others]
+        found = _departures(anew, left, cut)
+        if found and _departures(anew, [prober.run(other) for other in others], cut):
+            return []  # two first runs differ too: that is chance
     except KnowableError:
         return []
-    finally:
-        prober.memory.restore()
-    difference = compare(first, then, cut, "state")
-    if difference is None or not difference.found:
-        return []
-    return findings_of(market, [difference], "state")
+    if not found:
+        now = prober.tables_now()  # after a run on another market
+        prober.keep_warm([name for name, held in tables.items() if held & now.get(name, set())])
+    return findings_of(market, found, "state")
+
+
+def _departures(some: Sequence[Answer], others: Sequence[Answer], cut: int) -> list[Difference]:
+    pairs = [compare(one, other, cut, "state") for one, other in zip(some, others, strict=True)]
+    return [difference for difference in pairs if difference is not None and difference.found]
 
 
 def _elsewhere(prober: Prober, fresh: Fresh) -> tuple[list[Finding], list[str]]:
@@ -319,7 +339,8 @@ def _notes(prober: Prober) -> list[str]:
         notes.append(f"{len(prober.failures)} cuts could not be run in full; at {cut} bars: {first}")
     if prober.kept:
         named = ", ".join(prober.kept[:3])
-        notes.append(f"Its code keeps {named} from run to run; here each run began as the first did.")
+        how = "which changed nothing" if prober.warm else "here each run began as the first did"
+        notes.append(f"Its code keeps {named} from run to run; {how}.")
     if prober.shared:
         notes.append(
             "Its instance holds what cannot be copied, so all runs shared that; what it keeps there is unseen."

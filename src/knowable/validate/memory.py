@@ -62,9 +62,9 @@ class Memory:
         found += [f"the cache of `{_name_of(cache)}`" for cache in self._caches if _filled(cache)]
         return list(dict.fromkeys(found))
 
-    def restore(self) -> None:
-        """Put everything back as it was and empty the caches."""
-        for cache in self._caches:
+    def restore(self, *, caches: bool = True) -> None:
+        """Put everything back as it was and empty the caches, unless told to leave those."""
+        for cache in self._caches if caches else ():
             cache.cache_clear()
         for _, space, before in self._names:
             for name in [name for name in _names_of(space) if name not in before]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,19 +38,24 @@ class Outside:
     dictionaries, lists and objects. Others are taken for constants.
 
     Args:
-        reach: of the strategy. market: what it is checked on.
+        reach: of the strategy. market: what it is checked on. only: names of places to consider; all when None.
     """
 
-    def __init__(self, reach: Reach, market: Market) -> None:
+    def __init__(self, reach: Reach, market: Market, only: Collection[str] | None = None) -> None:
         self._market = market
         middle = max(1, market.n_bars // 2)
-        self._places = [place for place in reach.places if self._altered(place, middle, 0) is not place.read()]
+        wanted = [place for place in reach.places if only is None or place.name in only]
+        self._places = [place for place in wanted if self._altered(place, middle, 0) is not place.read()]
         self.readers = sorted((reach.called & _READERS) | ({"open"} & reach.opened))
 
     @property
     def names(self) -> list[str]:
         """What the places are called."""
         return [place.name for place in self._places]
+
+    def content(self) -> dict[str, set[bytes]]:
+        """Digests of the tables in each place, by its name: what was loaded is the same for any market."""
+        return {place.name: set(_digests(place.read(), _DEEPEST)) for place in self._places}
 
     @contextlib.contextmanager
     def altered(self, cut: int, seed: int) -> Iterator[Callable[[Strategy], None]]:
@@ -100,6 +106,25 @@ def altered(value: Any, market: Market, cut: int, rng: np.random.Generator, dept
     if depth == 0 or isinstance(value, type):
         return value
     return _inside(value, lambda each: altered(each, market, cut, rng, depth - 1))
+
+
+def _digests(value: Any, depth: int) -> Iterator[bytes]:
+    if isinstance(value, Market):
+        yield value.fingerprint.encode()
+    elif isinstance(value, pd.DataFrame | pd.Series):
+        with contextlib.suppress(TypeError):  # it holds lists or the like
+            yield hashlib.sha256(pd.util.hash_pandas_object(value).to_numpy().tobytes()).digest()
+    elif isinstance(value, np.ndarray):
+        yield hashlib.sha256(value.tobytes()).digest()
+    elif is_polars(value) and hasattr(value, "hash_rows"):
+        yield hashlib.sha256(value.hash_rows().to_numpy().tobytes()).digest()
+    elif depth:
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        space = (
+            {} if isinstance(value, type) or library_made(type(value).__module__) else getattr(value, "__dict__", {})
+        )
+        for each in [*inside, *space.values()]:
+            yield from _digests(each, depth - 1)
 
 
 def _inside(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,7 @@ class Prober:
         kept: what its code had kept outside the instance after that first run.
         failures: cut -> why runs at it failed.
         same: how many runs gave the very expression that the first gave.
+        warm: whether runs begin with what earlier ones kept, for that was seen to do no harm.
         shared: whether the instance could not be copied, so that all runs share what it holds.
     """
 
@@ -151,17 +153,37 @@ class Prober:
         self.failures: dict[int, list[KnowableError]] = {}
         self.same = 0
         self._seen: dict[int, dict[str, Difference | None]] = {}
+        self._kinds = kinds
         self.reach = reach_of(strategy)
-        self.memory = Memory(self.reach)
-        self.outside = Outside(self.reach, market)
-        self.kinds = (*kinds, "outside") if self.outside.names else kinds
+        self._find_outside(None)
+        self.memory = self._before = Memory(self.reach)
+        self.warm = False
         self.shared = _copy(strategy) is None
         try:
             self.full = self.run(market)
             self.kept = self.memory.changed()
         except BaseException:
-            self.memory.restore()
+            self.close()
             raise
+
+    def tables_now(self) -> dict[str, set[bytes]]:
+        """Digests of the tables with a row a bar that code can reach now, by the name of their place."""
+        return Outside(reach_of(self.strategy), self.market).content()
+
+    def keep_warm(self, loaded: Collection[str]) -> None:
+        """Begin further runs with what the code keeps now: it was seen to do no harm, and may be slow to make again.
+
+        Args:
+            loaded: names of places that hold data from elsewhere, and not what was computed from a market.
+        """
+        self.warm = True
+        self.reach = reach_of(self.strategy)
+        self.memory = Memory(self.reach)
+        self._find_outside({*self.outside.names, *loaded})
+
+    def close(self) -> None:
+        """Put back what the code kept outside the instance before all this."""
+        self._before.restore(caches=not self.warm)
 
     def run(self, market: Market, *, afresh: bool = True, outside_cut: int | None = None) -> Answer:
         """What a copy of the strategy returns for `market`.
@@ -173,7 +195,7 @@ class Prober:
         """
         self.n_runs += 1
         if afresh:
-            self.memory.restore()
+            self.memory.restore(caches=not self.warm)
         strategy = _copy(self.strategy) or copy.copy(self.strategy)
         with contextlib.ExitStack() as stack:
             if outside_cut is not None:
@@ -197,7 +219,7 @@ class Prober:
         if by not in seen:
             seen[by] = None
             try:
-                other = self.run(self._altered(cut, by), outside_cut=cut if by == "outside" else None)
+                other = self.run(self.altered(cut, by), outside_cut=cut if by == "outside" else None)
                 seen[by] = compare(self.full, other, cut, by)
                 self.same += seen[by] is None
             except KnowableError as error:
@@ -217,13 +239,18 @@ class Prober:
                     found[cut] = error
         return found
 
-    def _altered(self, cut: int, by: str) -> Market:
+    def altered(self, cut: int, by: str) -> Market:
+        """The market of one experiment at one cut."""
         if by == "length":
             return self.market.until(cut)
         if by == "outside":
             return self.market
         rng = np.random.default_rng([self.seed, cut])
         return poisoned(self.market, cut, rng) if by == "values" else perturbed(self.market, cut, rng)
+
+    def _find_outside(self, only: Collection[str] | None) -> None:
+        self.outside = Outside(self.reach, self.market, only)
+        self.kinds = (*self._kinds, "outside") if self.outside.names else self._kinds
 
 
 def _first(mask: np.ndarray) -> np.ndarray:

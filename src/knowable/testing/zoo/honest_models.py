@@ -20,6 +20,7 @@ Panel = npt.NDArray[np.float64]
 
 _WARM = frozenset({"warm-up"})
 _BENCHMARK: dict[str, pd.Series] = {}
+_LOADED: dict[str, pd.Series] = {}
 _BY_CONTENT: dict[str, Panel] = {}
 
 
@@ -206,6 +207,17 @@ class KeptByFingerprint(Strategy):
         return self.kept[m.fingerprint]
 
 
+class LoadedOnce(Strategy):
+    """Loads a slow table into a global when it is first asked for it."""
+
+    def weights(self, m: Market) -> Any:
+        """Rows up to t, of the market and of the table."""
+        if "table" not in _LOADED:
+            _LOADED["table"] = _loaded(_BENCHMARK["index"])
+        level = _LOADED["table"].reindex(m.index, method="ffill")
+        return frame(m).pct_change(5).sub(level.pct_change(5), axis=0)
+
+
 class KeptInItself(Strategy):
     """Keeps its figures in the instance, of which it has one for each market."""
 
@@ -265,6 +277,15 @@ def _slow_mean(data: bytes, n_assets: int) -> Any:
     return close.rolling(10).mean().to_numpy()
 
 
+def _loaded(table: pd.Series) -> pd.Series:
+    return table.copy()
+
+
+def _loading(market: Market) -> Strategy:
+    _BENCHMARK["index"] = frame(market).mean(axis=1)
+    return LoadedOnce()
+
+
 def _with_benchmark(market: Market) -> Strategy:
     _BENCHMARK["index"] = frame(market).mean(axis=1)
     return AgainstABenchmark()
@@ -286,6 +307,7 @@ HONEST_MODELS: tuple[Honest, ...] = (
     Honest(strategy=CachedByContent),
     Honest(strategy=CachedByBytes),
     Honest(strategy=KeptByFingerprint),
+    Honest(strategy=LoadedOnce, suspicions=frozenset({"outside"}), make=_loading),
     Honest(strategy=KeptInItself),
     Honest(strategy=CountsItsCalls),
     Honest(strategy=AgainstABenchmark, suspicions=frozenset({"outside"}), make=_with_benchmark),

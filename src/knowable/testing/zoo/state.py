@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,18 @@ class KeptByName(Strategy):
         for name in m.assets:
             _FITTED.setdefault(name, float(change[name].std()))
         return np.sign(change) * 0.001 / pd.Series(_FITTED)
+
+
+class KeptByLength(Strategy):
+    """Keeps a mean by the number of bars, as if two markets of one length were one."""
+
+    means: ClassVar[dict[int, Any]] = {}
+
+    def weights(self, m: Market) -> Any:
+        """Another market of that length finds what the first left."""
+        if m.n_bars not in self.means:
+            self.means[m.n_bars] = m.panel("close").mean(axis=0)
+        return self.means[m.n_bars] / m.panel("close") / 10
 
 
 class KeptByParameter(Strategy):
@@ -250,6 +262,7 @@ def _at_home(market: Market) -> Strategy:
 STATE: tuple[Specimen, ...] = (
     Specimen(strategy=KeptByClass, kinds=_BOTH, first_row=0, says="keeps `KeptByClass.mean`"),
     Specimen(strategy=KeptByName, kinds=_BOTH, says="keeps the global `_FITTED`"),
+    Specimen(strategy=KeptByLength, kinds=_BOTH, first_row=0, says="keeps `KeptByLength.means`"),
     Specimen(strategy=KeptByParameter, kinds=_BOTH, says="the cache of `_limits`"),
     Specimen(strategy=EveryOtherCall, kinds=("state",), first_row=0, says="keeps `EveryOtherCall.calls`"),
     Specimen(strategy=ReadsAGlobal, ahead=1, first_row=0, make=_reading_a_global, says="the global `_ALL`"),
