@@ -217,3 +217,36 @@ def test_a_universe_is_asked_for_by_its_text(here: Path, capsys: pytest.CaptureF
         told.append(json.loads(capsys.readouterr().out)["metrics"])
     assert told[0] == told[1], "the only member there ever was is the only asset"
     assert told[0] != told[2]
+
+
+PEEKS = """
+import knowable as kn
+
+class Peeks(kn.Strategy):
+    share = kn.Float(0.1, 0.5, default=0.3)
+
+    def weights(self, m):
+        close = m.close.frame()
+        return (close.shift(-1) > close) * self.share
+"""
+
+
+def test_a_search_of_what_looks_ahead_is_refused_unless_told_otherwise(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "peeks.py").write_text(PEEKS)
+    run(*INGEST)
+    capsys.readouterr()
+    grid = ["sweep", "peeks.py", *DATA, "--grid", "share=0.1,0.2"]
+    assert run(*grid) == 1
+    assert "look-ahead found in 'Peeks(share=0.1)'" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="look-ahead found"):
+        assert run(*grid, "--check", "warn") == 0
+    assert run(*grid, "--check", "off") == 0
+    assert run("optimize", "peeks.py", *DATA, "--trials", "4", "--check", "off") == 0
+    assert "Look-ahead: not looked for." in capsys.readouterr().out
+    assert run("check", "peeks.py:Peeks", "--store", "s", "--cuts", "3", "--fill", "close", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["ok"]
+    assert {finding["kind"] for finding in found["findings"]} == {"look-ahead"}
+    assert found["suspicions"] == []
