@@ -35,7 +35,7 @@ REFUSED = frozenset({"look-ahead", "label-overlap", "length", "restated", "mutat
 
 _SECONDS = 0.3
 _SHARE = 0.05  # of what the search will take
-_AT_LEAST = 3  # steps, whatever they take
+_AT_LEAST = 2  # steps, whatever they take
 _FEWEST_BARS = 8
 _MORE_CUTS = 12
 _PARTS = ((0.15, 0.35), (0.4, 0.6), (0.75, 0.98))  # of the bars: where an early, a middle and a late cut fall
@@ -77,10 +77,10 @@ def glance(
 ) -> Glance:
     """Look for look-ahead with few runs, the more telling ones first, until the time is spent.
 
-    The first strategy is run a second time on the same data, with later bars changed after a late cut, and with later
-    bars left out after one in the middle. More of that, and the other strategies, follow while time remains:
-    `seconds`, or a twentieth of what `n_trials` such runs take. An expression of the language is compared by what it
-    is, not by its values, which takes no time and leaves no doubt. What is found is pinned down with a dozen cuts more.
+    The first strategy is run with later bars changed after a late cut, and with later bars left out after one in the
+    middle; chance shows in these too. More of that, and the other strategies, follow while time remains: `seconds`, or
+    a twentieth of what `n_trials` such runs take. An expression of the language is compared by what it is, not by its
+    values, which takes no time and leaves no doubt. What is found is pinned down with up to a dozen cuts more.
 
     Args:
         strategies: parameter sets to look at; those that raise are passed over.
@@ -92,7 +92,8 @@ def glance(
     """
     if market.n_bars < _FEWEST_BARS:
         return Glance(report=None, unseen=f"there are only {market.n_bars} bars.")
-    began, limit, seen, unseen = time.perf_counter(), None, list[tuple[LeakReport, bool]](), ""
+    began, limit, affordable = time.perf_counter(), None, 0.0
+    seen, unseen = list[tuple[LeakReport, bool]](), ""
     for strategy in strategies:
         before = _checksum(market)
         try:
@@ -104,14 +105,15 @@ def glance(
             now = time.perf_counter()
             if limit is None:
                 limit = began + max(seconds, _SHARE * n_trials * (now - began))
+                affordable = max(limit - now, seconds) / max(now - began, 1e-6) / 3.0
             elif now > limit:
                 break
-            found = _tried(prober, limit)
+            found = _tried(prober, limit, min(_MORE_CUTS, int(affordable)))
             found = [whole_market(market, "mutation")] if _checksum(market) != before else found
             seen.append(_told(prober, found, fill, first=not seen))
         finally:
             prober.close()
-        if found:
+        if seen[-1][0].findings:
             break
     if not seen:
         return Glance(report=None, unseen=unseen)
@@ -121,14 +123,14 @@ def glance(
 def _told(prober: Prober, found: list[Finding], fill: str | None, *, first: bool) -> tuple[LeakReport, bool]:
     """The report of one parameter set, and whether it is one expression in all that was tried."""
     suspicions = [*survivorship(prober.market), *outside_data(prober)] if first else []
-    if first and fill == "close" and not found:
+    if first and fill == "close" and all(each.kind == "rounding" for each in found):
         suspicions = [*same_bar(prober, fill), *suspicions]
     one = prober.full.expression is not None and prober.same > 0 and not prober.differences()
     return report_of(prober, found, suspicions), one
 
 
-def _tried(prober: Prober, limit: float) -> list[Finding]:
-    """What the steps show, as far as the time allows."""
+def _tried(prober: Prober, limit: float, n_more: int) -> list[Finding]:
+    """What the steps show, as far as the time allows, pinned down with so many cuts more."""
     found: list[Finding] = []
     for number, step in enumerate(_steps(prober)):
         if number >= _AT_LEAST and time.perf_counter() > limit:
@@ -137,10 +139,10 @@ def _tried(prober: Prober, limit: float) -> list[Finding]:
         if found or any(d.found for d in prober.differences()):
             break
     if any(d.found for d in prober.differences()):
-        by_chance = not_repeatable(prober)
+        by_chance = not_repeatable(prober, 2)
         if by_chance:
             return by_chance
-        _closer(prober)
+        _closer(prober, n_more)
     found += findings_of(prober.market, prober.differences(), kind_of(prober))
     return found or ([] if prober.same else refused(prober))
 
@@ -160,23 +162,22 @@ def _steps(prober: Prober) -> Iterator[Callable[[], list[Finding]]]:
         prober.probe(max(cut, 1), by)
         return []
 
-    if prober.kept:
-        yield lambda: kept_between_runs(prober)
-    yield lambda: not_repeatable(prober, 1)
-    if prober.market.final is not prober.market.panels:
-        yield lambda: restated(prober)
-    for cut, by in probes:
+    for number, (cut, by) in enumerate(probes):
         yield lambda cut=cut, by=by: probe(cut, by)  # type: ignore[misc]
+        if number == 0 and prober.market.final is not prober.market.panels:
+            yield lambda: restated(prober)
+        if number == 1 and prober.kept:
+            yield lambda: kept_between_runs(prober)
     if fits_models(prober.reach):
         for cut in reversed(fitting_cuts(prober.market)):
             yield lambda cut=cut: probe(cut, "values")  # type: ignore[misc]
 
 
-def _closer(prober: Prober) -> None:
+def _closer(prober: Prober, n_more: int) -> None:
     """Where it begins, and whether it came by way of a fit."""
     leaking = [d.cut for d in prober.differences() if d.found]
     prober.probe(max(leaking), "slightly")
-    pin_down(prober, _MORE_CUTS)
+    pin_down(prober, n_more)
 
 
 def _checksum(market: Market) -> int:
