@@ -14,7 +14,10 @@ from knowable.errors import KnowableError
 from knowable.strategy import Strategy
 from knowable.validate.cuts import fitting_cuts
 from knowable.validate.findings import Finding, LeakReport
-from knowable.validate.leaks import (
+from knowable.validate.probes import Prober
+from knowable.validate.reasons import fits_models, kind_of
+from knowable.validate.suspicions import outside_data, same_bar, survivorship
+from knowable.validate.verdicts import (
     findings_of,
     kept_between_runs,
     not_repeatable,
@@ -24,9 +27,6 @@ from knowable.validate.leaks import (
     restated,
     whole_market,
 )
-from knowable.validate.probes import Prober
-from knowable.validate.reasons import fits_models, kind_of
-from knowable.validate.suspicions import outside_data, same_bar, survivorship
 
 __all__ = ["REFUSED", "Glance", "glance"]
 
