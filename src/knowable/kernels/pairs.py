@@ -10,7 +10,9 @@ large sums. Exchanging the inputs changes no bit of a correlation. Source: mergi
 Am. Stat. 37; for products Bennett et al. (2009), IEEE Cluster, "Numerically stable, single-pass, parallel statistics".
 
 Rejected: raw sums of squares and products about that same row (no faster: the passes over memory are what costs; and a
-last row that is an outlier loses as many times the last bit as the window has rows).
+last row that is an outlier loses as many times the last bit as the window has rows). Taking 64, 128 or 256 assets at a
+time through all rows, to keep long windows in the cache (3, 1.7, 1.2 times slower: before each row of a tile the
+compiled code checks which arrays overlap).
 """
 
 from __future__ import annotations
@@ -149,7 +151,7 @@ def determination_kernel(y, x, state, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _correlation(squares_x, squares_y, products):
-    # one root, of the product, would be faster by a tenth, but the product may leave the range of a double
+    # one root, of the product, would take a twentieth less time, but the product may leave the range of a double
     score = products / (np.sqrt(squares_x) * np.sqrt(squares_y))
     score = 1.0 if score > _WHOLE else score
     return one_nan(-1.0 if score < -_WHOLE else score)
