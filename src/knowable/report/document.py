@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from knowable.pages import template, write_page
 from knowable.report.curves import DRAWN_POINTS
 from knowable.report.figures import figures, was_thinned
-from knowable.report.frame import frame_of, plain_figures, template, write_text
+from knowable.report.frame import frame_of, plain_figures
 from knowable.report.page import Doubt, Page
 from knowable.report.parameters import DRAWN_TRIALS, MOST_SLICES, map_sentence, slice_names
 from knowable.report.tables import (
@@ -36,7 +37,7 @@ def write(page: Page, path: str | Path) -> Path:
     Raises:
         InputError: `path` is a folder.
     """
-    return write_text(render(page), path)
+    return write_page(render(page), path)
 
 
 def render(page: Page) -> str:
@@ -48,7 +49,7 @@ def render(page: Page) -> str:
     Returns:
         A whole HTML document of about 5 MB, most of it the chart library.
     """
-    return template("page.html.j2").render(
+    return template("knowable.report", "page.html.j2").render(
         **frame_of(plain_figures(figures(page))),
         page=page,
         title=cut(page.title, 300),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from knowable.report.frame import frame_of, plain_figures, template, write_text
+from knowable.pages import template, write_page
+from knowable.report.frame import frame_of, plain_figures
 from knowable.report.tables import MOST_ROWS, Cell, Table
 from knowable.report.wording import cut, number
 
@@ -59,7 +60,7 @@ class Sheet:
 
 def write(sheet: Sheet, path: str | Path) -> Path:
     """Write one self-contained HTML file. Returns: the path. Raises: InputError if `path` is a folder."""
-    return write_text(render(sheet), path)
+    return write_page(render(sheet), path)
 
 
 def render(sheet: Sheet) -> str:
@@ -75,7 +76,9 @@ def render(sheet: Sheet) -> str:
         for place, part in enumerate(sheet.parts)
     ]
     frame = frame_of(plain_figures(sheet.figures))
-    return template("sheet.html.j2").render(**frame, sheet=sheet, title=cut(sheet.title, 300), parts=parts)
+    return template("knowable.report", "sheet.html.j2").render(
+        **frame, sheet=sheet, title=cut(sheet.title, 300), parts=parts
+    )
 
 
 def render_body(sheet: Sheet) -> str:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from knowable.data.quality.measure import STALE_RUN, Measures
-from knowable.errors import InputError, shown, unknown_name
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from knowable.errors import unknown_name
+from knowable.pages import template, write_page
 
 __all__ = ["QualityReport"]
 
@@ -97,11 +90,11 @@ class QualityReport:
         return "\n".join(lines[:30])
 
     def _repr_html_(self) -> str:
-        return _environment().get_template("body.html.j2").render(**self._parts(few=True))
+        return template("knowable.data.quality", "body.html.j2").render(**self._parts(few=True))
 
     def html(self) -> str:
         """The report as one HTML page that asks the network for nothing and runs no script."""
-        return _environment().get_template("page.html.j2").render(**self._parts(few=False))
+        return template("knowable.data.quality", "page.html.j2").render(**self._parts(few=False))
 
     def write(self, path: str | Path) -> Path:
         """Write the page.
@@ -111,28 +104,9 @@ class QualityReport:
 
         Returns: the path written.
 
-        Raises: InputError if `path` is a folder.
+        Raises: InputError if `path` is a folder, or no path.
         """
-        if not isinstance(path, (str, Path)):
-            raise InputError(f"`path` must name a file, but it is {shown(path)}.")
-        target = Path(path)
-        if target.is_dir():
-            raise InputError(f"`path` is the folder {str(target)!r}; name a file in it.")
-        content = self.html().encode("utf-8", errors="replace")  # a lone surrogate must not cost the whole page
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=".quality-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(part).chmod(0o666 & ~umask)  # mkstemp makes files nobody else may read
-            Path(part).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(part).unlink()
-            raise
-        return target
+        return write_page(self.html(), path)
 
     def _worst(self, by: str) -> pd.DataFrame:
         """The table with what is most doubtful first; fields and months keep their order."""
@@ -223,14 +197,3 @@ def _hours(value: float) -> str:
     if size < 1:
         return f"{60 * value:.3g} min"
     return f"{value:.3g} h" if size < 72 else f"{value / 24:,.3g} days"
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = resources.files("knowable.data.quality")
-    pages = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "body.html.j2")}
-    return Environment(
-        loader=DictLoader(pages), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
