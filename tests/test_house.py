@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,38 +48,70 @@ WITH_CLUSTER = {  # these ask for worker processes, lazily: bulk ingest, and fit
 
 
 def room(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+    return within(path).split("/", maxsplit=1)[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def within(path: Path) -> str:
+    return path.relative_to(SRC).as_posix()
+
+
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Modules by their full names; a level above 0 is shown by its dots."""
+    found = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: relative import; import from the defining module by its full name"
             names = [f"knowable.{alias.name}" for alias in node.names]
-            yield from names if node.module == "knowable" else [node.module or ""]
+            module = "." * node.level + (node.module or "")
+            found += names if module == "knowable" else [module]
+    return tuple(found)
 
 
 def ours(path: Path) -> list[str]:
     return [name for name in imports(path) if name == "knowable" or name.startswith("knowable.")]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+def none_of(faults: Iterable[str]) -> None:
+    """Fails with all faults at once."""
+    found = list(faults)
+    assert not found, "\n".join(found)
+
+
+def test_a_file_imports_only_what_its_room_may() -> None:
+    none_of(f"{within(path)} {fault}" for path in FILES if room(path) != "__init__" for fault in misplaced(path))
+
+
+def misplaced(path: Path) -> Iterator[str]:
     here = room(path)
-    if here == "__init__":
+    if here not in ARROWS:
+        yield f"is in a new room, {here}: add it to the table here and to the design"
         return
-    assert here in ARROWS, f"{here} is a new room: add it to the table here and to the design"
+    for name in imports(path):
+        if name.startswith("."):
+            yield f"imports {name}, which is relative; import from the defining module by its full name"
     for name in ours(path):
-        assert name != "knowable", f"{path.name} imports from the root; import from the defining module"
+        if name == "knowable":
+            yield "imports from the root; import from the defining module"
+            continue
         there = name.split(".")[1]
-        allowed = there == here or there in ARROWS[here] or (there == "errors" and here != "kernels")
-        assert allowed, f"{here} may not import {there} ({path.name}: {name})"
-        if here in WITH_CLUSTER and there == "cluster":
-            assert path.relative_to(SRC).as_posix() in WITH_CLUSTER[here], f"{path.name} may not import {name}"
-        if here in DATA_ONLY_MARKET and there == "data":
-            assert name == "knowable.data.market", f"{here} may import only Market from data ({path.name}: {name})"
+        if not (there == here or there in ARROWS[here] or (there == "errors" and here != "kernels")):
+            yield f"imports {name}, but {here} may not import {there}"
+        if here in WITH_CLUSTER and there == "cluster" and within(path) not in WITH_CLUSTER[here]:
+            yield f"may not import {name}"
+        if here in DATA_ONLY_MARKET and there == "data" and name != "knowable.data.market":
+            yield f"imports {name}, but {here} may import only Market from data"
 
 
 def test_the_rooms_form_no_circle() -> None:
@@ -91,59 +124,64 @@ def test_the_rooms_form_no_circle() -> None:
     list(graphlib.TopologicalSorter(actual).static_order())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_kernels_import_numpy_and_numba_only(path: Path) -> None:
-    if room(path) == "kernels" and path.name != "__init__.py":
-        assert {n.split(".")[0] for n in imports(path)} <= {
-            "__future__",
-            "typing",
-            "math",
-            "numpy",
-            "numba",
-            "knowable",
-        }
+def test_kernels_import_numpy_and_numba_only() -> None:
+    allowed = {"__future__", "typing", "math", "numpy", "numba", "knowable"}
+    kernels = [path for path in FILES if room(path) == "kernels" and path.name != "__init__.py"]
+    assert len(kernels) > 20
+    none_of(
+        f"{within(path)} imports {name}"
+        for path in kernels
+        for name in imports(path)
+        if name.split(".")[0] not in allowed
+    )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_only_cluster_imports_dask(path: Path) -> None:
-    if room(path) != "cluster":
-        assert not {n.split(".")[0] for n in imports(path)} & {"dask", "distributed"}
+def test_only_cluster_imports_dask() -> None:
+    none_of(
+        f"{within(path)} imports {name}"
+        for path in FILES
+        for name in imports(path)
+        if room(path) != "cluster" and name.split(".")[0] in {"dask", "distributed"}
+    )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_files_stay_under_500_lines_and_functions_under_70(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 500
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            doc = 0
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                doc = (first.end_lineno or 0) - first.lineno + 1
-            size = (node.end_lineno or 0) - node.lineno + 1 - doc
-            assert size <= 70, f"{path.name}: {node.name} has {size} lines"
+def test_files_stay_under_500_lines_and_functions_under_70() -> None:
+    sizes = {path: len(text_of(path).splitlines()) for path in FILES}
+    none_of(f"{within(path)} has {size} lines" for path, size in sizes.items() if size > 500)
+    none_of(
+        f"{within(path)}: {node.name} has {size} lines"
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (size := lines_of(node)) > 70
+    )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_dunder_all_is_what_is_public_and_sorted(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function, its docstring aside."""
+    first, size = node.body[0], (node.end_lineno or 0) - node.lineno + 1
+    if ast.get_docstring(node, clean=False) is not None:
+        size -= (first.end_lineno or 0) - first.lineno + 1
+    return size
+
+
+def test_every_file_lists_its_public_names_and_defines_them() -> None:
+    files = [path for path in FILES if path.name not in {"__init__.py", "__main__.py"}]
+    none_of(f"{within(path)} {fault}" for path in files if (fault := unlisted(tree_of(path))))
+
+
+def unlisted(tree: ast.Module) -> str:
     listed = None
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             listed = ast.literal_eval(node.value)
-    if room(path) == "__init__" or path.name in {"__init__.py", "__main__.py"}:
-        return
-    assert listed is not None, f"{path.name} has no __all__"
+    if listed is None:
+        return "has no __all__"
     defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
     targets += [n.target for n in tree.body if isinstance(n, ast.AnnAssign)]
     defined |= {t.id for t in targets if isinstance(t, ast.Name)}
     missing = set(listed) - defined
-    assert not missing, f"{path.name} lists {missing}, which it does not define"
+    return f"lists {missing}, which it does not define" if missing else ""
 
 
 def test_the_public_face_has_at_most_twenty_names_and_all_load() -> None:
@@ -159,10 +197,11 @@ def test_an_unknown_public_name_says_what_there_is() -> None:
         _ = knowable.backtset  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_nothing_unpickles_from_disk(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert "pickle.load(" not in text
-    assert "allow_pickle=True" not in text
-    if room(path) != "cluster":  # what travels between our own processes; never a file
-        assert "pickle.loads" not in text
+def test_nothing_unpickles_from_disk() -> None:
+    # pickle.loads: what travels between our own processes; never a file
+    none_of(
+        f"{within(path)} has {call}"
+        for path in FILES
+        for call in ("pickle.load(", "allow_pickle=True", *(["pickle.loads"] if room(path) != "cluster" else []))
+        if call in text_of(path)
+    )
