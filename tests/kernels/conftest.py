@@ -1,6 +1,20 @@
-"""Hypothesis without a time limit for an example: the first one of a test may have to compile a kernel."""
+"""What kernel tests share. Hypothesis has no time limit for an example: the first one may have to compile a kernel."""
 
+import numpy as np
+import pytest
 from hypothesis import settings
 
 settings.register_profile("compiled", deadline=None)
 settings.load_profile("compiled")
+
+
+@pytest.fixture
+def gappy():
+    """Prices of six assets over 700 bars with gaps: one begins late, one ends early, one has no price at all."""
+    rng = np.random.default_rng(11)
+    x = 100 * np.exp(rng.normal(scale=0.02, size=(700, 6)).cumsum(axis=0))
+    x[rng.random(x.shape) < 0.05] = np.nan
+    x[:90, 2] = np.nan
+    x[400:, 3] = np.nan
+    x[:, 5] = np.nan
+    return x

@@ -1,7 +1,5 @@
 """All rows so far against exact fractions, pandas, a hand table and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from knowable.kernels import expanding
 from knowable.testing import moments_oracle as slow
+from knowable.testing.pieces import in_pieces
 
 NAN = np.nan
 KERNELS = {
@@ -27,15 +26,7 @@ ORACLES = {name: getattr(slow, f"expanding_{name}") for name in KERNELS}
 def run(name, x, cuts=()):
     """One kernel over x, in the pieces that `cuts` make."""
     state, call = KERNELS[name]
-    carried = state(x.shape[1])
-    out = np.empty(x.shape)
-    edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
-    with np.errstate(all="ignore"):
-        for first, last in pairwise(edges):
-            piece = np.ascontiguousarray(x[first:last])
-            piece.flags.writeable = False
-            call(piece, carried, out[first:last])
-    return out
+    return in_pieces(call, x, state=state(x.shape[1]), cuts=cuts)
 
 
 ordinary = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))  # squares of what is smaller may be lost

@@ -1,7 +1,5 @@
 """Variance, z-score, skewness, exponential deviation against exact fractions, pandas, scipy, hand tables and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +10,13 @@ from scipy import stats
 
 from knowable.kernels import moments
 from knowable.testing import moments_oracle as slow
+from knowable.testing.pieces import in_pieces
 
 NAN = np.nan
 
 
 def run(name, x, window, cuts=()):
     """One kernel over x, in the pieces that `cuts` make; for `ewm_std` the window is the span."""
-    n_assets = x.shape[1]
     state, call = {
         "var": (moments.spread_state, moments.variance_kernel),
         "ts_zscore": (moments.spread_state, moments.score_kernel),
@@ -28,15 +26,7 @@ def run(name, x, window, cuts=()):
             lambda x, s, out: moments.ewm_deviation_kernel(x, (window - 1) / (window + 1), s, out),
         ),
     }[name]
-    carried = state(window, n_assets)
-    out = np.empty(x.shape)
-    edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
-    with np.errstate(all="ignore"):  # as the drivers do; compiled code does not warn anyway
-        for first, last in pairwise(edges):
-            piece = np.ascontiguousarray(x[first:last])
-            piece.flags.writeable = False
-            call(piece, carried, out[first:last])
-    return out
+    return in_pieces(call, x, state=state(window, x.shape[1]), cuts=cuts)
 
 
 ORACLES = {
@@ -148,17 +138,6 @@ def test_a_million_bars_do_not_drift():
     np.testing.assert_allclose(run("skew", x, 50)[-1], stats.skew(tail, bias=False), rtol=1e-9)
     late = pd.Series(x[-2_000:, 0]).ewm(span=50).std().iloc[-1]
     np.testing.assert_allclose(run("ewm_std", x, 50)[-1], late, rtol=1e-9)
-
-
-@pytest.fixture
-def gappy():
-    rng = np.random.default_rng(11)
-    x = 100 * np.exp(rng.normal(scale=0.02, size=(700, 6)).cumsum(axis=0))
-    x[rng.random(x.shape) < 0.05] = NAN
-    x[:90, 2] = NAN
-    x[400:, 3] = NAN
-    x[:, 5] = NAN
-    return x
 
 
 @pytest.mark.parametrize("window", [3, 5, 63])

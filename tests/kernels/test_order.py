@@ -1,7 +1,5 @@
 """Order in moving windows against sorted windows, pandas, numpy, hand tables and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from knowable.kernels import order
 from knowable.testing import order_oracle as slow
+from knowable.testing.pieces import in_pieces
 
 NAN, INF = np.nan, np.inf
 
@@ -23,13 +22,7 @@ def run(name, x, window, cuts=(), q=0.5):
         "rank": (order.rank_state, lambda x, s, out: order.rank_kernel(x, window, s, out)),
         "quantile": (order.quantile_state, lambda x, s, out: order.quantile_kernel(x, window, q, s, out)),
     }[name]
-    carried = state(window, x.shape[1])
-    out = np.empty(x.shape)
-    for first, last in pairwise([0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]):
-        piece = np.ascontiguousarray(x[first:last])
-        piece.flags.writeable = False
-        call(piece, carried, out[first:last])
-    return out
+    return in_pieces(call, x, state=state(window, x.shape[1]), cuts=cuts)
 
 
 ORACLES = {

@@ -1,7 +1,5 @@
 """Covariance, correlation and regression of moving windows against exact fractions, pandas, numpy and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ from scipy import stats
 
 from knowable.kernels import pairs
 from knowable.testing import pairs_oracle as slow
+from knowable.testing.pieces import in_pieces
 
 NAN = np.nan
 KERNELS = {
@@ -26,16 +25,7 @@ ORACLES = {
 
 def run(name, x, y, window, cuts=()):
     """One kernel over both, in the pieces that `cuts` make."""
-    carried = pairs.pair_state(window, x.shape[1])
-    out = np.empty(x.shape)
-    edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
-    with np.errstate(all="ignore"):
-        for first, last in pairwise(edges):
-            pieces = [np.ascontiguousarray(each[first:last]) for each in (x, y)]
-            for piece in pieces:
-                piece.flags.writeable = False
-            KERNELS[name](*pieces, carried, out[first:last])
-    return out
+    return in_pieces(KERNELS[name], x, y, state=pairs.pair_state(window, x.shape[1]), cuts=cuts)
 
 
 ordinary = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))  # squares of what is smaller may be lost

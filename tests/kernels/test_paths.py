@@ -1,7 +1,5 @@
 """Paths against exact fractions, pandas, numpy, hand tables and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from knowable.kernels import paths
 from knowable.testing import path_oracle as slow
+from knowable.testing.pieces import in_pieces
 from knowable.testing.rolling_oracle import moving_sum
 
 NAN, INF = np.nan, np.inf
@@ -25,14 +24,7 @@ def run(name, x, window, cuts=()):
         "bars_since": (lambda _, n: paths.since_state(n), paths.since_kernel),
         "ffill": (lambda _, n: paths.fill_state(n), lambda x, s, out: paths.fill_kernel(x, window, s, out)),
     }[name]
-    carried = state(window, x.shape[1])
-    out = np.empty(x.shape)
-    with np.errstate(all="ignore"):  # as the drivers do; compiled code does not warn anyway
-        for first, last in pairwise([0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]):
-            piece = np.ascontiguousarray(x[first:last])
-            piece.flags.writeable = False
-            call(piece, carried, out[first:last])
-    return out
+    return in_pieces(call, x, state=state(window, x.shape[1]), cuts=cuts)
 
 
 ORACLES = {
@@ -136,17 +128,6 @@ def test_a_faded_mean_is_linear_and_lies_within_its_window(x, window, factor):
     np.testing.assert_allclose(run("decay_linear", factor * x, window)[window - 1 :], factor * got, rtol=0, atol=slack)
     assert (got <= x.max(axis=0) + slack).all()
     assert (got >= x.min(axis=0) - slack).all()
-
-
-@pytest.fixture
-def gappy():
-    rng = np.random.default_rng(11)
-    x = 100 * np.exp(rng.normal(scale=0.02, size=(700, 6)).cumsum(axis=0))
-    x[rng.random(x.shape) < 0.05] = NAN
-    x[:90, 2] = NAN
-    x[400:, 3] = NAN
-    x[:, 5] = NAN
-    return x
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 63])

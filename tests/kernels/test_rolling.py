@@ -1,7 +1,5 @@
 """Moving kernels against exact fractions, pandas, hand tables and laws."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,13 +9,13 @@ from hypothesis.extra.numpy import arrays
 
 from knowable.kernels import rolling
 from knowable.testing import rolling_oracle as slow
+from knowable.testing.pieces import in_pieces
 
 NAN = np.nan
 
 
 def run(name, x, window, cuts=()):
     """One kernel over x, in the pieces that `cuts` make."""
-    n_assets = x.shape[1]
     state, call = {
         "sum": (rolling.sum_state, lambda x, s, out: rolling.sum_kernel(x, 1.0, s, out)),
         "mean": (rolling.sum_state, lambda x, s, out: rolling.sum_kernel(x, float(window), s, out)),
@@ -27,15 +25,7 @@ def run(name, x, window, cuts=()):
         "lag": (rolling.lag_state, rolling.lag_kernel),
         "ewm": (lambda _, n: rolling.ewm_state(n), lambda x, s, out: rolling.ewm_kernel(x, 2 / (window + 1), s, out)),
     }[name]
-    carried = state(window, n_assets)
-    out = np.empty(x.shape)
-    edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
-    with np.errstate(all="ignore"):  # as the drivers do; compiled code does not warn anyway
-        for first, last in pairwise(edges):
-            piece = np.ascontiguousarray(x[first:last])
-            piece.flags.writeable = False
-            call(piece, carried, out[first:last])
-    return out
+    return in_pieces(call, x, state=state(window, x.shape[1]), cuts=cuts)
 
 
 ORACLES = {
@@ -127,17 +117,6 @@ def test_exponential_mean_agrees_with_its_definition(x, span):
     got, expected = run("ewm", x, span), slow.ewm(x, span)
     scale = np.nanmax(np.abs(np.where(np.isfinite(x), x, 0)), initial=1.0)
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12 * scale)
-
-
-@pytest.fixture
-def gappy():
-    rng = np.random.default_rng(11)
-    x = 100 * np.exp(rng.normal(scale=0.02, size=(700, 6)).cumsum(axis=0))
-    x[rng.random(x.shape) < 0.05] = NAN
-    x[:90, 2] = NAN
-    x[400:, 3] = NAN
-    x[:, 5] = NAN
-    return x
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "std", "min", "max"])
