@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import hashlib
 import inspect
@@ -30,6 +31,12 @@ _NOT_CODE = frozenset(
         "__slotnames__",  # pickle leaves it behind
     }
 )
+_PACKAGES = frozenset({"site-packages", "dist-packages"})
+_CALLABLES = (
+    *(type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.MethodDescriptorType),
+    *(types.WrapperDescriptorType, types.MethodWrapperType, types.ClassMethodDescriptorType),
+)
+_GLOBAL_LOOKUPS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 
 
 class CodeText:
@@ -37,14 +44,16 @@ class CodeText:
 
     Args:
         follows: module name -> whether what lives there is taken apart too; the rest counts by its name.
+        told: text of any other value that code names, such as an array; None for that of plain constants alone.
 
     Attributes:
         lines: the text so far, without addresses or line numbers.
         met: names of the modules that were met and not followed.
     """
 
-    def __init__(self, follows: Callable[[str], bool]) -> None:
+    def __init__(self, follows: Callable[[str], bool], told: Callable[[Any, CodeText], str] | None = None) -> None:
         self._follows = follows
+        self._told = told
         self._seen: set[int] = set()
         self.lines: list[str] = []
         self.met: set[str] = set()
@@ -65,11 +74,16 @@ class CodeText:
         elif isinstance(value, types.ModuleType):
             self.met.add(value.__name__)
             self.lines.append(f"import {value.__name__}")
-        else:
+        elif inspect.isfunction(inner := _wrapped(value)):
             self.lines.append(f"{name} = {_plain_text(value)}")
+            self.add(name, inner)
+        else:
+            self.lines.append(f"{name} = {self._told(value, self) if self._told else _plain_text(value)}")
 
     def _add_class(self, name: str, value: type) -> None:
         self.lines.append(f"class {name}({', '.join(base.__name__ for base in value.__bases__)})")
+        for base in value.__bases__:
+            self.add(base.__name__, base)
         for key, item in sorted(vars(value).items()):
             if key not in _NOT_CODE:
                 self.add(f"{name}.{key}", item)
@@ -81,21 +95,26 @@ class CodeText:
             text = f"{each.co_code.hex()} {each.co_names} {each.co_varnames} {constants}"
             self.lines.append(f"{name}.{each.co_name}: {text}")
         self.add(f"{name}.defaults", (value.__defaults__, value.__kwdefaults__))
-        named = {key for code in codes for key in code.co_names}
-        for key in sorted(named & set(value.__globals__)):
+        for key in sorted(_global_names(codes) & set(value.__globals__)):
             self.add(key, value.__globals__[key])
         for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if key != "__class__":
-                self.add(f"{name}.{key}", cell.cell_contents)
+                with contextlib.suppress(ValueError):  # a cell that nothing was put into yet
+                    self.add(f"{name}.{key}", cell.cell_contents)
 
 
 def is_own(module: str) -> bool:
     """Whether a module is the user's own: a notebook, a script, a file that is not installed."""
     top = module.partition(".")[0]
+    if top == "__main__":
+        return True
     if top in {"builtins", "knowable"} or top in sys.stdlib_module_names:
-        return top == "__main__"
+        return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or not str(file).startswith(_installed_places())
+    if file is None:
+        return True
+    # packages of another environment lie beside ours on the path
+    return not str(file).startswith(_installed_places()) and _PACKAGES.isdisjoint(Path(file).parts)
 
 
 def content_text(value: Any) -> str:
@@ -105,11 +124,19 @@ def content_text(value: Any) -> str:
 
     Raises: InputError where the content cannot be told; NeedsValue for a symbol.
     """
-    code = CodeText(is_own)
+    code = CodeText(is_own, _told)
     text = _content(value, code, ())
     for name in sorted(code.met):
         code.lines.append(_module_text(name))
     return "\n".join([text, *code.lines])
+
+
+def _told(value: Any, code: CodeText) -> str:
+    """Content of what an estimator's code names; by its type alone where that cannot be told, such as a lock's."""
+    try:
+        return _content(value, code, ())
+    except InputError:
+        return _plain_text(value)
 
 
 def _content(value: Any, code: CodeText, above: tuple[int, ...]) -> str:
@@ -135,8 +162,10 @@ def _content(value: Any, code: CodeText, above: tuple[int, ...]) -> str:
     if isinstance(value, Mapping):
         pairs = (f"{_content(key, code, within)}: {_content(item, code, within)}" for key, item in value.items())
         return f"{type(value).__name__}{{{', '.join(pairs)}}}"
-    if inspect.isclass(value) or inspect.isroutine(value):
-        code.add(value.__name__, getattr(value, "__func__", value))
+    if isinstance(value, _CALLABLES):
+        made = getattr(value, "__func__", value)
+        if inspect.isclass(made) or inspect.isfunction(made):
+            code.add(value.__name__, made)
         bound = getattr(value, "__self__", None)
         owner = "" if bound is None or isinstance(bound, types.ModuleType) else _content(bound, code, within)
         return f"{'' if is_own(value.__module__ or '') else value.__module__}.{value.__qualname__}{owner}"
@@ -151,7 +180,12 @@ def _object_text(value: Any, code: CodeText, within: tuple[int, ...]) -> str:
         code.add(each.__name__, each)
     name = f"{'' if is_own(kind.__module__) else kind.__module__}.{kind.__qualname__}"
     if callable(getattr(value, "get_params", None)):
-        return f"{name}{_content(value.get_params(deep=False), code, within)}"
+        params = value.get_params(deep=False)
+        text = f"{name}{_content(params, code, within)}"
+        held = {key: item for key, item in getattr(value, "__dict__", {}).items() if key not in params}
+        with contextlib.suppress(InputError):  # what a part that is not fitted anew has learnt
+            text += _content(held, code, within)
+        return text
     if not is_own(kind.__module__):  # a library's own value, which knows best how to tell itself
         with contextlib.suppress(Exception):
             return f"{name}:{_pickled(value, code)}"
@@ -202,6 +236,18 @@ def _module_text(name: str) -> str:
 def _installed_places() -> tuple[str, ...]:
     places = {sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     return tuple({*places, *site.getsitepackages(), site.getusersitepackages()})
+
+
+def _wrapped(value: Any) -> Any:
+    """The function within what was made of it: compiled by numba, or with its answers kept."""
+    with contextlib.suppress(Exception):  # objects of other libraries say no in their own ways
+        return vars(value).get("__wrapped__")
+    return None
+
+
+def _global_names(codes: list[types.CodeType]) -> set[str]:
+    """Names that are looked up among the globals; an attribute of the same name is none of them."""
+    return {str(step.argval) for code in codes for step in dis.get_instructions(code) if step.opname in _GLOBAL_LOOKUPS}
 
 
 def _codes(code: types.CodeType) -> list[types.CodeType]:
