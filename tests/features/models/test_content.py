@@ -22,24 +22,87 @@ class Mean:
 """
 
 NAMED = {
-    "a number": "held = VALUE\ndef thing(): return held",
-    "an array": "held = np.array([VALUE])\ndef thing(): return held",
-    "a scalar of numpy": "held = np.float32(VALUE)\ndef thing(): return held",
-    "a table": "held = pd.Series([VALUE])\ndef thing(): return held",
-    "an object of ones own": "class Held:\n  def __init__(self): self.k = VALUE\nheld = Held()\ndef thing(): return held.k",
-    "a callable object": "class Held:\n  k = VALUE\n  def __call__(self): return self.k\nthing = Held()",
-    "a bound method": "class Held:\n  def __init__(self): self.k = VALUE\n  def f(self): return self.k\nthing = Held().f",
-    "a function with arguments": "thing = functools.partial(max, VALUE)",
-    "what a function encloses": "def made(k):\n  def thing(): return k\n  return thing\nthing = made(np.array([VALUE]))",
-    "a default": "def thing(k=np.array([VALUE])): return k",
-    "a base of a class": "class Base:\n  def k(self): return VALUE\nclass Held(Base): pass\ndef thing(): return Held().k()",
-    "a function whose answers are kept": "@functools.cache\ndef thing(): return VALUE",
-    "a compiled function": "@numba.njit\ndef thing(): return VALUE",
-    "a property worked out once": "class Held:\n  @functools.cached_property\n  def k(self): return VALUE\nthing = lambda: Held().k",
-    "an array of a class": "class Held:\n  k = np.array([VALUE])\ndef thing(): return Held.k",
-    "a list that holds itself": "held = [VALUE]\nheld.append(held)\ndef thing(): return held[0]",
-    "functions that name each other": "def thing(): return table['f'](1)\ntable = {'f': lambda n: thing() if n else VALUE}",
-}  # fmt: skip
+    "a number": """
+held = VALUE
+def thing(): return held
+""",
+    "an array": """
+held = np.array([VALUE])
+def thing(): return held
+""",
+    "a scalar of numpy": """
+held = np.float32(VALUE)
+def thing(): return held
+""",
+    "a table": """
+held = pd.Series([VALUE])
+def thing(): return held
+""",
+    "an object of ones own": """
+class Held:
+  def __init__(self): self.k = VALUE
+held = Held()
+def thing(): return held.k
+""",
+    "a callable object": """
+class Held:
+  k = VALUE
+  def __call__(self): return self.k
+thing = Held()
+""",
+    "a bound method": """
+class Held:
+  def __init__(self): self.k = VALUE
+  def f(self): return self.k
+thing = Held().f
+""",
+    "a function with arguments": """
+thing = functools.partial(max, VALUE)
+""",
+    "what a function encloses": """
+def made(k):
+  def thing(): return k
+  return thing
+thing = made(np.array([VALUE]))
+""",
+    "a default": """
+def thing(k=np.array([VALUE])): return k
+""",
+    "a base of a class": """
+class Base:
+  def k(self): return VALUE
+class Held(Base): pass
+def thing(): return Held().k()
+""",
+    "a function whose answers are kept": """
+@functools.cache
+def thing(): return VALUE
+""",
+    "a compiled function": """
+@numba.njit
+def thing(): return VALUE
+""",
+    "a property worked out once": """
+class Held:
+  @functools.cached_property
+  def k(self): return VALUE
+thing = lambda: Held().k
+""",
+    "an array of a class": """
+class Held:
+  k = np.array([VALUE])
+def thing(): return Held.k
+""",
+    "a list that holds itself": """
+held = [VALUE]
+held.append(held)
+def thing(): return held[0]
+""",
+    "functions that name each other": """
+def thing(): return table['f'](1)
+table = {'f': lambda n: thing() if n else VALUE}
+""",
+}
 
 
 def text_of(code: str) -> str:
