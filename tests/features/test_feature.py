@@ -42,6 +42,9 @@ def test_methods_and_free_functions_are_the_same(m):
         assert getattr(c, name)(5).node is getattr(f, name)(c, 5).node
     assert c.ts_quantile(5, 0.9).node is f.ts_quantile(c, 5, q=0.9).node
     assert c.signed_power(2).node is f.signed_power(c, 2).node
+    for name in ("abs", "sign", "sqrt", "exp", "log", "log1p", "isnan"):
+        assert getattr(c, name)().node is getattr(f, name)(c).node
+    assert c.clip(0, m.volume).node is f.clip(c, 0, m.volume).node
     plain = "rank zscore demean cross_sum cross_mean cross_count pct_rank scale winsorize bars_since ffill returns"
     for name in plain.split():
         assert getattr(c, name)().node is getattr(f, name)(c).node
@@ -268,3 +271,51 @@ def test_all_errors_are_ours(m):
     assert issubclass(UnknownNameError, KnowableError)
     with pytest.raises(KnowableError):
         m.close.nothing  # noqa: B018 - the access is the act
+
+
+@pytest.mark.parametrize(
+    ("ask", "remedy"),
+    [
+        (lambda c: c[-1], "lag"),
+        (lambda c: c["A"], "frame"),
+        (list, "frame"),
+        (len, "shape"),
+        (float, "frame"),
+        (int, "frame"),
+        (round, "frame"),
+        (lambda c: round(c, 2), "frame"),
+        (lambda c: c % 2, "%"),
+        (lambda c: 5 // c, "//"),
+        (lambda c: c ^ 2, "^"),
+    ],
+)
+def test_what_only_a_number_or_an_array_can_do_is_refused_with_a_way(m, ask, remedy):
+    with pytest.raises(InputError) as error:
+        ask(m.close)
+    assert "`close`" in str(error.value)
+    assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("ema", "ewm"), ("sma", "mean"), ("maximum", "maximum(x, y)"), ("atr", "atr(high"), ("regression", "beta")],
+)
+def test_names_used_elsewhere_are_told_ours(m, name, way):
+    with pytest.raises(AttributeError) as error:
+        getattr(m.close, name)
+    assert way in str(error.value)
+
+
+def test_a_clock_is_given_by_name_alone(m):
+    """pandas' expanding(20) means something else than every 20th bar, and std(20, 1) its degrees of freedom."""
+    for call in (
+        lambda c: c.expanding_mean(20),
+        lambda c: c.std(20, 1),
+        lambda c: c.corr(m.volume, 20, 5),
+        lambda c: f.bars_since(c > 1, 5),
+        lambda c: c.lag(1, "week_end"),
+    ):
+        with pytest.raises(TypeError):
+            call(m.close)
+    with pytest.raises(InputError, match="every"):
+        m.expression("expanding_mean(close, 20)")

@@ -54,6 +54,17 @@ _ELSEWHERE = {
     "where": "write x.mask(condition), or where(condition, a, b)",
     "nlargest": "write x.top(n), which is 1.0 for the n largest of the bar",
     "qcut": "write x.quantile(n)",
+    "maximum": "write maximum(x, y), of knowable.features",
+    "minimum": "write minimum(x, y), of knowable.features",
+    "atr": "write atr(high, low, close, window), of knowable.features",
+    "sma": "write x.mean(window)",
+    "ema": "write x.ewm(span)",
+    "wma": "write x.decay_linear(window)",
+    "correlation": "write x.corr(y, window)",
+    "regression": "write y.beta(x, window), y.resid(x, window) or y.r2(x, window)",
+    "pow": "write x ** p, or x.signed_power(p)",
+    "isna": "write x.isnan()",
+    "notna": "write ~x.isnan()",
     "iloc": "a feature has no rows until it is evaluated: x.frame().iloc",
     "loc": "a feature has no rows until it is evaluated: x.frame().loc",
 }
@@ -69,6 +80,20 @@ def _method(op: str) -> Callable[..., Any]:
 def _reflected(op: str) -> Callable[..., Any]:
     def method(self: Feature, other: Any) -> Feature:
         return apply(op, other, self)
+
+    return method
+
+
+def _refused(remedy: str) -> Callable[..., NoReturn]:
+    def method(self: Feature, *_: Any) -> NoReturn:
+        raise InputError(f"`{self!r}` has a value for every bar and asset, and none before it is evaluated.\n{remedy}")
+
+    return method
+
+
+def _absent(sign: str) -> Callable[..., NoReturn]:
+    def method(self: Feature, _: Any) -> NoReturn:
+        raise InputError(f"Features have no `{sign}`, but it is asked of `{self!r}`.")
 
     return method
 
@@ -129,6 +154,16 @@ class Feature(Expression):
             "For `if ... else ...` use where(condition, a, b); for `and`, `or`, `not` use &, |, ~ with parentheses."
         )
 
+    __len__ = __getitem__ = _refused(  # also what `for`, `list` and `in` ask where there is no __iter__
+        "A past value is x.lag(n); one asset or some bars are x.frame()[name] or x.frame().iloc[rows]; how many there "
+        "are is x.shape."
+    )
+    __int__ = __float__ = __round__ = _refused("One number is x.frame().loc[time, asset].")
+    __mod__, __rmod__, __floordiv__, __rfloordiv__ = _absent("%"), _absent("%"), _absent("//"), _absent("//")
+    __xor__, __rxor__ = _absent("^"), _absent("^")
+
+    abs, sign, sqrt, exp, log, log1p = element.abs, element.sign, element.sqrt, element.exp, element.log, element.log1p
+    isnan, clip = element.isnan, element.clip
     lag, delta, sum, mean = moving.lag, moving.delta, moving.sum, moving.mean
     std, min, max, ewm = moving.std, moving.min, moving.max, moving.ewm
     argmin, argmax, median = order.argmin, order.argmax, order.median

@@ -62,7 +62,7 @@ def atr(high: Feature, low: Feature, close: Feature, window: int) -> Feature:
     return ewm(maximum(high, where(none, high, before)) - minimum(low, where(none, low, before)), span)
 
 
-def rsi(close: Feature, window: int, every: Every = None) -> Feature:
+def rsi(close: Feature, window: int, *, every: Every = None) -> Feature:
     """Relative strength index, 0 to 100: the share of rises in all that the price moved, smoothed as Wilder did.
 
     ``100 * gain / (gain + loss)``, where gain and loss are ``ewm(., 2 * window - 1)`` of each bar's rise and fall; see
@@ -77,13 +77,13 @@ def rsi(close: Feature, window: int, every: Every = None) -> Feature:
     Source: Wilder (1978), New Concepts in Technical Trading Systems, ch. 6.
     """
     span = _wilder(window, "rsi", close)
-    change = delta(close, 1, every)
-    gain, loss = ewm(maximum(change, 0.0), span, every), ewm(maximum(-change, 0.0), span, every)
+    change = delta(close, 1, every=every)
+    gain, loss = ewm(maximum(change, 0.0), span, every=every), ewm(maximum(-change, 0.0), span, every=every)
     share: Feature = 100.0 * gain / (gain + loss)
     return share
 
 
-def bollinger(close: Feature, window: int, width: float = 2.0, every: Every = None) -> Bollinger:
+def bollinger(close: Feature, window: int, width: float = 2.0, *, every: Every = None) -> Bollinger:
     """Bollinger's bands: the mean of the last `window` bars, and `width` deviations above and below it.
 
     The deviation divides by n, not n - 1, as its author and charts do. Where the price stands between the bands, 0 at
@@ -100,17 +100,17 @@ def bollinger(close: Feature, window: int, width: float = 2.0, every: Every = No
         window 1.
     Source: Bollinger (2001), Bollinger on Bollinger Bands, ch. 7.
     """
-    middle = mean(close, window, every)
+    middle = mean(close, window, every=every)
     if not issubclass(type(width), Symbol) and not (isinstance(width, numbers.Real) and 0 < width < math.inf):
         raise InputError(
             f"`width > 0` must hold for a finite number, but width={shown(width)}, in "
             f"bollinger({named(close)}, {named(window)}, width={shown(width)})."
         )
-    reach = std(close, window, every) * (((window - 1) / window) ** 0.5 * width)
+    reach = std(close, window, every=every) * (((window - 1) / window) ** 0.5 * width)
     return Bollinger(middle + reach, middle, middle - reach)
 
 
-def macd(close: Feature, fast: float = 12, slow: float = 26, signal: float = 9, every: Every = None) -> Macd:
+def macd(close: Feature, fast: float = 12, slow: float = 26, signal: float = 9, *, every: Every = None) -> Macd:
     """Moving average convergence divergence: a fast exponential mean less a slow one, and that line's own mean.
 
     The means are ``ewm``, over all bars so far with weights over their sum; charts that start theirs from one value or
@@ -124,8 +124,8 @@ def macd(close: Feature, fast: float = 12, slow: float = 26, signal: float = 9, 
     Returns: line, signal, histogram (line less signal): ``macd(close).histogram``. NaN before the first value.
     Source: Appel (2005), Technical Analysis: Power Tools for Active Investors, ch. 8.
     """
-    line = ewm(close, fast, every) - ewm(close, slow, every)
-    mark = ewm(line, signal, every)
+    line = ewm(close, fast, every=every) - ewm(close, slow, every=every)
+    mark = ewm(line, signal, every=every)
     return Macd(line, mark, line - mark)
 
 

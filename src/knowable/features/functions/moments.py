@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ewm_std", "skew", "ts_zscore", "var"]
 
 
-def var(x: Feature, window: int, every: Every = None) -> Feature:
+def var(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Sample variance (n - 1) of the last `window` bars, in the square of x's unit.
 
     NaN unless all are valid, and for window 1; 0 where all are equal. An infinity counts as missing.
@@ -24,7 +24,7 @@ def var(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("var", x, window=window, every=every)
 
 
-def ts_zscore(x: Feature, window: int, every: Every = None) -> Feature:
+def ts_zscore(x: Feature, window: int, *, every: Every = None) -> Feature:
     """The value less the mean of the last `window` bars, over their sample deviation (n - 1); this bar included.
 
     As ``(x - x.mean(window)) / x.std(window)``, but right to the last digits also where the spread is a billionth of
@@ -34,7 +34,7 @@ def ts_zscore(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("ts_zscore", x, window=window, every=every)
 
 
-def skew(x: Feature, window: int, every: Every = None) -> Feature:
+def skew(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Skewness of the last `window` bars, corrected for bias: ``n sqrt(n - 1) / (n - 2) * m3 / m2**1.5``.
 
     m2 and m3 are the sums of squared and cubed deviations from the mean. As pandas' ``rolling(window).skew()``, but
@@ -46,7 +46,7 @@ def skew(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("skew", x, window=window, every=every)
 
 
-def ewm_std(x: Feature, span: float, every: Every = None) -> Feature:
+def ewm_std(x: Feature, span: float, *, every: Every = None) -> Feature:
     """Exponentially weighted standard deviation, alpha = 2 / (span + 1), corrected for the bias of its weights.
 
     As pandas' ``ewm(span=span).std()`` (adjust=True, ignore_na=False, bias=False): a missing value leaves it as it is

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["argmax", "argmin", "median", "ts_quantile", "ts_rank"]
 
 
-def argmin(x: Feature, window: int, every: Every = None) -> Feature:
+def argmin(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Where the smallest of the last `window` bars stands: 0 the oldest, window - 1 this bar; the first of equals.
 
     Args:
@@ -30,7 +30,7 @@ def argmin(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("argmin", x, window=window, every=every)
 
 
-def argmax(x: Feature, window: int, every: Every = None) -> Feature:
+def argmax(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Where the largest of the last `window` bars stands: 0 the oldest, window - 1 this bar; the first of equals.
 
     How many bars ago that was is ``window - 1 - argmax(x, window)``. NaN unless all values of the window are valid.
@@ -38,7 +38,7 @@ def argmax(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("argmax", x, window=window, every=every)
 
 
-def ts_rank(x: Feature, window: int, every: Every = None) -> Feature:
+def ts_rank(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Rank of this bar's value among the last `window`, itself included: 1 the smallest; ties get their average.
 
     As pandas' ``rolling(window).rank()``; the rank among the assets of a bar is `rank`.
@@ -54,7 +54,7 @@ def ts_rank(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("ts_rank", x, window=window, every=every)
 
 
-def ts_quantile(x: Feature, window: int, q: float, every: Every = None) -> Feature:
+def ts_quantile(x: Feature, window: int, q: float, *, every: Every = None) -> Feature:
     """The value below which a share `q` of the last `window` bars lies: 0 the smallest, 0.5 the median, 1 the largest.
 
     Args:
@@ -71,6 +71,6 @@ def ts_quantile(x: Feature, window: int, q: float, every: Every = None) -> Featu
     return apply("ts_quantile", x, window=window, q=q, every=every)
 
 
-def median(x: Feature, window: int, every: Every = None) -> Feature:
+def median(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Median of the last `window` bars, this one included; NaN unless all are valid."""
     return apply("median", x, window=window, every=every)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["beta", "corr", "cov", "r2", "resid"]
 
 
-def cov(x: Feature, y: Feature, window: int, every: Every = None) -> Feature:
+def cov(x: Feature, y: Feature, window: int, *, every: Every = None) -> Feature:
     """Sample covariance (n - 1) over the last `window` bars. NaN unless all are valid, and for window 1."""
     return _of_two("cov", x, y, window, every)
 
 
-def corr(x: Feature, y: Feature, window: int, every: Every = None) -> Feature:
+def corr(x: Feature, y: Feature, window: int, *, every: Every = None) -> Feature:
     """Pearson's correlation over the last `window` bars, within [-1, 1].
 
     NaN unless all are valid, where either is constant, and for window 1. What is 1 or -1 but for rounding (4e-15) is 1
@@ -36,7 +36,7 @@ def corr(x: Feature, y: Feature, window: int, every: Every = None) -> Feature:
     return _of_two("corr", x, y, window, every)
 
 
-def beta(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
+def beta(y: Feature, x: Feature, window: int, *, every: Every = None) -> Feature:
     """Slope of the least-squares line of `y` on `x` over the last `window` bars, with an intercept.
 
     In units of y over units of x: ``beta(returns, market_returns, 60)`` is how much the asset moved for the market's 1.
@@ -45,7 +45,7 @@ def beta(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
     return _of_two("beta", y, x, window, every)
 
 
-def resid(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
+def resid(y: Feature, x: Feature, window: int, *, every: Every = None) -> Feature:
     """How far this bar's `y` lies above the least-squares line of y on x over the last `window` bars.
 
     This bar is one of them. With an intercept; in units of y. What is only rounding, less than 1e-14 of the root of y's
@@ -54,7 +54,7 @@ def resid(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
     return _of_two("resid", y, x, window, every)
 
 
-def r2(y: Feature, x: Feature, window: int, every: Every = None) -> Feature:
+def r2(y: Feature, x: Feature, window: int, *, every: Every = None) -> Feature:
     """The share of y's variance that its least-squares line on x explains, within [0, 1]: the correlation squared.
 
     NaN unless all are valid, where either is constant, and for window 1. What is 1 but for rounding (4e-15) is 1.

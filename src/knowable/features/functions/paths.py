@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["bars_since", "count", "decay_linear", "ffill", "product", "returns"]
 
 
-def returns(x: Feature, n: int = 1, every: Every = None) -> Feature:
+def returns(x: Feature, n: int = 1, *, every: Every = None) -> Feature:
     """The relative change over `n` bars, x / x.lag(n) - 1: 0.02 is two percent up; NaN on the first n rows."""
-    return apply("-", apply("/", lag(x, 0, every), lag(x, n, every)), 1)
+    return apply("-", apply("/", lag(x, 0, every=every), lag(x, n, every=every)), 1)
 
 
-def decay_linear(x: Feature, window: int, every: Every = None) -> Feature:
+def decay_linear(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Mean of the last `window` bars, the weights falling by equal steps: window, window - 1, ... 1 from this bar back.
 
     Args:
@@ -37,7 +37,7 @@ def decay_linear(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("decay_linear", x, window=window, every=every)
 
 
-def product(x: Feature, window: int, every: Every = None) -> Feature:
+def product(x: Feature, window: int, *, every: Every = None) -> Feature:
     """Product of the last `window` bars, this one included; NaN unless all are valid; infinities follow IEEE.
 
     ``product(1 + returns(close), 20) - 1`` is the return over 20 bars. Part of a window may exceed a double's range.
@@ -45,7 +45,7 @@ def product(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("product", x, window=window, every=every)
 
 
-def count(x: Feature, window: int, every: Every = None) -> Feature:
+def count(x: Feature, window: int, *, every: Every = None) -> Feature:
     """How many of the last `window` bars, this one included, have a value; 0 where none has, never NaN.
 
     The first rows, which have fewer bars before them, count those. To count how often something was true, sum it:
@@ -54,7 +54,7 @@ def count(x: Feature, window: int, every: Every = None) -> Feature:
     return apply("count", x, window=window, every=every)
 
 
-def bars_since(condition: Feature, every: Every = None) -> Feature:
+def bars_since(condition: Feature, *, every: Every = None) -> Feature:
     """Bars since the condition was last true, 0 where it is: neither 0 nor NaN. NaN before it first was.
 
     A bar on which it is unknown (NaN) goes by like one on which it is false. By the calendar: `days_since`.
@@ -68,7 +68,7 @@ def bars_since(condition: Feature, every: Every = None) -> Feature:
     return apply("bars_since", feature_of("bars_since", condition), every=every)
 
 
-def ffill(x: Feature, limit: int | None = None, every: Every = None) -> Feature:
+def ffill(x: Feature, limit: int | None = None, *, every: Every = None) -> Feature:
     """The last known value, if it is at most `limit` bars old; None: of any age. NaN where there is none.
 
     Args:
