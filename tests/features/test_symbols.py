@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from knowable import features as f
 from knowable.data.market import Market
 from knowable.errors import InputError
+from knowable.features.node import digest
 from knowable.params import Choice, Float, Int
 
 
@@ -222,3 +223,27 @@ def test_equal_numbers_of_other_kinds_are_not_taken_for_each_other():
 def test_a_stepper_refuses_symbols(n):
     with pytest.raises(InputError, match="has n without a value"):
         MARKET.close.mean(n).stepper(MARKET)
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [
+        (lambda x, n: x.ewm(n), 4),
+        (lambda x, n: x.rsi(n), 14),
+        (lambda x, n: x.scale(n), 2),
+        (lambda x, n: x.ts_quantile(5, n - 2), 3),
+    ],
+)
+def test_text_and_digest_do_not_tell_whether_a_symbol_or_a_value_came_first(n, way, value):
+    """A state stored by a process that has searched is restored by one that has not."""
+    x = MARKET.close.delta(1)
+    bound = f.bind(way(x, n).node, {"n": value})
+    first = f.Feature(bound, MARKET).text(), digest(bound)
+    del bound
+    built = way(x, value)
+    assert (built.text(), digest(built.node)) == first
+
+
+def test_what_is_out_of_range_is_told_when_it_is_bound(n):
+    with pytest.raises(InputError, match=r"`window >= 1` must hold, but window=0, in mean\(close, n - 2\)\."):
+        f.bind(MARKET.close.mean(n - 2).node, {"n": 2})

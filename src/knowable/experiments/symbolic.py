@@ -59,11 +59,11 @@ def _agree(programs: Mapping[str, Program], made: Strategy, ask: Ask, params: Ma
     """Whether asking with values gives the same expressions: code may branch on a type where no symbol notices."""
     try:
         features = _features(ask(made), seen)
+        if features is None or list(features) != list(programs):
+            return False
+        return all(bind(programs[name].node, params) is feature.node for name, feature in features.items())
     except Exception:  # noqa: BLE001 - the trial itself will tell it
         return False
-    if features is None or list(features) != list(programs):
-        return False
-    return all(bind(programs[name].node, params) is feature.node for name, feature in features.items())
 
 
 def _corners(strategy: type[Strategy], params: Mapping[str, Any]) -> list[dict[str, Any]]:

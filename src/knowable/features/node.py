@@ -152,9 +152,15 @@ def scalar_value(scalar: Node, values: Mapping[Node, Any], params: Mapping[str, 
 
 
 def bind(root: Node, params: Mapping[str, Any]) -> Node:
-    """The same expression with every symbol replaced by its value: the very node that those values build."""
+    """The same expression with every symbol replaced by its value: the very node that those values build.
+
+    Raises: InputError as `scalar_value`, and if a setting comes out of range.
+    """
     if not root.symbols:
         return root
+    from knowable.features.operators import OPERATORS  # its rows for models take nodes
+    from knowable.features.operators.settings import check_of
+
     bound: dict[Node, Node] = {}
     values: dict[Node, Any] = {}
     for each in topological(root):
@@ -164,7 +170,11 @@ def bind(root: Node, params: Mapping[str, Any]) -> Node:
         elif not each.symbols:
             bound[each] = each
         else:
-            settings = tuple(values[item] if type(item) is Node else item for item in each.settings)
+            # checked as when built from values: a span of 4 is 4.0, or text and digest would tell which was built first
+            settings = tuple(
+                check_of(each.op, name)(values[item], lambda each=each: repr(each)) if type(item) is Node else item
+                for name, item in zip(OPERATORS[each.op].settings, each.settings, strict=True)
+            )
             inputs = tuple(bound[below] for below in each.inputs)
             # x.lag(0) is x when built from values, so it must be here too
             unmoved = each.op == "lag" and settings == (0,) and len(inputs) == 1
