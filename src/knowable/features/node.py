@@ -13,6 +13,7 @@ import operator
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from knowable.errors import InputError, shown
@@ -172,7 +173,7 @@ def bind(root: Node, params: Mapping[str, Any]) -> Node:
         else:
             # checked as when built from values: a span of 4 is 4.0, or text and digest would tell which was built first
             settings = tuple(
-                check_of(each.op, name)(values[item], lambda each=each: repr(each)) if type(item) is Node else item
+                check_of(each.op, name)(values[item], partial(repr, each)) if type(item) is Node else item
                 for name, item in zip(OPERATORS[each.op].settings, each.settings, strict=True)
             )
             inputs = tuple(bound[below] for below in each.inputs)
