@@ -150,6 +150,7 @@ def test_labels_of_a_row_are_held_against_the_assets(m):
         (5.0, ShapeError, r"shape \(\)"),
         (["a", "b", "c"], InputError, "a number for each asset"),
         ({"A": 1.0, "B": 2.0, "C": 3.0}, InputError, "a number for each asset"),
+        (np.array([1.0, 2.0, 3.0j]), InputError, "complex numbers"),
         (np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]), InputError, "masked array; what is missing must be NaN"),
     ],
 )
@@ -160,6 +161,15 @@ def test_a_row_that_is_none_is_refused_and_changes_nothing(m, rows, kind, text):
     with pytest.raises(kind, match=text):
         stepper.step({"close": rows})
     assert stepper.state() == state
+
+
+@pytest.mark.parametrize("given", [None, [1, 2, 3], pd.Series([1.0, 2, 3], ["A", "B", "C"]), np.ones((4, 3)), 5])
+def test_a_row_in_the_place_of_a_bar_is_told_what_a_bar_is(m, given):
+    stepper = m.close.mean(2).stepper()
+    for take in (stepper.step, stepper.feed):
+        with pytest.raises(InputError, match=r"is a dict of fields, \{'close': \.\.\.\}, but a \w+ came"):
+            take(given)
+    assert stepper.n_bars == 0
 
 
 @pytest.mark.parametrize("rows", [[1.0, 2.0, 3.0], [[1.0, 2.0]], [[[1.0, 2.0, 3.0]]], 5.0, [[1, 2, 3], [4, 5]]])

@@ -49,6 +49,11 @@ def panel_of(name: str, panels: Mapping[str, Any], assets: tuple[str, ...]) -> _
 
 
 def _given(name: str, bar: Mapping[str, Any]) -> Any:
+    if not isinstance(bar, Mapping):
+        raise InputError(
+            f"A bar, or a history, is a dict of fields, {{{name!r}: ...}}, but a {type(bar).__name__} came: "
+            f"{shown(bar)}."
+        )
     if name not in bar:
         raise unknown_name("field", name, bar, where="the bar")
     return bar[name]
@@ -68,6 +73,8 @@ def _numbers(name: str, given: Any, assets: tuple[str, ...]) -> _Rows:
     if isinstance(given, np.ma.MaskedArray):
         raise InputError(f"Field {name!r} is a masked array; what is missing must be NaN: array.filled(np.nan).")
     try:
+        if np.iscomplexobj(given):
+            raise TypeError("complex numbers are none of the real ones")  # noqa: TRY301 - numpy would only warn
         return np.ascontiguousarray(given, dtype=np.float64).reshape(np.shape(given))
     except (TypeError, ValueError) as error:
         raise InputError(f"Field {name!r} must hold a number for each asset, not {shown(given)}: {error}.") from None
