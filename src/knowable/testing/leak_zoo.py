@@ -11,6 +11,7 @@ from knowable.testing.zoo.base import Honest, Specimen
 from knowable.testing.zoo.by_bar import BY_BAR, HONEST_BY_BAR
 from knowable.testing.zoo.filling import FILLING
 from knowable.testing.zoo.fits import FITS
+from knowable.testing.zoo.hidden import HIDDEN
 from knowable.testing.zoo.honest_figures import HONEST_FIGURES
 from knowable.testing.zoo.honest_models import HONEST_MODELS
 from knowable.testing.zoo.near import NEAR
@@ -20,7 +21,7 @@ from knowable.testing.zoo.state import STATE
 
 __all__ = ["CLEAN", "LEAKY"]
 
-LEAKY: tuple[Specimen, ...] = (*NEAR, *SAMPLES, *SMOOTHING, *FILLING, *FITS, *STATE, *BY_BAR)
+LEAKY: tuple[Specimen, ...] = (*NEAR, *SAMPLES, *SMOOTHING, *FILLING, *FITS, *STATE, *HIDDEN, *BY_BAR)
 """Leaky ones, by family."""
 
 CLEAN: tuple[Honest, ...] = (*HONEST_FIGURES, *HONEST_MODELS, *HONEST_BY_BAR)

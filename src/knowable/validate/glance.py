@@ -156,7 +156,7 @@ def _steps(prober: Prober) -> Iterator[Callable[[], list[Finding]]]:
     )
     probes = [(late, "values"), (middle, "length"), (late, "length"), (middle, "values"), (early, "values")]
     if prober.outside.names:
-        probes.insert(1, (late, "outside"))
+        probes[1:1] = [(late, "outside"), (middle, "outside"), (early, "outside")]  # each by chance shows nothing
 
     def probe(cut: int, by: str) -> list[Finding]:
         prober.probe(max(cut, 1), by)

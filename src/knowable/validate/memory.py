@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections import deque
+import threading
+import weakref
+from array import array
+from collections import UserDict, UserList, deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,14 +18,16 @@ import numpy as np
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.validate.reach import Reach
+from knowable.validate.reach import Reach, slots_of
 
 __all__ = ["Memory"]
 
 _DEEPEST = 4
 _MOST_ITEMS = 20_000
 _MOST_BYTES = 64 << 20
-_OPAQUE = (Market, pd.DataFrame, pd.Series, pd.Index, type)
+_OPAQUE = (Market, pd.Index, type)
+_WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
+_KEEPERS = (SimpleNamespace, UserDict, UserList, threading.local, *_WEAK)
 _ABSENT = object()
 
 
@@ -45,6 +52,8 @@ class Memory:
         self._bytes = 0
         for place, value in self._held:
             self._keep(place.name, value, _DEEPEST)
+        if {"environ", "putenv"} & reach.called:
+            self._kept.append(("`os.environ`", *_environment()))
 
     @property
     def alive(self) -> bool:
@@ -100,11 +109,34 @@ class Memory:
             return (lambda: value != members, lambda: _reset(value, members)), []
         if isinstance(value, tuple):
             return None, list(value)
-        space = getattr(value, "__dict__", None)
-        if isinstance(space, dict) and not callable(value) and not _keeps_nothing(value):
+        if isinstance(value, bytearray | array):
+            return _sequence(value), []
+        if isinstance(value, pd.DataFrame | pd.Series):
+            return (self._table(value) if self._writes else None), []
+        return self._object(value)
+
+    def _object(self, value: Any) -> tuple[tuple[Callable[[], bool], Callable[[], None]] | None, list[Any]]:
+        if isinstance(value, ContextVar):  # every run has a context of its own, but one before all may have set it
+            self._objects = True
+            return None, []
+        if callable(value) or _keeps_nothing(value):
+            return None, []
+        space, slots = getattr(value, "__dict__", None), slots_of(value)
+        if slots:
+            self._objects = True
+            return _attributes(value, slots), [getattr(value, name) for name in slots if hasattr(value, name)]
+        if isinstance(space, dict):
             self._objects = True
             return _mapping(space), list(space.values())
         return None, []
+
+    def _table(self, value: Any) -> tuple[Callable[[], bool], Callable[[], None]] | None:
+        size = int(np.sum(value.memory_usage()))
+        if self._bytes + size > _MOST_BYTES:
+            return None
+        self._bytes += size
+        was = value.copy()
+        return (lambda: not value.equals(was)), (lambda: type(value).__init__(value, was.copy()))
 
     def _array(self, value: np.ndarray) -> tuple[Callable[[], bool], Callable[[], None]] | None:
         if value.dtype == object or self._bytes + value.nbytes > _MOST_BYTES:
@@ -117,7 +149,38 @@ class Memory:
 def _keeps_nothing(value: Any) -> bool:
     """Objects of Python itself, such as loggers and paths, and ours: no strategy keeps figures in those."""
     top = type(value).__module__.partition(".")[0]
-    return top == "knowable" or (top in sys.stdlib_module_names and not isinstance(value, SimpleNamespace))
+    return top == "knowable" or (top in sys.stdlib_module_names and not isinstance(value, _KEEPERS))
+
+
+def _attributes(value: Any, names: list[str]) -> tuple[Callable[[], bool], Callable[[], None]]:
+    was = {name: getattr(value, name, _ABSENT) for name in [*names, *getattr(value, "__dict__", ())]}
+
+    def differs() -> bool:
+        held = getattr(value, "__dict__", {})
+        return not held.keys() <= was.keys() or any(
+            getattr(value, name, _ABSENT) is not item for name, item in was.items()
+        )
+
+    def again() -> None:
+        for name in {*was, *getattr(value, "__dict__", ())}:
+            item = was.get(name, _ABSENT)
+            if item is not _ABSENT:
+                object.__setattr__(value, name, item)
+            elif hasattr(value, name):
+                object.__delattr__(value, name)
+
+    return differs, again
+
+
+def _environment() -> tuple[Callable[[], bool], Callable[[], None]]:
+    was = dict(os.environ)
+
+    def again() -> None:
+        for name in set(os.environ) - set(was):
+            del os.environ[name]
+        os.environ.update(was)
+
+    return (lambda: dict(os.environ) != was), again
 
 
 def _mapping(value: dict[Any, Any]) -> tuple[Callable[[], bool], Callable[[], None]]:
@@ -131,6 +194,11 @@ def _mapping(value: dict[Any, Any]) -> tuple[Callable[[], bool], Callable[[], No
         value.update(was)
 
     return differs, again
+
+
+def _sequence(value: Any) -> tuple[Callable[[], bool], Callable[[], None]]:
+    was = value[:]
+    return (lambda: value != was), (lambda: value.__setitem__(slice(None), was))
 
 
 def _same(now: list[Any], was: list[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime as dt
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -15,17 +16,20 @@ from knowable.backtest.polars_frames import is_polars
 from knowable.data.market import Market
 from knowable.strategy import Strategy
 from knowable.validate.futures import is_whole, poisoned
-from knowable.validate.reach import Place, Reach, library_made
+from knowable.validate.reach import Place, Reach, library_made, slots_of
 
 __all__ = ["Outside", "altered"]
 
 _DEEPEST = 3
 _POISON = 0.25
+_FEWEST = 8  # items of a list that may have one a bar
+_PLAIN = (bool, int, float, str, np.bool_, np.number, np.str_, type(None))
 _READERS = frozenset(
     {
-        "genfromtxt", "loadtxt", "memmap", "read_csv", "read_excel", "read_feather", "read_hdf", "read_json",
-        "read_parquet", "read_pickle", "read_sql", "read_sql_query", "read_table", "scan_csv", "scan_parquet",
-        "urlopen", "fromfile", "Store", "Ticker",
+        "Store", "Ticker", "connect", "fromfile", "genfromtxt", "load", "loadtxt", "memmap", "open_dataset",
+        "read_bytes", "read_csv", "read_database", "read_delta", "read_excel", "read_feather", "read_hdf", "read_ipc",
+        "read_json", "read_parquet", "read_pickle", "read_sql", "read_sql_query", "read_table", "read_text",
+        "scan_csv", "scan_delta", "scan_ipc", "scan_parquet", "urlopen",
     }
 )  # fmt: skip
 """Words that fetch data. Names of files and services are endless; these are the usual ones."""
@@ -34,8 +38,8 @@ _READERS = frozenset(
 class Outside:
     """The places from which a strategy's code could read rows that its market does not hand it.
 
-    Frames and series with a time index, arrays with a row a bar, markets and features of other markets count, also in
-    dictionaries, lists and objects. Others are taken for constants.
+    Frames and series with a time index, dictionaries by date, arrays and lists with a row or a column a bar, markets
+    and features of other markets count, also in dictionaries, lists and objects. Others are taken for constants.
 
     Args:
         reach: of the strategy. market: what it is checked on. only: names of places to consider; all when None.
@@ -46,7 +50,9 @@ class Outside:
         middle = max(1, market.n_bars // 2)
         wanted = [place for place in reach.places if only is None or place.name in only]
         self._places = [place for place in wanted if self._altered(place, middle, 0) is not place.read()]
-        self.readers = sorted((reach.called & _READERS) | ({"open"} & reach.opened))
+        own = {function.__name__ for function in reach.functions}
+        self.readers = sorted(((reach.called & _READERS) - own) | ({"open"} & reach.opened))
+        self.frozen = [name for name in self.names if name in reach.frozen]
 
     @property
     def names(self) -> list[str]:
@@ -105,6 +111,10 @@ def altered(value: Any, market: Market, cut: int, rng: np.random.Generator, dept
         return value if other is value.market else type(value)(value.node, other)
     if depth == 0 or isinstance(value, type):
         return value
+    if isinstance(value, list | tuple | dict):
+        items = _rows_of(value, market)
+        if items is not None:
+            return _refilled(value, altered(items, market, cut, rng))
     return _inside(value, lambda each: altered(each, market, cut, rng, depth - 1))
 
 
@@ -120,6 +130,9 @@ def _digests(value: Any, depth: int) -> Iterator[bytes]:
         yield hashlib.sha256(value.hash_rows().to_numpy().tobytes()).digest()
     elif depth:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        if len(inside) >= _FEWEST and all(isinstance(each, _PLAIN) for each in inside):
+            yield hashlib.sha256(repr(value).encode("utf-8", "replace")).digest()
+            return
         space = (
             {} if isinstance(value, type) or library_made(type(value).__module__) else getattr(value, "__dict__", {})
         )
@@ -127,10 +140,37 @@ def _digests(value: Any, depth: int) -> Iterator[bytes]:
             yield from _digests(each, depth - 1)
 
 
+def _rows_of(value: Any, market: Market) -> pd.Series | np.ndarray | None:
+    """What a list with an item a bar holds, or a dictionary by date or with an item a bar; None for any other."""
+    items = list(value.values()) if isinstance(value, dict) else list(value)
+    if len(items) < _FEWEST or not isinstance(items[0], _PLAIN):
+        return None
+    if isinstance(value, dict) and all(isinstance(key, dt.date | np.datetime64) for key in value):
+        with contextlib.suppress(ValueError, TypeError):  # keys with and without a time zone
+            return pd.Series(items, pd.DatetimeIndex(list(value)))
+    if len(items) != market.n_bars or not all(isinstance(each, _PLAIN) for each in items):
+        return None
+    return np.asarray(items)
+
+
+def _refilled(value: Any, rows: pd.Series | np.ndarray) -> Any:
+    """A container of the same kind with other items; the very object where they are the same."""
+    items = rows.tolist()
+    if items == list(value.values() if isinstance(value, dict) else value):
+        return value
+    if not isinstance(value, dict):
+        return type(value)(items) if type(value) in (list, tuple) else value
+    other = copy.copy(value)
+    other.update(zip(value, items, strict=True))
+    return other
+
+
 def _inside(value: Any, change: Callable[[Any], Any]) -> Any:
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         items = [change(each) for each in value]
-        return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+        if all(a is b for a, b in zip(items, value, strict=True)):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
         made = {key: change(each) for key, each in value.items()}
         if all(made[key] is each for key, each in value.items()):
@@ -138,14 +178,16 @@ def _inside(value: Any, change: Callable[[Any], Any]) -> Any:
         other = copy.copy(value)
         other.update(made)
         return other
-    space = getattr(value, "__dict__", None)
-    if not isinstance(space, dict) or callable(value) or library_made(type(value).__module__):
+    if callable(value) or library_made(type(value).__module__):
         return value
-    made = {key: change(each) for key, each in space.items()}
-    if all(made[key] is each for key, each in space.items()):
+    space = getattr(value, "__dict__", {})
+    held = {**space, **{name: getattr(value, name) for name in slots_of(value) if hasattr(value, name)}}
+    made = {name: change(each) for name, each in held.items()}
+    if all(made[name] is each for name, each in held.items()):
         return value
     other = copy.copy(value)
-    other.__dict__.update(made)
+    for name, each in made.items():
+        object.__setattr__(other, name, each)
     return other
 
 
@@ -228,17 +270,20 @@ def _scaled(column: pd.Series, later: np.ndarray, factor: np.ndarray) -> pd.Seri
 
 
 def _array_with(value: np.ndarray, market: Market, cut: int, rng: np.random.Generator) -> np.ndarray:
-    """An array counts if it has a row a bar, and is flat or has a column an asset."""
-    of_bars = value.ndim >= 1 and value.shape[0] == market.n_bars
-    if not of_bars or value.ndim > 2 or (value.ndim == 2 and value.shape[1] != market.n_assets):
+    """An array counts if its first axis has a row a bar, or else its last."""
+    n_bars = market.n_bars
+    axis = next((axis for axis in (0, value.ndim - 1) if value.ndim and value.shape[axis] == n_bars), None)
+    if axis is None or value.dtype.kind not in "fiubU" or cut >= n_bars:
         return value
-    if value.dtype.kind not in "fiub" or cut >= market.n_bars:
-        return value
-    n_later = market.n_bars - cut
-    later = value[rng.integers(0, market.n_bars, n_later)]
-    if value.dtype.kind == "f" and not is_whole(value.astype(np.float64)):
+    n_later = n_bars - cut
+    other = value.copy(order="K")
+    rows = np.moveaxis(other, axis, 0)
+    later = rows[rng.integers(0, n_bars, n_later)]
+    if value.dtype.kind == "f" and not is_whole(np.moveaxis(value, axis, 0).astype(np.float64)):
         factor = np.exp(rng.normal(0.0, _POISON, n_later))
-        later = later * (factor if value.ndim == 1 else factor[:, None])
-    other = np.concatenate([value[:cut], later.astype(value.dtype)])
+        later = later * factor.reshape(-1, *[1] * (value.ndim - 1))
+    if np.array_equal(rows[cut:], later):
+        return value
+    rows[cut:] = later
     other.setflags(write=value.flags.writeable)
     return other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import hashlib
 from collections.abc import Collection
@@ -197,10 +198,15 @@ class Prober:
         if afresh:
             self.memory.restore(caches=not self.warm)
         strategy = _copy(self.strategy) or copy.copy(self.strategy)
+        if self.outside.names and strategy.compiled:
+            object.__setattr__(strategy, "compiled", False)  # compiled code keeps the tables that it was compiled with
         with contextlib.ExitStack() as stack:
             if outside_cut is not None:
                 stack.enter_context(self.outside.altered(outside_cut, self.seed))(strategy)
-            return Answer(call_weights(strategy, market), strategy, market, trusting=self.trusting)
+            return contextvars.copy_context().run(self._answer, strategy, market)
+
+    def _answer(self, strategy: Strategy, market: Market) -> Answer:
+        return Answer(call_weights(strategy, market), strategy, market, trusting=self.trusting)
 
     @property
     def cuts(self) -> list[int]:

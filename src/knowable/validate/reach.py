@@ -14,7 +14,7 @@ from typing import Any
 
 from knowable.strategy import Strategy
 
-__all__ = ["Place", "Reach", "library_made", "reach_of"]
+__all__ = ["Place", "Reach", "library_made", "reach_of", "slots_of"]
 
 _MOST_PLACES = 2_000
 _ITEM = "[]"  # stands among the names that code sets for an item of a container
@@ -57,6 +57,7 @@ class Reach:
         opened: names of globals alone, such as ``open``; ``m.open`` is an attribute.
         stored: names that the code assigns outside its own variables.
         writes: whether it writes into containers or calls what does, such as ``append``.
+        frozen: names of places that compiled code reads: it keeps what was there when it was compiled.
     """
 
     places: list[Place] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Reach:
     opened: set[str] = field(default_factory=set)
     stored: set[str] = field(default_factory=set)
     writes: bool = False
+    frozen: set[str] = field(default_factory=set)
 
     def source(self) -> str:
         """The text of the code as far as it can be had; empty in a plain console."""
@@ -112,12 +114,20 @@ def library_made(module: str | None) -> bool:
     return file is None or any(str(file).startswith(path) for path in _LIBRARIES)
 
 
+def slots_of(value: object) -> list[str]:
+    """Names of what an object of the user's own holds without a dictionary, as a slotted dataclass does."""
+    kinds = [kind for kind in type(value).__mro__ if not library_made(kind.__module__)]
+    members = (item for kind in kinds for item in vars(kind).items())
+    return sorted({name for name, member in members if isinstance(member, types.MemberDescriptorType)})
+
+
 class _Walk:
     def __init__(self, home: set[str]) -> None:
         self.found = Reach()
         self._home = home
         self._seen: set[int] = set()
         self._named: set[tuple[int, str]] = set()
+        self._compiled = False  # what is being walked is compiled code
 
     def of_class(self, cls: type) -> None:
         if not self._new(cls):
@@ -141,6 +151,8 @@ class _Walk:
     def place(self, place: Place) -> None:
         if len(self.found.places) < _MOST_PLACES:
             self.found.places.append(place)
+        if self._compiled:
+            self.found.frozen.add(place.name)
         value = place.read()
         if not isinstance(value, _CONSTANT):
             self._value(value)
@@ -172,7 +184,9 @@ class _Walk:
                 self._value(value.__wrapped__)
             return True
         if isinstance(_static(value, "py_func"), types.FunctionType):  # compiled by numba
+            around, self._compiled = self._compiled, True
             self._value(value.py_func)
+            self._compiled = around
             return True
         if isinstance(value, type):
             if self._theirs(value.__module__) and value is not Strategy:
@@ -200,7 +214,7 @@ class _Walk:
         self.found.writes |= _ITEM in stored or bool(attributes & _WRITERS)
         for name in sorted(names | stored):
             if name in function.__globals__:
-                self._global(function.__globals__, name, attributes | stored)
+                self._global(function.__globals__, name, attributes, stored)
         self._declared(function, stored)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if name != "__class__":
@@ -211,17 +225,22 @@ class _Walk:
         for name in keywords:
             self.place(_item(keywords, name, f"the default `{name}`"))
 
-    def _global(self, space: dict[str, Any], name: str, attributes: set[str]) -> None:
+    def _global(self, space: dict[str, Any], name: str, attributes: set[str], stored: set[str]) -> None:
         value = space[name]
         if isinstance(value, types.ModuleType):
-            if self._theirs(value.__name__):
-                for each in sorted(attributes & set(vars(value))):
-                    self._global(vars(value), each, attributes)
-                if absent := tuple(sorted(attributes - set(vars(value)))):
-                    self.found.namespaces.append((f"`{name}`", _Names(vars(value), absent)))
-        elif not self._value(value) and (id(space), name) not in self._named:
+            # of a library's names those that code sets; of one of the user's own all that it names
+            named = attributes | stored if self._theirs(value.__name__) else stored - {_ITEM}
+            for each in sorted(named & set(vars(value))):
+                self._global(vars(value), each, attributes, stored)
+            if absent := tuple(sorted(named - set(vars(value)))):
+                self.found.namespaces.append((f"`{name}`", _Names(vars(value), absent)))
+        elif self._value(value):
+            return
+        elif (id(space), name) not in self._named:
             self._named.add((id(space), name))
             self.place(_item(space, name, f"the global `{name}`"))
+        elif self._compiled:
+            self.found.frozen.add(f"the global `{name}`")
 
     def _declared(self, function: types.FunctionType, stored: set[str]) -> None:
         """Globals that the code sets and that are not there yet."""

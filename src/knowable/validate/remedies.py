@@ -46,6 +46,11 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
         r"\b(resample|groupby|Grouper)\([^\n]*\)[^\n]*\.(?:transform|mean|last|sum|max|min|agg|std|median|first|rank)\(",
         "`{}` gives a period its figure from its first bar on; use the figures of periods that are over: shift(1).",
     ),
+    (
+        "any",
+        r"\b(dropna)\(",
+        "`{}` leaves out names by rows that are yet to come; test each row by itself: notna().",
+    ),
     ("any", r"\[::-1\]|\bflip(?:ud)?\(", "reversing the rows makes a running figure look ahead; run it forwards."),
     ("any", r"ascending\s*=\s*False", "running over rows sorted backwards looks ahead; keep them in their order."),
     ("far", r"\b(roll)\(", "`{}` brings the last rows round to the first; use shift(n)."),

@@ -43,7 +43,14 @@ def survivorship(market: Market) -> list[Finding]:
 def outside_data(prober: Prober) -> list[Finding]:
     """Data that the strategy gets by itself: what is in reach was altered, what is read from elsewhere was not."""
     found = []
-    if prober.outside.names:
+    if prober.outside.frozen:
+        named = ", ".join(prober.outside.frozen[:3])
+        detail = (
+            f"{named} is part of compiled code, which keeps what it held when it was compiled, so it is not checked. "
+            "Hand it to the market as a field, or to the function as an argument."
+        )
+        found.append(_about_all(prober.market, "outside", detail))
+    elif prober.outside.names:
         named = ", ".join(prober.outside.names[:3])
         detail = (
             f"{named} holds rows for later bars; they were changed too, but when they were known is not checked. "
