@@ -358,4 +358,4 @@ def test_a_model_that_predicts_one_row_of_three() -> None:
 
     text = told(lambda: kn.backtest(Predicted(), market()))
     assert "must give a number for each of 3 rows, but gave array(" in text
-    assert "of shape (1,), with the fit made at row 20." in text
+    assert "of shape (1,) and dtype float64, with the fit made at row 20." in text

@@ -25,6 +25,7 @@ from knowable.analysis.question import Question, group_codes, question
 from knowable.data.market import Market, members_of
 from knowable.errors import DataError, InputError, shown, unknown_name
 from knowable.features.feature import Feature
+from knowable.features.models.unfitted import why_unfitted
 from knowable.metrics.hac import mean_test
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _answer(feature: Feature, where: Market, asked: Question, groups: object) ->
     gains = {h: forward(where, h, asked.fill) for h in spans}
     ic = np.column_stack([correlation(x, gains[h], least) for h in spans])
     if not np.isfinite(ic).any():
-        raise DataError(_nothing(feature, x, gains[spans[0]], least))
+        raise DataError(_nothing(Feature(feature.node, where), x, gains[spans[0]], least))
     bucket = buckets(x, n_buckets, least)
     means = {h: bucket_means(bucket, gains[h], n_buckets) for h in spans}
     index = where.index
@@ -296,4 +297,4 @@ def _nothing(feature: Feature, x: npt.NDArray[np.float64], gain: npt.NDArray[np.
         if most < least
         else "its values are the same for all assets of a bar.\nSuch a feature says when to invest, not in what."
     )
-    return f"`{feature!r}` cannot be analysed: {why}"
+    return f"`{feature!r}` cannot be analysed: {why_unfitted(feature) or why}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal, Unpack
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from knowable.backtest.bar_by_bar import simulate_bar_by_bar
 from knowable.backtest.result import Result
 from knowable.backtest.simulate import simulate
-from knowable.backtest.weights import decision_rows, target_weights
+from knowable.backtest.weights import call_weights, decision_rows, weights_panel
 from knowable.data.market import Market
 from knowable.errors import InputError, shown
 from knowable.experiments.account import Account, account_settings
+from knowable.features.feature import Feature
+from knowable.features.models.unfitted import why_unfitted
 from knowable.strategy import Strategy, check_strategy, is_event_driven
 
 __all__ = ["backtest", "check_market", "rows_between"]
@@ -50,8 +53,9 @@ def backtest(
     if is_event_driven(strategy):
         return simulate_bar_by_bar(strategy, market, settings, start=first, stop=stop)
     seen = market.until(stop)  # what the strategy is shown ends where the trading ends, as in a search
-    return simulate(
-        target_weights(strategy, seen),
+    returned = call_weights(strategy, seen)
+    result = simulate(
+        weights_panel(returned, strategy, seen),
         decision_rows(strategy, market)[:stop],
         seen,
         settings,
@@ -61,6 +65,10 @@ def backtest(
         name=type(strategy).__name__,
         params=strategy.params,
     )
+    if result.record.n_fills or not isinstance(returned, Feature):
+        return result
+    why = why_unfitted(returned)
+    return replace(result, warnings=(*result.warnings, why)) if why else result
 
 
 def check_market(market: object) -> Market:

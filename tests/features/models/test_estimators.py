@@ -167,6 +167,44 @@ def test_an_estimator_that_does_not_repeat_itself_is_refused() -> None:
     assert "Draw random numbers from a fixed seed inside fit" in str(caught.value)
 
 
+class Counts:
+    """Predicts how often it was asked."""
+
+    def fit(self, x, y):
+        self.n = 0
+
+    def predict(self, x):
+        self.n += 1
+        return np.full(len(x), float(self.n))
+
+
+def test_an_estimator_whose_predictions_depend_on_earlier_ones_is_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"they predict 1.0 and 5.0 .*\n.*\n.*predict must leave the estimator as it is"
+    ):
+        model_of(Counts()).values()
+
+
+class OneClass(Plain):
+    """As a classifier of scikit-learn that was shown one class."""
+
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+
+    def predict_proba(self, x):
+        return np.full((len(x), len(self.classes_)), 1.0 / len(self.classes_))
+
+
+def test_a_probability_of_the_only_class_is_no_prediction() -> None:
+    def probability(known):
+        label = kn.label(known, ahead=2)
+        return kn.model(OneClass(), [M.close], label, train=None, refit=20, method="predict_proba").values()
+
+    with pytest.raises(ModelError, match=r"labels that trained it were 0.0, with the fit made at row 40.\nLengthen"):
+        probability(M.close < 0)
+    assert np.nanmax(probability(M.close > M.close.lag(1))) == 0.5
+
+
 class Threads:
     """Looks how many threads numerical libraries may use, and joblib's jobs."""
 
@@ -224,7 +262,14 @@ def fails(how):
         def predict(self, x):
             if how == "predict":
                 raise RuntimeError("gone")
-            return {"few": x[:-1, 0], "wide": x, "text": ["a"] * len(x), "none": None, "proba": x}[how]
+            return {
+                "few": x[:-1, 0],
+                "wide": x,
+                "text": ["a"] * len(x),
+                "none": None,
+                "complex": x[:, 0] * 1j,
+                "digits": ["1"] * len(x),
+            }[how]
 
         def __repr__(self):
             return "Fails()"
@@ -235,10 +280,12 @@ def fails(how):
 FAILURES = {
     "fit": r"^Fails\(\).fit raised ValueError: no\nFitted at row 20 to 45 rows and 2 features, none of them missing.$",
     "predict": r"^Fails\(\).predict raised RuntimeError: gone\nCalled with the fit made at row 20 with 3 rows.$",
-    "few": r"^Fails\(\).predict must give a number for each of 3 rows, but gave array\(.* of shape \(2,\), with",
-    "wide": r"of shape \(3, 2\), with",
-    "text": r"^Fails\(\).predict raised ValueError: could not convert string to float",
-    "none": r"but gave None of shape \(\), with",
+    "few": r"^Fails\(\).predict must give a number for each of 3 rows, but gave array\(.* of shape \(2,\) and dtype float64, with",
+    "wide": r"of shape \(3, 2\) and dtype float64, with",
+    "text": r"but gave \['a', 'a', 'a'\] of shape \(3,\) and dtype <U1, with",
+    "digits": r"but gave \['1', '1', '1'\] of shape \(3,\) and dtype <U1, with",
+    "complex": r"of shape \(3,\) and dtype complex128, with",
+    "none": r"but gave None of shape \(\) and dtype float64, with",
     "ours": "^said already$",
 }
 

@@ -117,6 +117,7 @@ MISTAKES = {
     "part of a bar": (lambda: model(embargo=1.5), "`embargo` must be a whole number, but embargo=1.5 is of type float"),
     "no bars": (lambda: model(min_bars=0), "`min_bars >= 1` must hold, but min_bars=0, in kn.model."),
     "too short": (lambda: model(train=24), "there would never be a fit.\nLengthen `train`, or lower `min_bars`."),
+    "too few days": (lambda: model(train="4w"), "but train='4w' (at most 20 bars of this market), ahead="),
     "workers": (lambda: model(workers=-1), "`workers >= 0` must hold, but workers=-1, in kn.model."),
     "cache": (lambda: model(cache=1), "`cache` must be True, False or a folder, but it is 1, in kn.model."),
     "as text": (lambda: model().text(), "An expression with a model in it has no text"),

@@ -20,6 +20,8 @@ __all__ = ["aligned", "alone", "fit", "predict"]
 
 Panel = npt.NDArray[np.float64]
 
+_REAL = "biuf"
+
 _one = threading.RLock()  # the number of threads and numpy's global generator belong to the whole process
 _libraries: list[Any] = []
 
@@ -80,7 +82,9 @@ def predict(estimator: Estimator, fitted: Any, x: Panel, where: str) -> Panel:
     call = f"{estimator.text}.{estimator.method}"
     try:
         given = getattr(fitted, estimator.method)(x)
-        found = np.asarray(given, dtype=np.float64)
+        found = np.asarray(given)
+        if found.dtype.kind == "O":
+            found = found.astype(np.float64)
     except KnowableError:
         raise
     except Exception as error:
@@ -89,13 +93,14 @@ def predict(estimator: Estimator, fitted: Any, x: Panel, where: str) -> Panel:
             hint = "\nIts own fit was called and left it unfitted: fit(X, y) must fit `self`, not a copy."
         raise ModelError(f"{call} raised {_sentence(error)}\nCalled {where} with {len(x):,} rows.{hint}") from error
     if estimator.method == "predict_proba" and found.ndim == 2:
+        _check_classes(estimator, fitted, where)
         found = found[:, -1]
-    if found.shape not in ((len(x),), (len(x), 1)):
+    if found.shape not in ((len(x),), (len(x), 1)) or found.dtype.kind not in _REAL:
         raise ModelError(
-            f"{call} must give a number for each of {len(x):,} rows, but gave {shown(given)} of shape {found.shape}, "
-            f"{where}."
+            f"{call} must give a number for each of {len(x):,} rows, but gave {shown(given)} of shape {found.shape} "
+            f"and dtype {found.dtype}, {where}."
         )
-    return np.array(found.reshape(-1))
+    return np.array(found.reshape(-1), dtype=np.float64)
 
 
 def aligned(shape: tuple[int, int]) -> Panel:
@@ -104,6 +109,16 @@ def aligned(shape: tuple[int, int]) -> Panel:
     room = np.empty(n_bytes + 64, np.uint8)
     first = -room.ctypes.data % 64
     return room[first : first + n_bytes].view(np.float64).reshape(shape)
+
+
+def _check_classes(estimator: Estimator, fitted: Any, where: str) -> None:
+    """Raises: ModelError where a fit saw one class only: that class is then the last, whichever it was."""
+    classes = getattr(fitted, "classes_", ())
+    if len(classes) == 1:
+        raise ModelError(
+            f"{estimator.text}.predict_proba gives the probability of the last class, but all labels that trained it "
+            f"were {classes[0]}, {where}.\nLengthen `train`, raise `min_bars`, or take a label that varies."
+        )
 
 
 def _one_job() -> AbstractContextManager[Any]:

@@ -165,8 +165,8 @@ def _made_here(wanted: _Wanted, walk: Walk) -> list[Panel]:
         fitted, values = fit_and_predict(estimator, x, y, bars, job.when)
         walk.fitted = (job.key, fitted)
         if estimator.digest not in _proved:
-            _, again = fit_and_predict(estimator, x, y, bars[:_PROOF_BARS], job.when)
-            _check_same(estimator, values, again)
+            _, again = fit_and_predict(estimator, x, y, bars[:_PROOF_BARS][::-1], job.when)
+            _check_same(estimator, values, again[::-1])
             _proved.add(estimator.digest)
         return values
     with alone(look=False):
@@ -196,7 +196,7 @@ def _bar(estimator: Estimator, fitted: Any, x: Panel, when: str) -> Panel:
 
 
 def _check_same(estimator: Estimator, values: Sequence[Panel], again: Sequence[Panel]) -> None:
-    """Raises: ModelError if a second fit to the same rows predicts otherwise."""
+    """Raises: ModelError if a second fit to the same rows predicts otherwise, the bars in another order."""
     for one, other in zip(values, again, strict=False):
         if one.tobytes() != other.tobytes():
             asset = int(np.argmax(one.view(np.int64) != other.view(np.int64)))
@@ -204,5 +204,6 @@ def _check_same(estimator: Estimator, values: Sequence[Panel], again: Sequence[P
                 f"Two fits of {estimator.text} to the same rows differ: they predict {float(one[asset])!r} and "
                 f"{float(other[asset])!r} for the same features.\n"
                 "A result could not be repeated, live least of all. Draw random numbers from a fixed seed inside fit "
-                "(random_state=0, torch.manual_seed(0)); numpy's and Python's global generators are seeded already."
+                "(random_state=0, torch.manual_seed(0)); numpy's and Python's global generators are seeded already.\n"
+                "The bars came in the opposite order the second time: predict must leave the estimator as it is."
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from knowable.data.market import UNIVERSE
+from knowable.data.market import UNIVERSE, Market
 from knowable.errors import InputError, shown
 from knowable.features.apply import common_market
 from knowable.features.feature import Feature
@@ -19,6 +19,7 @@ from knowable.features.models.jobs import Means, use
 from knowable.features.models.label import Label
 from knowable.features.models.schedule import refit_of, span_of
 from knowable.features.models.spec import ModelSpec
+from knowable.features.models.unfitted import most_bars
 from knowable.features.node import Node, field, node, number
 
 __all__ = ["model"]
@@ -86,13 +87,8 @@ def model(
         embargo=_whole("embargo", 0 if embargo is None else embargo, 0),
         min_bars=_whole("min_bars", min_bars, 1),
     )
-    if spec.train.unit == "b" and spec.train.n and spec.train.n - spec.reach < spec.min_bars:
-        raise InputError(
-            f"`train - ahead - purge - embargo >= min_bars` must hold, but train={spec.train.n}, ahead={spec.ahead}, "
-            f"purge={spec.purge}, embargo={spec.embargo}, min_bars={spec.min_bars}: there would never be a fit.\n"
-            "Lengthen `train`, or lower `min_bars`."
-        )
     market = common_market("model", [*features, label.feature])
+    _check_room(spec, market)
     clock = (
         number(0.0) if spec.refit.rule is None else node("ends", (), (spec.refit.rule,)),
         node("day") if spec.dated else number(0.0),
@@ -129,6 +125,18 @@ def _inputs(features: Any, label: Any) -> list[Node]:
                 "Market.from_frames(close=..., mine=frame), and use market.mine."
             )
     return [label.node, *(each.node for each in features)]
+
+
+def _check_room(spec: ModelSpec, market: Market) -> None:
+    """Raises: InputError where no span of `train` could hold what a fit needs."""
+    most = most_bars(spec.train, market)
+    if most is not None and most - spec.reach < spec.min_bars:
+        train = spec.train.n if spec.train.unit == "b" else f"{spec.train} (at most {most} bars of this market)"
+        raise InputError(
+            f"`train - ahead - purge - embargo >= min_bars` must hold, but train={train}, ahead={spec.ahead}, "
+            f"purge={spec.purge}, embargo={spec.embargo}, min_bars={spec.min_bars}: there would never be a fit.\n"
+            "Lengthen `train`, or lower `min_bars`."
+        )
 
 
 def _whole(name: str, value: Any, low: int) -> int:
