@@ -1,9 +1,17 @@
-"""`preset="vectorbt"` against vectorbt itself on real prices; differences are explained in docs/decisions/parity.md."""
+"""`preset="vectorbt"` against vectorbt itself on real prices; differences are explained in docs/decisions/parity.md.
+
+Vectorbt keeps no compiled code, so its loops run here as the Python they are written in: 3 s where compiling them anew
+takes 30. A slow test runs these tests with the compiled ones.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +21,11 @@ from knowable.data.market import Market
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
+    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, "VECTORBT_COMPILED" not in os.environ
     import vectorbt as vbt
+
+    numba.config.DISABLE_JIT = before
+    vbt.settings.numba["check_func_type"] = False  # it asks whether what it calls is compiled
 
 
 def crossover(close, short_side):
@@ -79,3 +91,15 @@ def test_monthly_equal_weights_agree_with_from_orders(large_caps, fee_bps, slipp
     theirs = want.orders.records_readable.sort_values(["Timestamp", "Column"])
     assert len(ours) == len(theirs) > 1000
     np.testing.assert_allclose(ours["size"], theirs["Size"], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_compiled_vectorbt_agrees_too():
+    made = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "VECTORBT_COMPILED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout[-3000:]
