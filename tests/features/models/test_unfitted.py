@@ -46,13 +46,13 @@ def test_a_market_too_short_to_fit_is_told_with_the_count_of_bars_that_could_tra
     # features from row 30 on, labels known up to row 39 of 45 bars: rows 30 to 39 can train
     m = market(45)
     said = (
-        "LeastSquares(weight=1.0) predicts nothing: 10 of 45 bars have all features and a label known by the last one; "
+        "LeastSquares() predicts nothing: 10 of 45 bars have all features and a label known by the last one; "
         "a fit needs 20 (min_bars). A longer market or shorter windows help."
     )
     assert why_unfitted(predicted(m, 30)) == said
     assert why_unfitted(predicted(m, 30).rank() + 1) == said
     assert said in kn.backtest(Ranked(window=30), m, fill="next_close").warnings
-    with pytest.raises(DataError, match=r"cannot be analysed: LeastSquares\(weight=1.0\) predicts nothing: 10 of 45"):
+    with pytest.raises(DataError, match=r"cannot be analysed: LeastSquares\(\) predicts nothing: 10 of 45"):
         predicted(m, 30).analyse(m)
 
 

@@ -113,7 +113,7 @@ def aligned(shape: tuple[int, int]) -> Panel:
 
 def _check_classes(estimator: Estimator, fitted: Any, where: str) -> None:
     """Raises: ModelError where a fit saw one class only: that class is then the last, whichever it was."""
-    classes = getattr(fitted, "classes_", ())
+    classes: Any = getattr(fitted, "classes_", ())
     if len(classes) == 1:
         raise ModelError(
             f"{estimator.text}.predict_proba gives the probability of the last class, but all labels that trained it "
