@@ -85,6 +85,19 @@ def test_scores_agree_with_exact_fractions_on_adversarial_data(name, x, window):
     np.testing.assert_allclose(run(name, x, window), ORACLES[name](x, window), rtol=1e-9, atol=1e-9)
 
 
+powers = st.sampled_from([-300, -160, -100, 0, 100, 160, 300])
+extreme = st.builds(lambda x, k: x * 10.0**k, st.floats(-9.0, 9.0), powers)
+
+
+@pytest.mark.parametrize("name", ["ts_zscore", "skew"])
+@given(x=panels(extreme, most=20), window=windows)
+@settings(max_examples=50)
+def test_a_score_is_right_or_missing_where_squares_leave_the_range_of_a_double(name, x, window):
+    got, expected = run(name, x, window), ORACLES[name](x, window)
+    known = ~np.isnan(got)
+    np.testing.assert_allclose(got[known], expected[known], rtol=1e-7, atol=1e-7)
+
+
 @given(x=panels(st.one_of(ordinary, st.sampled_from([NAN, np.inf, 1e9, 1e9 + 1e-3])), most=25), span=st.floats(1, 30))
 def test_exponential_deviation_agrees_with_its_definition(x, span):
     scale = np.nanmax(np.abs(np.where(np.isfinite(x), x, 0)), initial=1.0)

@@ -84,6 +84,21 @@ def test_agrees_with_exact_fractions_on_adversarial_data(name, xy, window):
     assert (error[known] <= 1e-9 * scale[known]).all(), (got, expected)
 
 
+powers = st.sampled_from([-300, -160, -100, 0, 100, 160, 300])
+extreme = st.builds(lambda x, k: x * 10.0**k, st.floats(-9.0, 9.0), powers)
+
+
+@pytest.mark.parametrize("name", ["corr", "r2", "beta"])
+@given(xy=both(extreme), window=windows)
+@settings(max_examples=50)
+def test_a_score_is_right_or_missing_where_squares_leave_the_range_of_a_double(name, xy, window):
+    got, expected = run(name, *xy, window), ORACLES[name](*xy, window)
+    known = np.isfinite(got) & np.isfinite(expected)
+    error, scale = np.abs(got[known] - expected[known]), np.broadcast_to(spreads(*xy, window)[name], got.shape)[known]
+    fits = np.isfinite(scale) & (scale > 1e-250)
+    assert (error[fits] <= 1e-7 * scale[fits]).all(), (got, expected)
+
+
 @given(xy=both(large), window=windows)
 def test_correlation_stays_within_its_bounds_and_is_the_same_bits_both_ways(xy, window):
     x, y = xy

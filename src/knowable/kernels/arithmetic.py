@@ -16,6 +16,7 @@ from numba import njit
 __all__ = [
     "add_kernel",
     "divide_kernel",
+    "measured",
     "multiply_kernel",
     "negate_kernel",
     "one_nan",
@@ -119,3 +120,13 @@ def root_kernel(a, out):
 def one_nan(value):
     """The value, or np.nan for a NaN of whatever bits."""
     return value if value == value else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def measured(squares):
+    """A sum of squares that others are divided by; NaN where it is 0, or has left the range of a double.
+
+    Values up to 1e150 whose spread is 1e-145 or more never do. Beyond, squares become infinite or 0, and what is
+    divided by them a number that looks like an answer.
+    """
+    return squares if 1e-290 < squares < np.inf else np.nan

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.arithmetic import one_nan
+from knowable.kernels.arithmetic import measured, one_nan
 
 __all__ = [
     "EwmDeviationState",
@@ -121,10 +121,10 @@ def score_kernel(x, state, out):
         slot = state.place[0]
         for j in range(x.shape[1]):
             off, squares = _enter(x, t, j, slot, state)
-            out[t, j] = one_nan(off / np.sqrt(squares / freedom))
+            out[t, j] = one_nan(off / np.sqrt(measured(squares) / freedom))
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
-                out[t, j] = one_nan(-state.mean[0, j] / np.sqrt(state.squares[0, j] / freedom))
+                out[t, j] = one_nan(-state.mean[0, j] / np.sqrt(measured(state.squares[0, j]) / freedom))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -139,11 +139,16 @@ def skew_kernel(x, state, out):
         slot = state.place[0]
         for j in range(x.shape[1]):
             squares, cubes = _enter_cubes(x, t, j, slot, state)
-            out[t, j] = one_nan(factor * (cubes / squares) / np.sqrt(squares))
+            out[t, j] = _skewness(factor, squares, cubes)
         if _block_with_cubes_ends(state, out, t):
             for j in range(x.shape[1]):
-                squares, cubes = state.squares[0, j], state.cubes[0, j]
-                out[t, j] = one_nan(factor * (cubes / squares) / np.sqrt(squares))
+                out[t, j] = _skewness(factor, state.squares[0, j], state.cubes[0, j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _skewness(factor, squares, cubes):
+    known = squares if 1e-200 < squares < 1e200 else np.nan  # else the cubes have left the range of a double
+    return one_nan(factor * (cubes / known) / np.sqrt(known))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.arithmetic import one_nan
+from knowable.kernels.arithmetic import measured, one_nan
 
 __all__ = [
     "PairState",
@@ -104,11 +104,11 @@ def beta_kernel(y, x, state, out):
         slot = state.place[0]
         for j in range(x.shape[1]):
             _, _, squares_x, _, products = _enter(x, y, t, j, slot, state)
-            out[t, j] = one_nan(products / squares_x)
+            out[t, j] = one_nan(products / measured(squares_x))
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
                 _, _, squares_x, _, products = _block(state, j)
-                out[t, j] = one_nan(products / squares_x)
+                out[t, j] = one_nan(products / measured(squares_x))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -121,12 +121,12 @@ def residual_kernel(y, x, state, out):
         slot = state.place[0]
         for j in range(x.shape[1]):
             off_x, off_y, squares_x, squares_y, products = _enter(x, y, t, j, slot, state)
-            left = off_y - products / squares_x * off_x
+            left = off_y - products / measured(squares_x) * off_x
             out[t, j] = one_nan(0.0 if left * left <= _ROUNDING * squares_y < np.inf else left)
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
                 off_x, off_y, squares_x, squares_y, products = _block(state, j)
-                left = off_y - products / squares_x * off_x
+                left = off_y - products / measured(squares_x) * off_x
                 out[t, j] = one_nan(0.0 if left * left <= _ROUNDING * squares_y < np.inf else left)
 
 
@@ -140,19 +140,19 @@ def determination_kernel(y, x, state, out):
         slot = state.place[0]
         for j in range(x.shape[1]):
             _, _, squares_x, squares_y, products = _enter(x, y, t, j, slot, state)
-            share = products / squares_x * (products / squares_y)
+            share = products / measured(squares_x) * (products / measured(squares_y))
             out[t, j] = one_nan(1.0 if share > _WHOLE else share)
         if _block_ends(state, out, t):
             for j in range(x.shape[1]):
                 _, _, squares_x, squares_y, products = _block(state, j)
-                share = products / squares_x * (products / squares_y)
+                share = products / measured(squares_x) * (products / measured(squares_y))
                 out[t, j] = one_nan(1.0 if share > _WHOLE else share)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _correlation(squares_x, squares_y, products):
     # one root, of the product, would take a twentieth less time, but the product may leave the range of a double
-    score = products / (np.sqrt(squares_x) * np.sqrt(squares_y))
+    score = products / (np.sqrt(measured(squares_x)) * np.sqrt(measured(squares_y)))
     score = 1.0 if score > _WHOLE else score
     return one_nan(-1.0 if score < -_WHOLE else score)
 

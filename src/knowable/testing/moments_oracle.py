@@ -41,7 +41,7 @@ def moving_zscore(x: Panel, window: int) -> Panel:
         if not squares:
             return math.nan
         off = Fraction(values[-1]) - total_of(values) / window
-        return math.copysign(root_of(off**2 * (window - 1) / squares), off)
+        return math.copysign(root_of(off**2 * (window - 1) / squares), to_float(off))
 
     return each_window(x, window, score, lambda _: math.nan)
 
@@ -54,7 +54,7 @@ def moving_skew(x: Panel, window: int) -> Panel:
         if window < 3 or not squares:
             return math.nan
         square = cubes**2 / squares**3 * Fraction(window**2 * (window - 1), (window - 2) ** 2)
-        return math.copysign(root_of(square), cubes)
+        return math.copysign(root_of(square), to_float(cubes))
 
     return each_window(x, window, skewness, lambda _: math.nan)
 

@@ -32,7 +32,7 @@ def moving_corr(x: Panel, y: Panel, window: int) -> Panel:
 
     def correlation(m: _Moments) -> float:
         spread = m.squares_x * m.squares_y
-        return math.copysign(root_of(m.products**2 / spread), m.products) if spread else math.nan
+        return math.copysign(root_of(m.products**2 / spread), to_float(m.products)) if spread else math.nan
 
     return _windows(x, y, window, correlation)
 

@@ -1,5 +1,8 @@
 """Moments of an asset's own past: how far it varies, and where it stands in that.
 
+What is divided by a deviation is NaN where sums of squares leave the range of a double: values beyond 1e150 (1e99 for
+`skew`), or a spread below 1e-145 (1e-100).
+
 Each takes `every`, the slower clock whose periods a window then counts, as all moving functions do.
 """
 

@@ -2,7 +2,8 @@
 
 A bar at which either is missing or infinite is missing for both: every window that holds it gives NaN. An asset is set
 against itself only: its column of one input against its column of the other. For a benchmark, make it a field, with
-the benchmark's value in every column.
+the benchmark's value in every column. What is divided by squares is NaN where their sum leaves the range of a double:
+values beyond 1e150, or a spread below 1e-145.
 
 Each takes `every`, the slower clock whose periods a window then counts, as all moving functions do.
 """
