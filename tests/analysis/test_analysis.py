@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import knowable as kn
 from knowable.analysis.measures import buckets, churn, correlation, forward, portfolio
@@ -58,6 +61,22 @@ def test_buckets_hold_equal_counts_and_equal_values_share_one() -> None:
     np.testing.assert_array_equal(buckets(x, 5, 2)[0], [5, 1, 3, 2, 4, NAN])
     np.testing.assert_array_equal(buckets(x, 2, 2)[1], [1, 1, 1, 2, NAN, NAN])
     assert np.isnan(buckets(x, 5, 2)[1]).all(), "fewer assets than buckets"
+
+
+@given(arrays(float, (3, 11), elements=st.one_of(st.integers(0, 9).map(float), st.just(NAN))), st.integers(2, 6))
+def test_buckets_of_the_opposite_are_the_opposite_buckets(x: np.ndarray, n: int) -> None:
+    there, back = buckets(x, n, 2), n + 1 - buckets(-x, n, 2)
+    middle = 2 * pd.DataFrame(x).rank(axis=1) == pd.DataFrame(x).notna().sum(axis=1).to_numpy()[:, None] + 1
+    np.testing.assert_array_equal(np.where(middle, NAN, there), np.where(middle, NAN, back))
+
+
+@pytest.mark.parametrize(
+    ("n_assets", "n_buckets", "wanted"),
+    [(10, 4, [3, 2, 2, 3]), (7, 5, [1, 2, 1, 2, 1]), (20, 3, [7, 6, 7]), (15, 4, [4, 3, 4, 4]), (12, 4, [3] * 4)],
+)
+def test_buckets_are_as_even_as_can_be_and_alike_at_both_ends(n_assets: int, n_buckets: int, wanted: list[int]) -> None:
+    found = buckets(np.random.default_rng(1).permutation(n_assets)[None].astype(float), n_buckets, 2)
+    assert [int((found == k + 1).sum()) for k in range(n_buckets)] == wanted
 
 
 def test_churn_is_the_share_of_a_bucket_that_is_new() -> None:
@@ -162,6 +181,31 @@ def test_groups_are_looked_at_one_by_one() -> None:
     np.testing.assert_array_equal(by_panel.to_numpy(), found.to_numpy())
 
 
+def test_groups_in_a_table_are_found_by_their_labels_in_whatever_order() -> None:
+    made = market()
+    low = set(made.assets[:6])
+    names = {a: "low" if a in low else "high" for a in made.assets}
+    wanted = made.signal.analyse(groups=names, min_assets=3).by_group
+    table = pd.DataFrame([names] * made.n_bars, made.index)
+    for given_as in (table, table[list(made.assets)[::-1]], table.tz_localize(None), table.to_numpy()):
+        pd.testing.assert_frame_equal(made.signal.analyse(groups=given_as, min_assets=3).by_group, wanted)
+    numbers = made.signal.analyse(groups=(table == "low").iloc[:, ::-1], min_assets=3).by_group
+    assert numbers.loc["1", "ic_mean"] == wanted.loc["low", "ic_mean"]
+    partly = made.signal.analyse(groups={**names, "A00": None}, min_assets=3).by_group
+    assert partly.loc["high"].equals(wanted.loc["high"])
+
+
+def test_figures_that_are_missing_are_explained() -> None:
+    made = market(120)
+    told = (made.signal > 0).analyse(horizons=(1,), quantiles=5).notes
+    assert any("There is no spread: no bar fills both bucket 1 and bucket 5." in note for note in told)
+    late = (made.signal + made.signal.lag(40)).analyse(horizons=np.array([1, 100]))
+    assert "No bar has values and returns of 5 assets at horizon 100." in late.notes
+    each = made.signal.analyse(groups={a: a for a in made.assets})
+    assert any("12 of 12 groups, first 'A00', have no bar with values and returns of 5" in note for note in each.notes)
+    assert len(made.signal.analyse(horizons=(1,), groups={a: "all" for a in made.assets}).notes) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -176,7 +220,13 @@ def test_groups_are_looked_at_one_by_one() -> None:
         ({"min_assets": 40}, "no bar has values and returns of 40 assets, the most is 12"),
         ({"fill": "next"}, "Unknown fill 'next'. Did you mean 'next_open'?|Unknown fill 'next'"),
         ({"groups": {"A00": 1}}, "`groups` says no group of asset 'A01'"),
-        ({"groups": 3}, "must be a feature, a panel of group numbers or a mapping"),
+        ({"groups": 3}, "must be a feature, a panel of groups or a mapping"),
+        ({"groups": np.arange(3600.0).reshape(300, 12)}, "`groups` has 3,600 different values, but at most 200"),
+        (
+            {"groups": pd.DataFrame(1, range(300), [f"A{k:02d}" for k in range(12)])},
+            "has another index than the market",
+        ),
+        ({"groups": pd.DataFrame(1, range(300), range(12))}, r"columns that differ from the market's assets, first"),
         ({"groups": np.zeros((2, 2))}, r"`groups` has shape \(2, 2\); the market needs"),
     ],
 )

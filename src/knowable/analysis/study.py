@@ -147,7 +147,7 @@ def analyse(
         quantiles: number of buckets by rank, >= 2; equal values share a bucket.
         fill: ``"next_open"``, ``"next_close"`` or ``"close"`` (the very price the feature may have seen: optimistic).
             The next open where the market has one, else the next close, when None.
-        groups: a feature, panel or mapping asset -> group name; correlations are then shown within each group too.
+        groups: a feature, a panel of numbers or names, or a mapping asset -> name; correlations are then shown within each group too.
         cost_bps: of the money traded, taken from the rank portfolio's net return, >= 0.
         min_assets: bars of fewer values are left out, >= 2.
 
@@ -178,6 +178,8 @@ def _answer(feature: Feature, where: Market, asked: Question, groups: object) ->
     means = {h: bucket_means(bucket, gains[h], n_buckets) for h in spans}
     index = where.index
     ones = bucket_means(bucket, forward(where, 1, asked.fill), n_buckets)
+    summary = _summary(x, bucket, ic, means, asked)
+    by_group = _by_group(x, gains[spans[0]], groups, where, asked)
     traded = _portfolio(x, forward(where, 1, asked.fill), least, asked.cost_bps)
     columns = pd.Index(spans, name="horizon")
     return Analysis(
@@ -186,7 +188,7 @@ def _answer(feature: Feature, where: Market, asked: Question, groups: object) ->
         horizons=spans,
         fill=asked.fill,
         cost_bps=asked.cost_bps,
-        summary=_summary(x, bucket, ic, means, asked),
+        summary=summary,
         ic=pd.DataFrame(ic, index=index, columns=columns),
         quantile_returns=pd.DataFrame(
             np.column_stack([_mean(means[h]) for h in spans]),
@@ -199,8 +201,8 @@ def _answer(feature: Feature, where: Market, asked: Question, groups: object) ->
         portfolio=traded.set_index(index),
         trading=_trading(traded, where.bars_per_year, asked.cost_bps),
         by_year=pd.DataFrame(ic, index=index.year, columns=columns).groupby(level=0).mean().rename_axis("year"),
-        by_group=_by_group(x, gains[spans[0]], groups, where, asked),
-        notes=_notes(where, asked.fill, x),
+        by_group=by_group,
+        notes=(*_notes(where, asked.fill, x), *_gaps(summary, by_group, asked)),
     )
 
 
@@ -275,6 +277,26 @@ def _notes(market: Market, fill: str, x: npt.NDArray[np.float64]) -> tuple[str, 
     if empty:
         notes.append(f"{empty:,} of {market.n_bars:,} bars have no value of the feature.")
     return tuple(notes)
+
+
+def _gaps(summary: pd.DataFrame, by_group: pd.DataFrame, asked: Question) -> list[str]:
+    """Why figures are missing."""
+    notes = []
+    silent = [str(h) for h in asked.spans if summary.loc[h, "n_bars"] == 0]
+    if silent:
+        notes.append(f"No bar has values and returns of {asked.least} assets at horizon {', '.join(silent)}.")
+    if summary["spread"].isna().all():
+        notes.append(
+            f"There is no spread: no bar fills both bucket 1 and bucket {asked.n_buckets}. Equal values share a bucket, "
+            "and a bar needs as many values as buckets; fewer quantiles help."
+        )
+    small = by_group.index[by_group["n_bars"] == 0]
+    if len(small):
+        notes.append(
+            f"{len(small)} of {len(by_group)} groups, first {shown(str(small[0]))}, have no bar with values and returns "
+            f"of {asked.least} assets; min_assets= says how many are needed."
+        )
+    return notes
 
 
 def _mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
