@@ -147,7 +147,8 @@ def analyse(
         quantiles: number of buckets by rank, >= 2; equal values share a bucket.
         fill: ``"next_open"``, ``"next_close"`` or ``"close"`` (the very price the feature may have seen: optimistic).
             The next open where the market has one, else the next close, when None.
-        groups: a feature, a panel of numbers or names, or a mapping asset -> name; correlations are then shown within each group too.
+        groups: a feature, a panel of numbers or names, or a mapping asset -> name; correlations are then shown within
+            each group too.
         cost_bps: of the money traded, taken from the rank portfolio's net return, >= 0.
         min_assets: bars of fewer values are left out, >= 2.
 
@@ -287,14 +288,14 @@ def _gaps(summary: pd.DataFrame, by_group: pd.DataFrame, asked: Question) -> lis
         notes.append(f"No bar has values and returns of {asked.least} assets at horizon {', '.join(silent)}.")
     if summary["spread"].isna().all():
         notes.append(
-            f"There is no spread: no bar fills both bucket 1 and bucket {asked.n_buckets}. Equal values share a bucket, "
-            "and a bar needs as many values as buckets; fewer quantiles help."
+            f"There is no spread: no bar fills both bucket 1 and bucket {asked.n_buckets}. Equal values share a "
+            "bucket, and a bar needs as many values as buckets; fewer quantiles help."
         )
     small = by_group.index[by_group["n_bars"] == 0]
     if len(small):
         notes.append(
-            f"{len(small)} of {len(by_group)} groups, first {shown(str(small[0]))}, have no bar with values and returns "
-            f"of {asked.least} assets; min_assets= says how many are needed."
+            f"{len(small)} of {len(by_group)} groups, first {shown(str(small[0]))}, have no bar with values and "
+            f"returns of {asked.least} assets; min_assets= says how many are needed."
         )
     return notes
 
