@@ -37,14 +37,16 @@ needs_data = pytest.mark.skipif(
 )
 
 # Alphas that rank or compare numbers which are often equal but for rounding, such as correlations of ranks over three
-# days, or any correlation over two: their last bits decide the order. For these, cells whose value changes when the
-# reference's own windows are off by 1e-11 are set aside; the share of such cells is at most what is said here.
-ROUNDING = {
-    5: 0.01, 13: 0.5, 15: 0.12, 16: 0.5, 18: 0.002, 31: 0.01, 45: 0.8, 50: 0.01, 67: 0.05, 69: 0.01, 73: 0.02, 75: 0.01,
-    76: 0.01, 78: 0.22, 82: 0.01, 85: 0.01, 88: 0.25, 91: 0.03, 92: 0.03, 94: 0.03, 97: 0.02, 98: 0.25,
+# days, or sums over two that did not change: their last bits decide the order, and any other order of the same sums has
+# others. So a share of cells differs, at most what is said here; of all else hardly any cell.
+TIES = {
+    5: 0.003, 13: 0.06, 15: 0.05, 16: 0.05, 31: 0.004, 45: 0.3, 67: 0.04, 69: 0.002, 78: 0.003, 85: 0.005, 91: 0.002,
+    94: 0.012, 97: 0.002, 98: 0.08,
 }  # fmt: skip
-DRAWS = 8
-MOST_ELSE = 1e-3  # of the other cells, and of all cells of the other alphas: ties that no draw happened to turn
+# On made-up bars prices jump, and 64 names have ranks that add up without rounding: little is equal, and exactly so.
+TIES_OF_JUMPS = {13: 0.006, 15: 0.006, 16: 0.006, 76: 0.003, 85: 0.015, 94: 0.008, 97: 0.005, 98: 0.08}
+MOST_ELSE = 1e-3
+WHOLE = 1 - 4e-15  # what correlates more is 1 or -1 but for rounding, and `corr` says so
 # Hardly any value: a correlation is not defined where a series stands still, and the rank of a mean of 60 days among
 # its last 4 or 17 does so most of the time; a window that holds such a bar has no value.
 SPARSE = {96: 0.0, 97: 0.01}
@@ -76,7 +78,12 @@ class Exact(alphas_pandas.Words):
 
     def correlation(self, x: pd.DataFrame, y: pd.DataFrame, d: float) -> pd.DataFrame:
         product, left, right = self._of_pairs(x, y, d)
-        return (product / np.sqrt(left * right)).clip(-1, 1)
+        made = product / np.sqrt(left * right)
+        return made.where(made.abs() <= WHOLE, np.sign(made))
+
+    def decay_linear(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
+        weights = np.arange(1.0, int(d) + 1.0)
+        return self._of_windows(x, d, lambda w: np.dot(w, weights) / weights.sum())
 
     def _of_pairs(self, x: pd.DataFrame, y: pd.DataFrame, d: float) -> list[pd.DataFrame]:
         """Covariance and both variances; NaN where a series is constant, whose rounding is no variation."""
@@ -92,39 +99,6 @@ class Exact(alphas_pandas.Words):
             panel[int(d) - 1 :] = np.where(np.isfinite(u + v).all(axis=-1), varying, np.nan)
             made.append(pd.DataFrame(panel))
         return made
-
-
-class Jittered(Exact):
-    """The same, each window's result off by about 1e-11, as another order of the same sums may be by less."""
-
-    def __init__(self, panels: Any, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        super().__init__(panels)
-
-    def _off(self, x: pd.DataFrame) -> pd.DataFrame:
-        return x * (1 + 1e-11 * self.rng.standard_normal(x.shape)) + 1e-13 * self.rng.standard_normal(x.shape)
-
-    def mean(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().mean(x, d))
-
-    def sum(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().sum(x, d))
-
-    def indneutralize(self, x: pd.DataFrame, level: str) -> pd.DataFrame:
-        left = super().indneutralize(x, level)
-        return left.where(left == 0, self._off(left))  # alone in its group, an asset has exactly nothing left
-
-    def stddev(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().stddev(x, d))
-
-    def decay_linear(self, x: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().decay_linear(x, d))
-
-    def covariance(self, x: pd.DataFrame, y: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().covariance(x, y, d))
-
-    def correlation(self, x: pd.DataFrame, y: pd.DataFrame, d: float) -> pd.DataFrame:
-        return self._off(super().correlation(x, y, d))
 
 
 def _same(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -153,13 +127,35 @@ def part(shared: Market) -> Market:
 
 @pytest.fixture(scope="module")
 def ours(part: Market) -> dict[int, np.ndarray]:
-    memo = Memo(200_000_000)
-    return {n: Program.of(x).evaluate(part, memo=memo) for n, x in alphas.formulas(part).items()}
+    return _ours(part)
 
 
 @pytest.fixture(scope="module")
 def theirs(part: Market) -> dict[int, np.ndarray]:
-    table = alphas_paper.paper(Exact({name: part.panel(name) for name in part.panels}))
+    return _theirs(part)
+
+
+@pytest.fixture(scope="module")
+def jumps() -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Ours and theirs on 300 bars of 64 names, each bar drawn by itself."""
+    rng, shape = np.random.default_rng(7), (300, 64)
+    panels: dict[str, Any] = {name: np.exp(rng.normal(size=shape)) for name in ("open", "close")}
+    panels["high"] = np.maximum(panels["open"], panels["close"]) * np.exp(rng.exponential(0.3, shape))
+    panels["low"] = np.minimum(panels["open"], panels["close"]) * np.exp(-rng.exponential(0.3, shape))
+    panels["volume"] = 1e5 * np.exp(rng.normal(size=shape))
+    names = tuple(f"A{j}" for j in range(shape[1]))
+    panels |= alphas.made_up(shape, panels["close"])
+    market = alphas.market_of(pd.date_range("2020-01-01", periods=shape[0]), names, panels)
+    return _ours(market), _theirs(market)
+
+
+def _ours(market: Market) -> dict[int, np.ndarray]:
+    memo = Memo(200_000_000)
+    return {n: Program.of(x).evaluate(market, memo=memo) for n, x in alphas.formulas(market).items()}
+
+
+def _theirs(market: Market) -> dict[int, np.ndarray]:
+    table = alphas_paper.paper(Exact({name: market.panel(name) for name in market.panels}))
     with np.errstate(all="ignore"):
         return {n: table[n]().to_numpy(dtype=float) for n in NUMBERS}
 
@@ -206,27 +202,20 @@ def test_all_have_values_on_a_sensible_share_of_the_shared_data(shared: Market) 
 
 
 @needs_data
-@pytest.mark.parametrize("number", [n for n in NUMBERS if n not in ROUNDING])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_agrees_with_the_paper_written_in_pandas(
     number: int, ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]
 ) -> None:
-    assert (~_same(ours[number], theirs[number])).mean() <= MOST_ELSE
+    assert (~_same(ours[number], theirs[number])).mean() <= TIES.get(number, MOST_ELSE)
 
 
-@needs_data
-def test_agrees_wherever_rounding_does_not_decide(
-    part: Market, ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]
+@pytest.mark.parametrize("number", NUMBERS)
+def test_agrees_where_little_is_equal_but_for_rounding(
+    number: int, jumps: tuple[dict[int, np.ndarray], dict[int, np.ndarray]]
 ) -> None:
-    decided = {n: np.zeros(part.shape, dtype=bool) for n in ROUNDING}
-    panels = {name: part.panel(name) for name in part.panels}
-    with np.errstate(all="ignore"):
-        for draw in range(DRAWS):
-            table = alphas_paper.paper(Jittered(panels, draw))
-            for n in decided:
-                decided[n] |= ~_same(table[n]().to_numpy(dtype=float), theirs[n])
-    for n, cells in decided.items():
-        assert cells.mean() <= ROUNDING[n], n
-        assert (~_same(ours[n], theirs[n]) & ~cells).mean() <= MOST_ELSE, n
+    ours, theirs = jumps
+    assert (~_same(ours[number], theirs[number])).mean() <= TIES_OF_JUMPS.get(number, MOST_ELSE)
+    assert number == 96 or np.isfinite(ours[number]).mean() >= 0.15  # 96: a window that holds no defined correlation
 
 
 @needs_data
