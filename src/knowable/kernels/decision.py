@@ -67,7 +67,10 @@ def differs(row, weights, assets, account):
 
 @njit(**HELPER)
 def decide_row(row, weights, t, known, rules, assets, account, orders_out):
-    """Turn a row of weights into pending targets at row `t`. A standing order of the same weight stays as it is."""
+    """Turn a row of weights into pending targets at row `t`. A standing order of the same weight stays as it is.
+
+    The same but for dust: a scaled weight is rounded, by the order in which the row's weights are added up.
+    """
     first = account[N_DECISIONS] == 0
     scale = _scale_of_row(row, weights, rules, assets) if rules.scale else 1.0
     value = known_value(t, known, assets, account)
@@ -79,7 +82,7 @@ def decide_row(row, weights, t, known, rules, assets, account, orders_out):
             continue
         w = raw * scale
         if assets[KIND, j] != NOTHING:
-            if assets[WEIGHT, j] == w and assets[IN_SHARES, j] == 0.0:
+            if abs(assets[WEIGHT, j] - w) <= DUST * abs(w) and assets[IN_SHARES, j] == 0.0:
                 continue
             record_unfilled(j, REPLACED, assets, account, orders_out)
             clear(j, assets, account)

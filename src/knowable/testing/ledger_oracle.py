@@ -148,9 +148,11 @@ class SlowLedger:
         for j, raw in enumerate(row):
             if math.isnan(raw):
                 continue
-            weight = self.stated[j] = raw * scale
-            if j in self.wishes and self.wishes[j].weight == weight and j not in self.in_shares:
+            weight = raw * scale
+            waits = j in self.wishes and j not in self.in_shares
+            if waits and abs(self.wishes[j].weight - weight) <= _DUST * abs(weight):
                 continue
+            self.stated[j] = weight
             if j in self.wishes:
                 self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
             self.in_shares.discard(j)
