@@ -14,7 +14,7 @@ from knowable.data.market import Market
 from knowable.errors import KnowableError
 
 NAN = math.nan
-COMMON = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+COMMON = settings(max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WEIGHTS = [0.0, 0.0, 0.2, 0.25, -0.2, 0.3, -0.1, NAN]
 
 

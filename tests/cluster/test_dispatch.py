@@ -5,7 +5,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from knowable.cluster.dispatch import TARGET_SECONDS, Dispatcher, Work
@@ -144,7 +144,6 @@ def test_without_marks_halves_find_the_guilty_one():
     assert guilty not in survived
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     n_workers=st.sampled_from([1, 2, 7, 100, 1000]),
     n_trials=st.integers(1, 600),

@@ -31,9 +31,6 @@ from knowable.data.store import Store
 from knowable.data.table.delta import scan
 from knowable.errors import DataError, InputError, RunError, UnknownNameError
 
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
-
 HEAD = "symbol,event_time,known_time,open,high,low,close,volume,revision,note"
 COLUMNS = {"symbol": "entity"}
 

@@ -121,7 +121,6 @@ def told(findings: list[Finding]) -> set[tuple[Key, Key]]:
     return {(key(item.judged), key(item.witness)) for item in findings}
 
 
-@settings(deadline=None, max_examples=60)
 @given(statements(), statements())
 def test_bounds_are_those_of_the_oracle(rows: list[Statement], others: list[Statement]) -> None:
     held = arrivals(rows, others)
@@ -129,7 +128,6 @@ def test_bounds_are_those_of_the_oracle(rows: list[Statement], others: list[Stat
     assert found(held, verdicts) == told(oracle.bounds(rows, 1.0, 2.9))
 
 
-@settings(deadline=None, max_examples=60)
 @given(statements((1.0, 1.0, 2.0, math.nan)), statements(), st.integers(2, 4))
 def test_stale_repeats_are_those_of_the_oracle(rows: list[Statement], others: list[Statement], repeats: int) -> None:
     held = arrivals(rows, others)
@@ -137,7 +135,6 @@ def test_stale_repeats_are_those_of_the_oracle(rows: list[Statement], others: li
     assert found(held, verdicts) == told(oracle.stale(rows, repeats))
 
 
-@settings(deadline=None, max_examples=60)
 @given(statements((1.0, 1.0, 1.05, 2.0, -2.0, 0.0, math.nan)), statements(), st.sampled_from([0.0, 0.1]), st.booleans())
 def test_conflicts_and_duplicates_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], limit: float, same_moment: bool
@@ -148,7 +145,6 @@ def test_conflicts_and_duplicates_are_those_of_the_oracle(
     assert found(held, judge(Duplicate(), held, context(held))) == told(oracle.duplicates(rows))
 
 
-@settings(deadline=None, max_examples=60)
 @given(statements(), statements(), st.sets(st.integers(0, 9)), st.integers(1, 2))
 def test_gaps_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], idle: set[int], least: int
@@ -174,7 +170,6 @@ SPLITS = st.lists(
 CONFIRM = st.sampled_from([None, "back", "stays"])
 
 
-@settings(deadline=None, max_examples=100)
 @given(statements() | series(), series(), CONFIRM, SPLITS)
 def test_jumps_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], confirm: str | None, splits: list[Split]
@@ -186,7 +181,6 @@ def test_jumps_are_those_of_the_oracle(
     assert found(held, verdicts) == told(expected)
 
 
-@settings(deadline=None, max_examples=100)
 @given(statements() | series(), series(), CONFIRM, SPLITS)
 def test_split_like_moves_are_those_of_the_oracle(
     rows: list[Statement], others: list[Statement], confirm: str | None, splits: list[Split]
@@ -209,7 +203,6 @@ def prices_out_of_order() -> st.SearchStrategy[list[tuple[float, float, float, f
     return st.lists(st.tuples(price, price, price, price), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=60)
 @given(prices_out_of_order())
 def test_bars_out_of_order_are_those_of_the_oracle(bars: list[tuple[float, float, float, float]]) -> None:
     held = table({"A": [Statement(event=k, known=k) for k in range(len(bars))]}, "close").drop_columns("close")

@@ -58,7 +58,7 @@ def top(rows: list[StoredRow], moment: int) -> float | None:
     return None if not found else float(dict(found[-1].values)["x"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(periods())
 def test_what_stands_is_what_should_stand_at_each_moment(case: tuple[list[Statement], Verdicts]) -> None:
     rows, verdicts = case
@@ -70,7 +70,7 @@ def test_what_stands_is_what_should_stand_at_each_moment(case: tuple[list[Statem
     assert len({key[:2] for key in keys}) == len(keys), "two rows of one known time and revision are a conflict"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(periods(), st.integers(0, 9))
 def test_step_by_step_or_at_once_the_same_stands_and_nothing_is_done_twice(
     case: tuple[list[Statement], Verdicts], until: int

@@ -100,7 +100,7 @@ def test_names_need_a_dataset_of_tickers(store: Store) -> None:
                           st.sampled_from(["X", "Y"])), max_size=7, unique_by=lambda r: (r[0], r[1])),
        st.lists(st.tuples(st.sampled_from(["X", "Y", "Z", None]), st.integers(-1, 20)), min_size=1,
                 max_size=20))  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 def test_mapping_rows_agrees_with_looking_each_one_up(
     said: list[tuple[str, int, int | None, str]], asked: list[tuple[str | None, int]]
 ) -> None:

@@ -15,9 +15,6 @@ from knowable.data.asof.standing import standing_rows
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
-
 DAY = pd.Timestamp("2016-03-01", tz="UTC")
 
 rows = st.lists(

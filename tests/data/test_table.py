@@ -92,7 +92,6 @@ items = st.lists(
 moment = st.none() | st.integers(-6_000_000_000, 9_500_000_000)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     batches=st.lists(items, min_size=1, max_size=4),
     entities=st.none() | st.lists(st.sampled_from(["A", "B", "Ĉ", "q"]), unique=True),

@@ -16,9 +16,6 @@ from knowable.data.ingest.identity import Identity, bytes_identity, table_identi
 from knowable.data.ingest.text import BrokenLine, Cutter, read_header, read_rows
 from knowable.errors import DataError
 
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
-
 HEAD = b"a,b,c\n"
 Rows = tuple[list[tuple[str | None, ...]], list[int], list[BrokenLine]]
 
@@ -60,7 +57,7 @@ def test_quoted_cells_are_those_the_csv_module_wrote(rows: list[tuple[str, str, 
     assert lines == [2 + sum(heights[:k]) for k in range(len(rows))]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.binary(max_size=80) | st.lists(st.sampled_from([b"x", b",", b"a,b,c\n", b'"', b"\n", b"\r", b"\r\n", b"\xff",
        b"\0", "é".encode(), b'"q, r",1,2\n', b'"q\nr",1,2\n', b" "]), max_size=40).map(b"".join),
        st.integers(1, 30), st.integers(1, 30))  # fmt: skip
@@ -90,7 +87,7 @@ def slow(data: bytes) -> Rows:
     return rows, lines, broken
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.lists(st.sampled_from([b"x", b",", b"a,b,c\n", b"\n", b"\r", b"\r\n", b"\xff", b"\0", "é".encode(), b" "]),
        max_size=40).map(b"".join))  # fmt: skip
 def test_a_file_without_quotes_is_its_lines(data: bytes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import knowable as kn
@@ -368,7 +368,6 @@ def rows_of_two_lists(draw: st.DrawFn) -> list[Interval]:
     ]
 
 
-@settings(deadline=None, max_examples=60)
 @given(rows_of_two_lists(), st.randoms(use_true_random=False))
 def test_stored_rows_give_the_members_of_the_rule(rows, random) -> None:
     rows = random.sample(rows, len(rows))

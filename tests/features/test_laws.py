@@ -110,7 +110,7 @@ def feed_in_pieces(stepper, market, cuts):
 
 
 @given(case=cases(), cuts=st.lists(st.integers(0, 25), max_size=5))
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_any_chunking_of_any_expression_gives_the_bits_of_the_batch(case, cuts):
     market, feature = case
     batch = feature.values()
@@ -158,7 +158,7 @@ def shaken_values(root, panels, clock):
 
 
 @given(case=cases())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 def test_any_expression_agrees_with_the_slow_evaluation_of_its_definition(case):
     market, feature = case
     # what is 1e-60 of its neighbours is rounded away in any sum of them, and its sign with it

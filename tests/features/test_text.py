@@ -56,7 +56,7 @@ def expressions(draw: st.DrawFn) -> f.Feature:
 
 
 @given(expressions())
-@settings(max_examples=150)
+@settings(max_examples=2 * settings().max_examples)
 def test_a_written_expression_reads_back_as_the_very_same_node(feature: f.Feature) -> None:
     same(feature)
 
@@ -167,7 +167,7 @@ def python_texts(draw: st.DrawFn) -> str:
 
 
 @given(python_texts())
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_precedence_is_that_of_python_itself(text: str) -> None:
     names = {"close": C, "volume": V, "mean": f.mean, "abs": abs}
     try:

@@ -1,11 +1,7 @@
-"""What kernel tests share. Hypothesis has no time limit for an example: the first one may have to compile a kernel."""
+"""What kernel tests share."""
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
 
 
 @pytest.fixture

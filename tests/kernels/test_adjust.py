@@ -145,7 +145,7 @@ def cases(draw: st.DrawFn) -> tuple[list[Deed], list[int], list[int], list[list[
 
 
 @given(cases())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 def test_the_kernel_agrees_with_a_holder_followed_bar_by_bar(
     case: tuple[list[Deed], list[int], list[int], list[list[float]]],
 ) -> None:
@@ -158,7 +158,7 @@ def test_the_kernel_agrees_with_a_holder_followed_bar_by_bar(
 
 
 @given(cases(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 def test_no_later_bar_or_action_changes_a_bit_of_an_earlier_row(
     case: tuple[list[Deed], list[int], list[int], list[list[float]]], data: st.DataObject
 ) -> None:
@@ -180,7 +180,7 @@ def test_no_later_bar_or_action_changes_a_bit_of_an_earlier_row(
 
 
 @given(cases(), st.sets(st.integers(0, 9)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 def test_any_chunking_gives_the_same_bits(
     case: tuple[list[Deed], list[int], list[int], list[list[float]]], cuts: set[int]
 ) -> None:

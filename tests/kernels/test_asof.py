@@ -65,13 +65,11 @@ def slow_panel(rows: list[Fact]) -> np.ndarray:
     return np.array([[current_value(rows, e, int(t) // SECOND) for e in ENTITIES] for t in CLOCK])
 
 
-@settings(deadline=None)
 @given(facts())
 def test_the_sweep_gives_what_the_rule_says(rows: list[Fact]) -> None:
     np.testing.assert_array_equal(make_facts(table(rows)).panel("x", CLOCK, ENTITIES), slow_panel(rows))
 
 
-@settings(deadline=None)
 @given(keyed_facts, st.none() | st.integers(0, 6))
 def test_keys_tell_periods_apart_and_an_old_value_is_none(rows: list[Fact], tolerance: int | None) -> None:
     span = None if tolerance is None else tolerance * SECOND
@@ -81,7 +79,6 @@ def test_keys_tell_periods_apart_and_an_old_value_is_none(rows: list[Fact], tole
     np.testing.assert_array_equal(held.wide("x", CLOCK, ENTITIES, span), np.transpose(expected))
 
 
-@settings(deadline=None)
 @given(keyed_facts, st.integers(0, 15))
 def test_standing_assertions_are_those_of_the_rule(rows: list[Fact], as_of: int) -> None:
     held = make_facts(table(rows), keys=["k"])
@@ -94,7 +91,6 @@ def test_standing_assertions_are_those_of_the_rule(rows: list[Fact], as_of: int)
     assert [row["event_time"].second for row in found] == [f.event for f in expected if f is not None]
 
 
-@settings(deadline=None)
 @given(
     keyed_facts,
     st.integers(1, 4),
@@ -110,7 +106,6 @@ def test_windows_hold_the_last_periods_as_known(rows: list[Fact], k: int, within
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(deadline=None)
 @given(
     keyed_facts,
     st.lists(st.tuples(st.sampled_from([*ENTITIES, "Z", None]), st.integers(0, 15)), max_size=12),
@@ -131,7 +126,6 @@ def test_a_row_meets_what_was_current_at_its_moment(rows: list[Fact], asked: lis
     assert [row["op"] for row in taken] == [None if f is None else "assert" for f in answers]
 
 
-@settings(deadline=None)
 @given(facts(), st.lists(st.integers(0, 12), min_size=5, max_size=5))
 def test_bars_are_those_known_at_their_own_decision(rows: list[Fact], lags: list[int]) -> None:
     times = np.arange(5, dtype=np.int64) * SECOND
@@ -156,7 +150,6 @@ def cuttings(cuts: list[int]) -> list[tuple[slice, np.ndarray]]:
     return parts
 
 
-@settings(deadline=None)
 @given(keyed_facts, st.lists(st.integers(0, len(CLOCK)), max_size=4))
 def test_any_cutting_of_the_clock_gives_the_same_bits(rows: list[Fact], cuts: list[int]) -> None:
     held = make_facts(table(rows), keys=["k"])
@@ -181,7 +174,6 @@ def test_any_cutting_of_the_clock_gives_the_same_bits(rows: list[Fact], cuts: li
     assert found.ravel().tolist() == held.current(names, np.tile(CLOCK, len(ENTITIES)), 3 * SECOND).tolist()
 
 
-@settings(deadline=None)
 @given(facts(), st.integers(0, 15))
 def test_facts_known_later_never_change_an_earlier_row(rows: list[Fact], moment: int) -> None:
     early = moment * SECOND >= CLOCK
@@ -190,7 +182,6 @@ def test_facts_known_later_never_change_an_earlier_row(rows: list[Fact], moment:
     assert everything.tobytes() == cut.tobytes()
 
 
-@settings(deadline=None)
 @given(facts(), st.randoms(use_true_random=False), st.permutations(ENTITIES))
 def test_order_of_rows_and_of_columns_is_no_information(rows, random, names) -> None:
     shuffled = random.sample(rows, len(rows))

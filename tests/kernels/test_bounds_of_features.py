@@ -38,4 +38,4 @@ def test_every_kernel_holds_as_plain_python_where_numpy_checks_each_index(tmp_pa
 
 @pytest.mark.slow
 def test_every_kernel_holds_compiled_with_bounds_checked(tmp_path):
-    run_again(tmp_path, ["test"], NUMBA_BOUNDSCHECK="1")
+    run_again(tmp_path, ["test"], NUMBA_BOUNDSCHECK="1", EXAMPLES="full")

@@ -46,7 +46,7 @@ def cases(draw):
 
 
 @given(panels=cases())
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_agrees_with_exact_gram_schmidt(panels):
     np.testing.assert_allclose(run(*panels), slow(*panels), rtol=1e-9, atol=1e-12)
 

@@ -61,13 +61,13 @@ def test_any_chunking_gives_the_same_bits(name, x, window, cuts, q):
 
 @pytest.mark.parametrize("name", ["argmin", "argmax", "rank"])
 @given(x=any_panel, window=windows)
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_places_and_ranks_agree_exactly_with_each_window_searched_by_itself(name, x, window):
     np.testing.assert_array_equal(run(name, x, window), ORACLES[name](x, window))
 
 
 @given(x=any_panel, window=windows, q=shares)
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_quantiles_agree_with_each_window_sorted_by_itself(x, window, q):
     got, expected = run("quantile", x, window, q=q), slow.moving_quantile(x, window, q)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-290)

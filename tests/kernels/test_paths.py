@@ -78,7 +78,7 @@ def test_counts_ages_and_what_is_held_agree_exactly_with_a_look_at_the_whole_pas
 
 
 @given(x=panels(nasty.filter(lambda value: not 1e305 < abs(value) < INF)), window=windows)
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_faded_sums_agree_with_exact_fractions_while_nan_infinity_and_1e300_come_and_go(x, window):
     got, expected = run("decay_linear", x, window), slow.decay_linear(x, window)
     sizes = moving_sum(np.abs(x), window)
@@ -90,7 +90,7 @@ def test_faded_sums_agree_with_exact_fractions_while_nan_infinity_and_1e300_come
 
 
 @given(x=panels(), window=windows)
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_products_agree_with_exact_fractions_wherever_a_double_can_hold_them(x, window):
     """Also where a part of the window overflows or vanishes and the whole does not."""
     got, expected = run("product", x, window), slow.moving_product(x, window)

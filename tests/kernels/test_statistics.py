@@ -48,7 +48,6 @@ def test_four_bars_worked_by_hand():
 
 
 @given(st.lists(st.floats(-0.2, 0.25), min_size=3, max_size=400), st.booleans())
-@settings(max_examples=100, deadline=None)
 def test_agrees_with_pandas(moves, starts_at_the_first_bar):
     equity = pd.Series(1e6 * np.cumprod(1.0 + np.array(moves)))
     initial = None if starts_at_the_first_bar else 1e6

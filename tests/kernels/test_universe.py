@@ -88,20 +88,18 @@ def test_membership_by_a_hand_table() -> None:
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=2 * settings().max_examples)
 @given(intervals())
 def test_the_sweep_gives_what_the_rule_says(rows) -> None:
     np.testing.assert_array_equal(held(rows).panel(CLOCK, ENTITIES), slow(rows))
 
 
-@settings(deadline=None)
 @given(intervals(), st.permutations(ENTITIES), st.integers(0, 3))
 def test_columns_are_those_asked_for(rows, names, n) -> None:
     names = (*names[:n], "nobody")
     np.testing.assert_array_equal(held(rows).panel(CLOCK, names), slow(rows, names))
 
 
-@settings(deadline=None)
 @given(intervals(), st.integers(0, 15))
 def test_what_is_told_later_never_changes_an_earlier_row(rows, moment) -> None:
     early = moment >= CLOCK
@@ -109,7 +107,6 @@ def test_what_is_told_later_never_changes_an_earlier_row(rows, moment) -> None:
     assert held(rows).panel(CLOCK, ENTITIES)[early].tobytes() == cut[early].tobytes()
 
 
-@settings(deadline=None)
 @given(intervals(), st.lists(st.integers(0, len(CLOCK)), max_size=4), st.booleans())
 def test_any_cutting_of_the_clock_gives_the_same_bits(rows, cuts, plain) -> None:
     """Plain Python checks every bound; compiled code does not."""
@@ -178,20 +175,17 @@ def by_hand(rule: SizeRule, close: pd.DataFrame, value: pd.DataFrame, ends: np.n
     )
 
 
-@settings(deadline=None, max_examples=60)
 @given(panels(), RULES)
 def test_the_choice_is_what_pandas_finds_from_scratch(case, rule) -> None:
     np.testing.assert_array_equal(quick(rule, *case), by_hand(rule, *case).to_numpy())
 
 
-@settings(deadline=None)
 @given(panels(), RULES, st.integers(1, 20))
 def test_later_bars_never_change_an_earlier_choice(case, rule, cut) -> None:
     close, value, ends = case
     assert quick(rule, close[:cut], value[:cut], ends[:cut]).tobytes() == quick(rule, *case)[:cut].tobytes()
 
 
-@settings(deadline=None)
 @given(panels(), RULES, st.permutations(range(5)))
 def test_the_order_of_columns_is_no_information(case, rule, order) -> None:
     close, value, ends = case
@@ -199,7 +193,6 @@ def test_the_order_of_columns_is_no_information(case, rule, order) -> None:
     np.testing.assert_array_equal(shuffled, quick(rule, *case)[:, list(order)])
 
 
-@settings(deadline=None)
 @given(panels(), RULES, st.lists(st.integers(0, 20), max_size=4), st.booleans())
 def test_any_cutting_of_the_bars_gives_the_same_choice(case, rule, cuts, plain) -> None:
     close, value, ends = case
