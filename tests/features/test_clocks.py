@@ -190,6 +190,17 @@ def test_a_bar_that_is_missing_at_the_close_is_no_reason_to_lose_the_day():
     np.testing.assert_array_equal(column(m.x.lag(1, every="day_end")), [NAN, NAN, NAN, 2, 3])
 
 
+@pytest.mark.parametrize("first_hour", [10, 16])
+def test_a_first_day_of_a_single_bar_is_no_reason_to_take_bars_for_days(first_hour):
+    """Without a calendar; the bar at ten of the second day is a day after it, and does not end its day."""
+    days = pd.bdate_range("2021-01-04", periods=4)
+    index = [days[0] + pd.Timedelta(hours=first_hour)]
+    index += [day + pd.Timedelta(hours=hour) for day in days[1:] for hour in (10, 13, 16)]
+    close = Market.from_frames(close=pd.DataFrame({"A": np.arange(1.0, 11.0)}, pd.DatetimeIndex(index))).close
+    assert close.resample("day_end").values()[1:, 0].tolist() == [1] * 3 + [4] * 3 + [7] * 3
+    assert close.sum(2, every="day_end").values()[4:, 0].tolist() == [5] * 3 + [11] * 3
+
+
 def test_every_n_bars_counts_as_rebalancing_does():
     m = market_of(range(1, 9), pd.date_range("2021-01-04", periods=8))
     np.testing.assert_array_equal(column(m.close.resample(3, "sum")), [1, 1, 1, 9, 9, 9, 18, 18])

@@ -3,9 +3,9 @@
 Whether a bar ends a period is said from that bar and those before it alone, never from what follows.
 
 With a calendar it is known ahead: sessions are published, so the bar that ends at the close of a month's last session
-ends the month. Without one nothing tells which bars will come, and only habit helps: where rows have been a day apart,
-one is expected the day after, or on Monday after Friday once a weekend was skipped and as long as no bar ever fell on
-one. Where rows share a day nothing is known ahead.
+ends the month. Without one nothing tells which bars will come, and only habit helps: where rows have been a day apart
+twice (a first day may have a single bar of many), one is expected the day after, or on Monday after Friday once a
+weekend was skipped and as long as no bar ever fell on one. Where rows share a day nothing is known ahead.
 
 An end that was not known ahead (no bar at the close, a holiday without a calendar) shows on the first bar of the next
 period, and is told there as an end of the bar before.
@@ -30,6 +30,7 @@ __all__ = ["Clock", "ClockState"]
 _Numbers = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
 _FRIDAY, _SATURDAY = 4, 5
+_HABIT = 2  # times that rows were a day apart
 _DAY_NS = 86_400_000_000_000
 
 
@@ -40,7 +41,7 @@ class ClockState(NamedTuple):
     period: npt.NDArray[np.int64]  # (1,) the period of the last one
     ended: npt.NDArray[np.int64]  # (1,) 1 once that was said to have ended
     day: npt.NDArray[np.int64]  # (1,) the day of the last one
-    habits: npt.NDArray[np.int64]  # (4,) days have followed days; bars have shared one; weekends had bars; had none
+    habits: npt.NDArray[np.int64]  # (4,) how often days followed days, bars shared one, weekends had bars, had none
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,9 @@ def _by_habit(days: _Numbers, state: ClockState) -> tuple[Days, _Flags]:
     weekday = (days + 3) % 7  # 0 is Monday
     skipped = ((before + 3) // 7 != (days + 3) // 7) & ((before + 3) % 7 < _SATURDAY) & (weekday < _SATURDAY)
     signs = np.stack([paired & (days > before), paired & (days == before), weekday >= _SATURDAY, paired & skipped])
-    apart, shared, weekends, skips = np.logical_or.accumulate(signs, axis=1) | state.habits[:, None].astype(bool)
-    state.habits[:] = [apart[-1], shared[-1], weekends[-1], skips[-1]]
+    counts = signs.cumsum(axis=1) + state.habits[:, None]
+    apart, (shared, weekends, skips) = counts[0] >= _HABIT, counts[1:] > 0
+    state.habits[:] = counts[:, -1]
     state.day[0] = days[-1]
     following = days + np.where((weekday == _FRIDAY) & skips & ~weekends, 3, 1)
     return following.view("datetime64[D]"), apart & ~shared

@@ -32,7 +32,7 @@ __all__ = [
     "start_operator",
 ]
 
-_CLOCK_VERSION = 1  # of the state of clocks; raise it when that changes
+_CLOCK_VERSION = 2  # of the state of clocks; raise it when that changes
 _Panel = npt.NDArray[np.float64]
 
 

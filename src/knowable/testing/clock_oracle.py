@@ -77,7 +77,7 @@ class SlowClock:
             place = self._sessions.index(day)
             return self._sessions[place + 1] if self._closes[place] == self.moments[t] else day
         seen = self.days[: t + 1]
-        if len(set(seen)) == 1 or len(set(seen)) < len(seen):
+        if len(set(seen)) < 3 or len(set(seen)) < len(seen):
             return None
         if any(each.weekday() >= 5 for each in seen):
             return day + _DAY
