@@ -314,3 +314,11 @@ def test_a_text_of_a_plain_market_means_members_where_there_is_a_universe() -> N
 def test_a_read_expression_computes_the_same_bits_on_another_market() -> None:
     strength = (C / C.lag(5) - 1).rank(descending=True) <= 2
     assert market_of().expression(strength.text()).values().tobytes() == strength.values().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "window"), [("2**3", 8), ("10 - 2 * 3", 4), ("(-2)**2", 4), ("7**0", 1), ("2**2**2", 16), ("- -5", 5)]
+)
+def test_a_whole_number_may_be_computed_as_python_computes_it(text: str, window: int) -> None:
+    market = market_of("close")
+    assert market.expression(f"mean(close, {text})").node is market.close.mean(window).node

@@ -16,7 +16,7 @@ _REASONS = {OverflowError: "it is too large", ZeroDivisionError: "a division by 
 
 
 def combined(sign: str, *values: Any) -> Any:
-    """A number made of one or two; whole numbers stay whole under ``+ - *`` while they fit into 64 bits.
+    """A number made of one or two; whole numbers stay whole under ``+ - * **`` while they fit into 64 bits.
 
     Raises: InputError for other operators, for what is no number, and where no number comes out.
     """
@@ -29,6 +29,10 @@ def combined(sign: str, *values: Any) -> Any:
     if whole and sign in _WHOLE:
         exact = int(_WHOLE[sign](*values))
         return exact if abs(exact) <= _MOST else float(exact)
+    if whole and sign == "**" and 0 <= values[1] < _MOST.bit_length():
+        exact = int(values[0] ** values[1])
+        if abs(exact) <= _MOST:
+            return exact
     if sign not in _FLOAT or len(values) == 1:
         raise InputError(
             f"`{sign}` needs a field on one side at least, but has plain numbers only. It binds as in Python: & and |\n"
