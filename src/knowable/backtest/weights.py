@@ -16,6 +16,8 @@ from knowable.data.market import Market, members_of
 from knowable.errors import KnowableError, ShapeError, StrategyError
 from knowable.features import Feature, NeedsValue
 from knowable.features.models.label import Label
+from knowable.features.models.untrained import untrained
+from knowable.features.node import topological
 from knowable.strategy import Strategy, is_event_driven
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "members_only",
     "place_of",
     "target_weights",
+    "untrained_models",
     "weights_panel",
 ]
 
@@ -89,6 +92,16 @@ def expression_of(returned: Any, market: Market) -> object | None:
     The language has no way to look ahead, so equal structures mean equal weights on the rows that two markets share.
     """
     return returned.node if type(returned) is Feature and returned.market is market else None
+
+
+def untrained_models(returned: Any, market: Market) -> list[str] | None:
+    """Estimators of the models in an expression on this market whose predictions do not hang on what trains them.
+
+    None where there is no model in it, or no expression.
+    """
+    if type(returned) is not Feature or not any(each.op == "model" for each in topological(returned.node)):
+        return None
+    return untrained(returned.node, market)
 
 
 def weights_panel(returned: Any, strategy: Strategy, market: Market) -> Panel:

@@ -143,13 +143,27 @@ def _verdict(looked: Mapping[str, Any] | None) -> dict[str, Any]:
         sentence = f"{first['kind']}: {first['asset']} from row {first['row']}; {first['detail']} kn.check says more."
         return {"shown": "found", "sentence": sentence, "level": "bad"}
     if looked["expression"]:
-        sentence = "Its weights are one expression of the language."
-        return {"shown": "impossible", "sentence": sentence, "level": "good"}
+        return _in_the_language(looked)
     sentence = (
         "In a quick look, earlier weights stayed the same to the bit when later bars were changed or left out; "
         "kn.check looks closer."
     )
     return {"shown": "none found", "sentence": sentence, "level": "good"}
+
+
+def _in_the_language(looked: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict on one expression: only what its author brought along could know better."""
+    brought = [each["detail"] for each in looked.get("suspicions", ()) if each["kind"] == "outside"]
+    if brought:
+        sentence = f"Its weights are one expression of the language, but {brought[0]}"
+        return {"shown": "not known", "sentence": sentence, "level": "caution"}
+    if looked.get("models"):
+        sentence = (
+            "Its weights are one expression of the language, and its models are trained by what was known; what their "
+            "estimators read elsewhere is not seen."
+        )
+        return {"shown": "none found", "sentence": sentence, "level": "good"}
+    return {"shown": "impossible", "sentence": "Its weights are one expression of the language.", "level": "good"}
 
 
 def _looked(

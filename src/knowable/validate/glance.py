@@ -48,11 +48,13 @@ class Glance:
     Attributes:
         report: of the first parameter set that leaks, else of the first one that ran; None where none ran.
         expression: all that was seen is one expression of the platform's language, which cannot look ahead.
+        models: there are fitted models in it, whose estimators may bring along what nobody can see.
         unseen: why there is no report, in a sentence; else empty.
     """
 
     report: LeakReport | None
     expression: bool = False
+    models: bool = False
     unseen: str = ""
 
     @property
@@ -63,7 +65,8 @@ class Glance:
     def plain(self) -> dict[str, Any]:
         """As values that JSON has, for a run's record."""
         page = {} if self.report is None else self.report.plain()
-        return {"looked": self.report is not None, "expression": self.expression, "unseen": self.unseen, **page}
+        how = {"expression": self.expression, "models": self.models, "unseen": self.unseen}
+        return {"looked": self.report is not None, **how, **page}
 
 
 def glance(
@@ -93,7 +96,7 @@ def glance(
     if market.n_bars < _FEWEST_BARS:
         return Glance(report=None, unseen=f"there are only {market.n_bars} bars.")
     began, limit, affordable = time.perf_counter(), None, 0.0
-    seen, unseen = list[tuple[LeakReport, bool]](), ""
+    seen, unseen, models = list[tuple[LeakReport, bool]](), "", False
     for strategy in strategies:
         before = _checksum(market)
         try:
@@ -110,6 +113,7 @@ def glance(
                 break
             found = _tried(prober, limit, min(_MORE_CUTS, int(affordable)))
             found = [whole_market(market, "mutation")] if _checksum(market) != before else found
+            models = models or (not seen and prober.full.untrained is not None)
             seen.append(_told(prober, found, fill, first=not seen))
         finally:
             prober.close()
@@ -117,7 +121,8 @@ def glance(
             break
     if not seen:
         return Glance(report=None, unseen=unseen)
-    return Glance(report=seen[-1 if seen[-1][0].findings else 0][0], expression=all(each for _, each in seen))
+    report = seen[-1 if seen[-1][0].findings else 0][0]
+    return Glance(report=report, expression=all(each for _, each in seen), models=models)
 
 
 def _told(prober: Prober, found: list[Finding], fill: str | None, *, first: bool) -> tuple[LeakReport, bool]:

@@ -8,11 +8,12 @@ import copy
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from knowable.backtest.weights import call_weights, expression_of, weights_panel
+from knowable.backtest.weights import call_weights, expression_of, untrained_models, weights_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ShapeError
 from knowable.strategy import Strategy
@@ -72,6 +73,11 @@ class Answer:
         if self.expression is None:
             # the strategy may hand out, and later reuse, its own array
             self._panel = np.array(weights_panel(returned, strategy, market))
+
+    @cached_property
+    def untrained(self) -> list[str] | None:
+        """Its estimators that predict the same whatever trains them; None where it has no models."""
+        return untrained_models(self._ask[0], self._ask[2])
 
     @property
     def panel(self) -> np.ndarray:

@@ -64,6 +64,12 @@ def outside_data(prober: Prober) -> list[Finding]:
             "Hand it to the market as a field."
         )
         found.append(_about_all(prober.market, "outside", detail))
+    for estimator in prober.full.untrained or ():
+        detail = (
+            f"{estimator} predicts the same whatever trains it; if it was trained beforehand, on what is not checked. "
+            "Give kn.model an estimator that it can fit."
+        )
+        found.append(_about_all(prober.market, "outside", detail))
     return found
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from knowable.data.market import Market
 from knowable.features.feature import Feature
 from knowable.features.gate import clock_panel
-from knowable.features.models.history import complete
+from knowable.features.models.history import usable
 from knowable.features.models.schedule import Span
 from knowable.features.models.spec import FIRST_FEATURE, ModelSpec
 from knowable.features.node import Node, node, topological
 
-__all__ = ["most_bars", "why_unfitted"]
+__all__ = ["most_bars", "training_rows", "why_unfitted"]
+
+Panel = npt.NDArray[np.float64]
 
 _LONGEST = {"d": 1, "w": 7, "mo": 31, "y": 366}  # days
 _SHORTEST = 14  # days that show which days of the week have bars
@@ -42,7 +45,10 @@ def why_unfitted(feature: Feature) -> str | None:
     return None
 
 
-def _why(model: Node, feature: Feature) -> str:
+def training_rows(model: Node, feature: Feature) -> tuple[ModelSpec, Panel, Panel, npt.NDArray[np.bool_]]:
+    """All that could ever train a model of a feature's market: for the rows whose label is known by the last bar, the
+    features (n_rows, n_assets, n_features), the labels (n_rows, n_assets), and which cells train.
+    """
     spec, market = model.settings[0], feature.market
     if not isinstance(spec, ModelSpec):  # the type of a setting is wider than what a model has
         raise TypeError(spec)
@@ -51,9 +57,13 @@ def _why(model: Node, feature: Feature) -> str:
         for each in model.inputs[FIRST_FEATURE - 2 :]
     )
     n_rows = max(0, market.n_bars - spec.reach)
-    known = label[spec.ahead : spec.ahead + n_rows]
-    trains = complete(np.stack(x, axis=-1)[:n_rows]) & np.isfinite(known) & (members[:n_rows] == 1)
-    n_trains = int(trains.any(axis=1).sum())
+    known, past = label[spec.ahead : spec.ahead + n_rows], np.stack(x, axis=-1)[:n_rows]
+    return spec, past, known, usable(past, known, (members[:n_rows] == 1).astype(np.uint8))
+
+
+def _why(model: Node, feature: Feature) -> str:
+    spec, _, _, trains = training_rows(model, feature)
+    n_trains, market = int(trains.any(axis=1).sum()), feature.market
     found = (
         f"{spec.estimator.text} predicts nothing: {n_trains:,} of {market.n_bars:,} bars have all features and a label "
         f"known by the last one; a fit needs {spec.min_bars} (min_bars)"
