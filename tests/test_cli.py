@@ -250,3 +250,64 @@ def test_a_search_of_what_looks_ahead_is_refused_unless_told_otherwise(
     assert not found["ok"]
     assert {finding["kind"] for finding in found["findings"]} == {"look-ahead"}
     assert found["suspicions"] == []
+
+
+BY_BAR = """
+import knowable as kn
+
+class Stops(kn.Strategy):
+    fall = kn.Float(0.02, 0.3, default=0.1)
+    peaks = {}
+
+    def features(self, m):
+        return {"calm": m.close.mean(20)}
+
+    def on_bar(self, bar, account):
+        held = account.positions
+        for column, name in enumerate(bar.assets):
+            price = bar.close[column]
+            self.peaks[name] = max(self.peaks.get(name, price), price) if held[column] > 0 else price
+            if price < (1 - self.fall) * self.peaks[name]:
+                account.target_shares(name, 0)
+            elif held[column] == 0 and price > bar.calm[column]:
+                account.order(name, int(0.2 * account.equity / price))
+
+class Fails(kn.Strategy):
+    def on_bar(self, bar, account):
+        account.target("AAPL", 0.5)
+
+class Knows(Stops):
+    def features(self, m):
+        return {"calm": m.close.frame().shift(-1)}
+"""
+
+
+def test_a_strategy_that_decides_bar_by_bar_is_run_swept_and_checked(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "bars.py").write_text(BY_BAR)
+    run(*INGEST)
+    capsys.readouterr()
+
+    assert run("backtest", "bars.py:Stops", *DATA, "--set", "fall=0.05", "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert one["metrics"]["n_trades"] > 0
+
+    assert run("sweep", "bars.py:Stops", *DATA, "--grid", "fall=0.05,0.1", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["fall"] for row in rows} == {0.05, 0.1}
+    assert next(row for row in rows if row["fall"] == 0.05)["sharpe"] == one["metrics"]["sharpe"]
+
+    assert run("check", "bars.py:Stops", "--store", "s", "--cuts", "3") == 0
+    assert "no look-ahead found in 'Stops(fall=0.1)'" in capsys.readouterr().out
+
+    assert run("check", "bars.py:Knows", "--store", "s", "--cuts", "3") == 1
+    assert "look-ahead" in capsys.readouterr().out
+    assert run("sweep", "bars.py:Knows", *DATA, "--grid", "fall=0.05,0.1") == 1
+    assert "look-ahead found in 'Knows(fall=0.05)'" in capsys.readouterr().err
+
+    assert run("backtest", "bars.py:Fails", *DATA) == 2
+    said = capsys.readouterr().err
+    assert "Unknown asset 'AAPL' in the market. Known: AAA, BBB." in said
+    assert 'bars.py, line 23: `account.target("AAPL", 0.5)`' in said
+    assert "Traceback" not in said

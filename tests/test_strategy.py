@@ -95,3 +95,15 @@ def test_only_a_strategy_that_decides_bar_by_bar_can_be_compiled() -> None:
         type("Wrong", (kn.Strategy,), {"compiled": True, "weights": lambda self, m: m.close})
     with pytest.raises(StrategyError, match="`compiled` of Wrong must be True or False, but it is 'yes'"):
         type("Wrong", (kn.Strategy,), {"compiled": "yes", "on_bar": lambda self, bar, account: None})
+
+
+def test_an_on_bar_that_would_run_nothing_when_called_is_refused() -> None:
+    async def later(self, bar, account):
+        pass
+
+    def piecewise(self, bar, account):
+        yield 1
+
+    for function in (later, piecewise):
+        with pytest.raises(StrategyError, match="must be a plain method, without `async` and `yield`"):
+            type("Odd", (kn.Strategy,), {"on_bar": function})

@@ -151,10 +151,19 @@ def _check_kind(strategy: type[Strategy]) -> None:
         raise StrategyError(
             f"on_bar of {name} must be a method that takes a bar and the account: def on_bar(self, bar, account)."
         )
+    if _is_another_kind(vars(strategy).get("on_bar")):
+        raise StrategyError(
+            f"on_bar of {name} must be a plain method, without `async` and `yield`: def on_bar(self, bar, account)."
+        )
     if not isinstance(strategy.compiled, bool):
         raise StrategyError(f"`compiled` of {name} must be True or False, but it is {shown(strategy.compiled)}.")
     if strategy.compiled and by_weights:
         raise StrategyError(f"{name} says compiled = True, which is for on_bar(self, bar, account); leave it out.")
+
+
+def _is_another_kind(function: object) -> bool:
+    """Whether a call of it would run nothing yet."""
+    return inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
 
 
 def _takes_bar_and_account(function: object) -> bool:

@@ -179,6 +179,37 @@ def test_targets_of_a_row_may_come_as_an_array_a_mapping_or_a_series(two) -> Non
     assert len(set(ends.values())) == 1
 
 
+def test_a_row_asked_for_at_once_is_what_its_assets_ask_for_one_by_one() -> None:
+    """Any calls in any order on a bar, also those that are refused."""
+    rng, prices = np.random.default_rng(8), {name: [10, 11, 12, 11, 10] for name in "ABC"}
+    m = market(open=prices, close=prices)
+    outcomes = []
+    for _ in range(80):
+        calls = rng.choice(["target", "target_shares", "order"], int(rng.integers(1, 4)), p=[0.3, 0.2, 0.5])
+        rows = [np.where(rng.random(3) < 0.5, NAN, rng.choice([0.0, 0.1, 0.3], 3)) for _ in calls]
+        preset = {"preset": "backtesting", "leverage_check": "scale"} if rng.random() < 0.2 else {}
+        found = []
+        for at_once in (True, False):
+
+            def on_bar(self, bar, account, at_once=at_once, calls=calls, rows=rows):
+                for call, row in zip(calls, rows, strict=True):
+                    ask, numbers = getattr(account, call), row if call == "target" else row * 100 * (1 + bar.row)
+                    if at_once:
+                        ask(numbers)
+                    else:
+                        for column in np.flatnonzero(~np.isnan(numbers)):
+                            ask(int(column), numbers[column])
+
+            try:
+                record = kn.backtest(strategy(on_bar), m, cash=1e4, **preset).record
+                found.append((record.equity.tobytes(), record.orders.tobytes()))
+            except KnowableError as error:
+                found.append(str(error))
+        assert found[0] == found[1]
+        outcomes.append(type(found[0]))
+    assert min(outcomes.count(str), outcomes.count(tuple)) > 15
+
+
 # --- what is seen ----------------------------------------------------------------------------------------------
 
 
@@ -331,6 +362,7 @@ def test_an_exception_names_strategy_bar_and_line(two) -> None:
         (lambda bar, account: account.target("AAPL", math.inf), "A division by zero is the usual cause."),
         (lambda bar, account: account.target([0.5, -math.inf]), "account.target of 'MSFT' is infinite"),
         (lambda bar, account: account.target("AAPL", "all"), "`weight` of 'AAPL' must be a number, but it is 'all'"),
+        (lambda bar, account: account.target("AAPL", "0.5"), "must be a number, but it is '0.5', a str"),
         (lambda bar, account: account.target([0.1, 0.2, 0.3]), "takes an array (n_assets,) = (2,), but shape (3,)"),
         (lambda bar, account: account.target("AAPL"), "For one asset: account.target('AAPL', number)."),
         (lambda bar, account: account.buy("AAPL", 3), "Unknown attribute 'buy' in the account. Known: cash,"),
@@ -396,6 +428,10 @@ def test_a_preset_takes_no_orders_in_shares(two) -> None:
         ({"features": lambda self, m: {"a": np.zeros(3)}}, "`features['a']` has shape (3,); the market needs"),
         ({"features": lambda self, m: {"a": m.clsoe}}, "In Made().features at test_on_bar.py, line"),
         ({"features": lambda self, m: 1 / 0}, "Made().features raised ZeroDivisionError: division by zero"),
+        (
+            {"features": lambda self, m: {"a": kn.label(m.close.returns(5), ahead=5)}},
+            "came from Made().features, where it cannot go",
+        ),
         ({"memory": lambda self, m: np.zeros(3)}, "memory returned a ndarray; a mapping name -> array is needed."),
         ({"memory": lambda self, m: {"a": 3.0}}, "For one number: np.zeros(1), read and written as self.name[0]."),
         ({"memory": lambda self, m: {"memory": np.zeros(1)}}, "cannot name an array 'memory'; the strategy has that"),

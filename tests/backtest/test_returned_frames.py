@@ -119,3 +119,49 @@ def test_a_polars_frame_that_is_no_weights_is_refused_kindly(mistake) -> None:
         weights_from(lambda m: make())
     assert isinstance(caught.value, KnowableError)
     assert "in Own()" in str(caught.value) or "Own().weights" in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", [name for name in MISTAKES if name != "an infinity"])
+def test_a_polars_frame_that_is_no_feature_of_on_bar_is_refused_kindly(mistake) -> None:
+    make, kind, text = MISTAKES[mistake]
+    with pytest.raises(kind, match=f"(?s){text}") as caught:
+        play(make)
+    assert "features['own']" in str(caught.value)
+    assert "Plays()" in str(caught.value)
+
+
+def play(make) -> kn.Result:
+    class Plays(kn.Strategy):
+        def features(self, m):
+            return {"own": make()}
+
+        def on_bar(self, bar, account):
+            account.target(bar.own)
+
+    return kn.backtest(Plays(), MARKET)
+
+
+NO_NUMBERS = {
+    "complex numbers": np.full((60, 3), 0.1 + 0j),
+    "times": np.full((60, 3), np.datetime64("2020-01-01", "ns")),
+    "durations": np.full((60, 3), np.timedelta64(1, "D")),
+    "texts": np.full((60, 3), "0.1"),
+    "text objects": np.full((60, 3), "0.1", dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_what_numpy_would_read_as_numbers_and_is_none_is_refused(kind) -> None:
+    panel = NO_NUMBERS[kind]
+    for frame in (panel, pd.DataFrame(panel, INDEX, list("ABC"))):
+        with pytest.raises(StrategyError, match=r"`weights` returned values of dtype .*; numbers are needed, in Own"):
+            weights_from(lambda m, frame=frame: frame)
+        with pytest.raises(StrategyError, match=r"`features\['own'\]` returned values of dtype .*; numbers are needed"):
+            play(lambda frame=frame: frame)
+
+
+def test_missing_values_of_nullable_dtypes_are_nan() -> None:
+    plain = pd.DataFrame(np.where(np.eye(60, 3) > 0, np.nan, 0.1), INDEX, list("ABC"))
+    for frame in (plain.astype("Float64"), plain.astype(object).where(plain.notna(), None)):
+        np.testing.assert_array_equal(weights_from(lambda m, frame=frame: frame), plain)
+    assert play(lambda: plain.astype("Float64")).equity.equals(play(lambda: plain).equity)

@@ -17,6 +17,7 @@ from knowable.errors import InputError, LookAheadError
 from knowable.experiments import search
 from knowable.runs import JOURNAL_NAME, Journal
 from knowable.testing.leak_zoo import CLEAN, LEAKY
+from knowable.testing.zoo.base import zoo_market
 from knowable.validate.glance import glance
 
 
@@ -251,3 +252,20 @@ def test_a_quick_look_flags_no_honest_specimen_and_finds_nine_leaks_in_ten(part:
         chosen = LEAKY[part::3]
         missed = [s.strategy.__name__ for s in chosen if not set(looked_at(s).kinds) & set(s.kinds)]
     assert len(missed) <= len(chosen) / 10, missed
+
+
+def test_what_trades_seldom_is_looked_at_where_it_trades() -> None:
+    """On a month's last bar, by what follows: between those nothing would show."""
+
+    class MonthEnds(kn.Strategy):
+        def weights(self, m):
+            close = m.close.frame()
+            days = close.index
+            last = days + pd.offsets.BMonthEnd(0) == days
+            return np.where(last[:, None], (close.shift(-3) > close) * 0.2, np.nan)
+
+    refused = []
+    for seed in range(20):
+        home = zoo_market(seed, n_assets=2)
+        refused.append(glance([MonthEnds()], home, seed=seed, seconds=2.0).refused)
+    assert sum(refused) >= 19

@@ -25,6 +25,7 @@ __all__ = [
     "decision_rows",
     "explain_failure",
     "expression_of",
+    "float_panel",
     "frame_panel",
     "members_only",
     "place_of",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
+
+_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64)  # which a conversion would read as numbers
 
 
 def target_weights(strategy: Strategy, market: Market) -> Panel:
@@ -169,18 +172,34 @@ def frame_panel(frame: pd.DataFrame, what: str, strategy: Strategy, market: Mark
             "Build them from market.close.frame(), which has the right index."
         )
     ordered = frame.set_axis(columns, axis=1)[list(market.assets)]
+    if all(pd.api.types.is_numeric_dtype(kind) for kind in ordered.dtypes):  # pd.NA of nullable ones becomes NaN
+        kind = None if all(isinstance(each, np.dtype) for each in ordered.dtypes) else np.float64
+        return np.asarray(ordered.to_numpy(dtype=kind))
     return np.asarray(ordered.to_numpy())
 
 
+def float_panel(panel: npt.NDArray[Any], what: str, strategy: Strategy) -> Panel:
+    """The same numbers as float64, in C order. Raises: StrategyError for texts, times and complex numbers.
+
+    Args:
+        panel: any array; one of objects may hold numbers and None.
+        what: came back from the strategy, for the message.
+        strategy: which.
+    """
+    odd = panel.dtype.kind not in "fiubO" or (
+        panel.dtype.kind == "O" and any(isinstance(each, _NO_NUMBERS) for each in panel.flat)
+    )
+    try:
+        made = None if odd else np.ascontiguousarray(panel, dtype=np.float64)
+    except (TypeError, ValueError):
+        made = None
+    if made is None:
+        raise StrategyError(f"`{what}` returned values of dtype {panel.dtype}; numbers are needed, in {strategy!r}.")
+    return made
+
+
 def _numbers(panel: npt.NDArray[Any], strategy: Strategy, market: Market) -> Panel:
-    if panel.dtype.kind not in "fiub":
-        try:
-            panel = panel.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise StrategyError(
-                f"`weights` returned values of dtype {panel.dtype}; numbers are needed, in {strategy!r}."
-            ) from error
-    weights = np.ascontiguousarray(panel, dtype=np.float64)
+    weights = float_panel(panel, "weights", strategy)
     bad = np.isinf(weights)
     if bad.any():
         row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))

@@ -11,7 +11,7 @@ import numpy as np
 from knowable.data.market import Market
 from knowable.errors import InputError, shown
 
-__all__ = ["chosen_cuts", "fitting_cuts", "telling_cuts"]
+__all__ = ["chosen_cuts", "fitting_cuts", "rare_changes", "telling_cuts"]
 
 _MOVES = 2
 _RARE = 3
@@ -49,12 +49,21 @@ def telling_cuts(market: Market, weights: np.ndarray, rng: np.random.Generator) 
         market: what was traded. weights: (n_bars, n_assets) what the strategy returned for it. rng: of the choice.
     """
     found = set(_before_moves(market))
-    with np.errstate(invalid="ignore"):
-        changed = ~((weights[1:] == weights[:-1]) | (np.isnan(weights[1:]) & np.isnan(weights[:-1])))
-    rows = 1 + np.flatnonzero(changed.any(axis=1))
-    if 0 < len(rows) <= _SELDOM * market.n_bars:
+    rows = rare_changes(weights)
+    if len(rows):
         found.update((1 + rng.choice(rows, min(_RARE, len(rows)), replace=False)).tolist())
     return sorted(cut for cut in found if 0 < cut < market.n_bars)
+
+
+def rare_changes(weights: np.ndarray) -> np.ndarray:
+    """Rows on which weights that seldom change do so; none where they change often.
+
+    Args:
+        weights: (n_bars, n_assets); rows that have no opinion on anything do not count.
+    """
+    changed = ~((weights[1:] == weights[:-1]) | (np.isnan(weights[1:]) & np.isnan(weights[:-1])))
+    rows: np.ndarray = 1 + np.flatnonzero(changed.any(axis=1) & ~np.isnan(weights[1:]).all(axis=1))
+    return rows if len(rows) <= _SELDOM * len(weights) else rows[:0]
 
 
 def fitting_cuts(market: Market) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from knowable.data.market import Market
 from knowable.errors import KnowableError
 from knowable.strategy import Strategy
-from knowable.validate.cuts import fitting_cuts
+from knowable.validate.cuts import fitting_cuts, rare_changes
 from knowable.validate.findings import Finding, LeakReport
 from knowable.validate.probes import Prober
 from knowable.validate.reasons import fits_models, kind_of
@@ -159,6 +159,7 @@ def _steps(prober: Prober) -> Iterator[Callable[[], list[Finding]]]:
     early, middle, late = (
         int(rng.integers(int(n_bars * a), max(int(n_bars * b), int(n_bars * a) + 1))) for a, b in _PARTS
     )
+    early, late = _just_after(prober, early), _just_after(prober, late)
     probes = [(late, "values"), (middle, "length"), (late, "length"), (middle, "values"), (early, "values")]
     if prober.outside.names:
         probes[1:1] = [(late, "outside"), (middle, "outside"), (early, "outside")]  # each by chance shows nothing
@@ -176,6 +177,15 @@ def _steps(prober: Prober) -> Iterator[Callable[[], list[Finding]]]:
     if fits_models(prober.reach):
         for cut in reversed(fitting_cuts(prober.market)):
             yield lambda cut=cut: probe(cut, "values")  # type: ignore[misc]
+
+
+def _just_after(prober: Prober, cut: int) -> int:
+    """The cut, or, where the weights seldom change, the nearest one just after they did: others would show little."""
+    if prober.full.expression is not None:
+        return cut
+    rows = rare_changes(prober.full.panel)
+    rows = rows[rows < prober.market.n_bars - 1]
+    return 1 + int(rows[np.abs(rows + 1 - cut).argmin()]) if len(rows) else cut
 
 
 def _closer(prober: Prober, n_more: int) -> None:

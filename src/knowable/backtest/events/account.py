@@ -216,8 +216,28 @@ class BarAccount:
             raise InputError(
                 f"account.{call} of {self._history.assets[infinite[0]]!r} is infinite; it must be a number."
             )
-        for column in np.flatnonzero(~np.isnan(row)).tolist():
-            one(column, row[column])
+        stated = ~np.isnan(row)
+        if not self._all_at_once(call, stated, row):
+            for column in np.flatnonzero(stated).tolist():
+                one(column, row[column])
+
+    def _all_at_once(self, call: str, stated: Any, row: Row) -> bool:
+        """What `_target` and the others do, for a whole row; False where one of them would refuse."""
+        weights, shares, kinds = self._asked[ASKED_WEIGHTS], self._asked[ASKED_SHARES], self._asked[ASKED_KIND]
+        if call == "order":
+            if self._preset is not None or (stated & ((kinds == ASKED_GOAL) | ~np.isnan(weights))).any():
+                return False
+            shares[stated] = np.where(kinds == ASKED_CHANGE, shares, 0.0)[stated] + row[stated]
+            kinds[stated] = ASKED_CHANGE
+            return True
+        in_shares = call == "target_shares"
+        if (in_shares and self._preset is not None) or (stated & (kinds == ASKED_CHANGE)).any():
+            return False
+        (shares if in_shares else weights)[stated] = row[stated]
+        if in_shares:
+            weights[stated] = np.nan
+        kinds[stated] = ASKED_GOAL if in_shares else ASKED_NOTHING
+        return True
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise InputError(
@@ -246,11 +266,13 @@ def _number(value: Any, what: str, asset: object) -> float:
     if isinstance(value, Feature):
         raise InputError(_FEATURE)
     try:
-        number = float(value)
+        number = None if isinstance(value, str | bytes) else float(value)  # which would read them
     except (TypeError, ValueError):
+        number = None
+    if number is None:
         raise InputError(
             f"`{what}` of {shown(asset)} must be a number, but it is {shown(value)}, a {type(value).__name__}."
-        ) from None
+        )
     if not math.isfinite(number):
         hint = "A feature is NaN while it warms up: test np.isnan first; ask for nothing to keep the position."
         raise InputError(

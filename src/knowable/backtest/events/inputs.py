@@ -14,10 +14,11 @@ import pandas as pd
 
 from knowable.backtest.events.failures import explain_call_failure, note_call
 from knowable.backtest.polars_frames import from_polars, is_polars
-from knowable.backtest.weights import frame_panel
+from knowable.backtest.weights import float_panel, frame_panel
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ShapeError, StrategyError, shown
 from knowable.features import Feature, NeedsValue
+from knowable.features.models.label import Label
 from knowable.strategy import Strategy
 
 __all__ = ["call_features", "feature_panels", "own_copy", "remember", "seen_names"]
@@ -141,6 +142,8 @@ def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
         found = value
     elif is_polars(value):
         found = from_polars(value, strategy, market, where)
+    elif isinstance(value, Label):
+        raise StrategyError(value.refusal(f"came from {strategy!r}.features, where it cannot go"))
     else:
         raise StrategyError(
             f"`{where}` is {shown(value)}, a {type(value).__name__}; a feature, a DataFrame or an array "
@@ -150,12 +153,7 @@ def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
         raise ShapeError(
             f"`{where}` has shape {found.shape}; the market needs (n_bars, n_assets) = {market.shape}, in {strategy!r}."
         )
-    try:
-        panel = np.ascontiguousarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise StrategyError(
-            f"`{where}` has values of dtype {found.dtype}; numbers are needed, in {strategy!r}."
-        ) from error
+    panel = float_panel(found, where, strategy)
     panel = panel.view()
     panel.flags.writeable = False
     return panel
