@@ -16,6 +16,7 @@ from knowable.errors import DataError, InputError, ShapeError, UnknownNameError
 from knowable.features.operators import OPERATORS
 from knowable.kernels.clock import WAYS
 from knowable.params import Int
+from knowable.testing.clock_markets import EVERY, KINDS, clocked_market
 from knowable.testing.clock_oracle import SlowClock
 from knowable.testing.expression_oracle import slow_values
 from knowable.testing.random_expressions import random_application, seeded
@@ -23,38 +24,16 @@ from knowable.testing.random_expressions import random_application, seeded
 SAMPLE = Path(__file__).parents[2] / "data-samples" / "sp500-level.csv.gz"
 NAN = np.nan
 DAY_NS = 86_400_000_000_000
-PERIODS = ["day_end", "week_end", "month_end", "quarter_end", "year_end"]
-
-
-def nanos(index):
-    return pd.DatetimeIndex(index).as_unit("ns").asi8
-
-
-TIMES = {  # what a market's rows may be: its calendar and its bar ends
-    "days without a calendar": (None, nanos(pd.date_range("2020-02-10", periods=60, freq="D"))),
-    "weekdays without a calendar": (None, nanos(pd.bdate_range("2019-12-09", periods=60))),
-    "hours without a calendar": (None, nanos(pd.date_range("2020-02-20T05", periods=60, freq="8h"))),
-    "sessions": ("XNYS", calendar("XNYS").bars("session", "2019-12-09", "2020-03-10")),
-    "bars of an exchange": ("XNYS", calendar("XNYS").bars("130min", "2016-10-28", "2016-11-29")),
-    "bars with a lunch break": ("XHKG", calendar("XHKG").bars("2h", "2021-03-25", "2021-04-15")),
-    "bars round the clock": ("24/7", calendar("24/7").bars("8h", "2020-02-20", "2020-03-10")),
-}
-
-
-@st.composite
-def markets(draw):
-    """Rows of any kind, some of them left out, with gaps in the values."""
-    name, times = TIMES[draw(st.sampled_from(sorted(TIMES)))]
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    start = draw(st.integers(0, 40))
-    times = times[start : start + draw(st.integers(1, 40))]
-    times = times[np.sort(rng.choice(len(times), draw(st.integers(1, len(times))), replace=False))]
-    x = rng.normal(size=(len(times), 2)).round(1)
-    x[rng.random(x.shape) < draw(st.sampled_from([0.0, 0.3]))] = NAN
-    return Market.build(times=times, assets=("A", "B"), panels={"x": x}, calendar=name)
-
-
-everies = st.sampled_from([*PERIODS, 2, 7])
+markets = st.builds(
+    clocked_market,
+    st.sampled_from(KINDS),
+    start=st.integers(0, 40),
+    n_rows=st.integers(1, 40),
+    n_kept=st.integers(1, 40),
+    missing=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 2**32 - 1),
+)
+everies = st.sampled_from(EVERY)
 
 
 EXPRESSIONS = [
@@ -70,7 +49,7 @@ everything = pytest.mark.parametrize("build", EXPRESSIONS)
 
 @everything
 @settings(max_examples=40)
-@given(market=markets(), every=everies, n=st.integers(1, 4), cuts=st.lists(st.integers(0, 40), max_size=4))
+@given(market=markets, every=everies, n=st.integers(1, 4), cuts=st.lists(st.integers(0, 40), max_size=4))
 def test_any_chunking_and_a_restart_give_the_bits_of_the_batch(build, market, every, n, cuts):
     feature = build(market.x, every, n)
     stepper, pieces, x = feature.stepper(), [], market.panels["x"]
@@ -87,7 +66,7 @@ def test_any_chunking_and_a_restart_give_the_bits_of_the_batch(build, market, ev
 
 @everything
 @settings(max_examples=40)
-@given(market=markets(), every=everies, n=st.integers(1, 4), cut=st.integers(1, 40))
+@given(market=markets, every=everies, n=st.integers(1, 4), cut=st.integers(1, 40))
 def test_rows_that_come_later_never_change_past_bits(build, market, every, n, cut):
     cut = min(cut, market.n_bars)
     feature = build(market.x, every, n)
@@ -96,7 +75,7 @@ def test_rows_that_come_later_never_change_past_bits(build, market, every, n, cu
 
 @everything
 @settings(max_examples=40)
-@given(market=markets(), every=everies, n=st.integers(1, 4))
+@given(market=markets, every=everies, n=st.integers(1, 4))
 def test_agrees_with_the_rows_that_end_periods_computed_slowly_and_spread(build, market, every, n):
     feature = build(market.x, every, n)
     expected = slow_values(feature.node, market.panels, SlowClock(market))
@@ -108,7 +87,7 @@ REMEMBERING = [op.name for op in OPERATORS.values() if op.start is not None and 
 
 @pytest.mark.parametrize("op", REMEMBERING)
 @settings(max_examples=20)
-@given(market=markets(), every=everies, seed=st.integers(0, 2**32 - 1))
+@given(market=markets, every=everies, seed=st.integers(0, 2**32 - 1))
 def test_any_operator_with_a_memory_is_the_same_on_a_market_of_the_rows_that_end_periods(op, market, every, seed):
     """Bit for bit: the kernel of a slower clock is the kernel, on a market that has no other rows."""
     both = market.with_panels({"x": market.panels["x"], "y": np.roll(market.panels["x"], 1, axis=1)})
