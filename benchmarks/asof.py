@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
+from benchmarks.timing import best
 from knowable.data.asof.facts import make_facts
 
 DAY_US = 86_400_000_000
@@ -74,16 +73,6 @@ def polars_panel(table: pa.Table, clock: pl.DataFrame, *, right: bool) -> pl.Dat
                            check_sortedness=False)  # fmt: skip
 
 
-def best(work: Callable[[], Any], repeats: int) -> float:
-    """The best of some runs, in milliseconds."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return 1e3 * min(times)
-
-
 def run(repeats: int = 7) -> list[dict[str, Any]]:
     """Each case: ours and the peer in milliseconds, ratio = peer / ours, and whether the peer's panel is right."""
     table = synthetic_facts()
@@ -112,13 +101,13 @@ def run(repeats: int = 7) -> list[dict[str, Any]]:
     plain = wide(polars_panel(table, grid, right=False))
     differing = float((~((plain == panel) | (np.isnan(plain) & np.isnan(panel)))).mean())
 
-    sweep = best(lambda: facts.panel("x", clock, names), repeats)
-    whole = best(lambda: make_facts(table).panel("x", clock, names), repeats)
-    right = best(lambda: polars_panel(table, grid, right=True), repeats)
-    wrong = best(lambda: polars_panel(table, grid, right=False), repeats)
+    sweep = 1e3 * best(lambda: facts.panel("x", clock, names), repeats)
+    whole = 1e3 * best(lambda: make_facts(table).panel("x", clock, names), repeats)
+    right = 1e3 * best(lambda: polars_panel(table, grid, right=True), repeats)
+    wrong = 1e3 * best(lambda: polars_panel(table, grid, right=False), repeats)
     peers = [
-        ("facts sorted in memory", sweep, "hand-written sweep", best(by_hand, repeats), True),
-        ("facts sorted in memory", sweep, "copy of the panel", best(panel.copy, repeats), True),
+        ("facts sorted in memory", sweep, "hand-written sweep", 1e3 * best(by_hand, repeats), True),
+        ("facts sorted in memory", sweep, "copy of the panel", 1e3 * best(panel.copy, repeats), True),
         ("facts as stored", whole, "polars, made right", right, True),
         ("facts as stored", whole, "polars, plain join_asof", wrong, False),
     ]

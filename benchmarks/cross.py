@@ -25,7 +25,7 @@ import pandas as pd
 import polars as pl
 from numba import njit
 
-from benchmarks.rolling import best, rank_by_hand
+from benchmarks.rolling import rank_by_hand, warm
 from knowable.data.market import Market
 
 N_BARS, N_ASSETS, N_SECTORS, GAPS, SHARE = 5_000, 500, 11, 0.01, 0.05
@@ -164,7 +164,7 @@ def cases() -> dict[str, Case]:
 def measure(repeat: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each function and peer."""
     return {
-        name: {peer: best(call, repeat if peer in ("knowable", "by hand") else 2) * 1e3 for peer, call in case.items()}
+        name: {peer: warm(call, repeat if peer in ("knowable", "by hand") else 2) * 1e3 for peer, call in case.items()}
         for name, case in cases().items()
     }
 

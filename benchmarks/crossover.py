@@ -6,7 +6,7 @@ fee of 10 bps. vectorbt fills at the signal's close, the others at the next open
 backtesting.py and our plain `on_bar`, runs a few pairs and is extrapolated; the table says so. The hand-written loop is
 the limit: one account's arithmetic and nothing else.
 
-Run: ``python benchmarks/crossover.py``.
+Run: ``python -m benchmarks.crossover``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import functools
 import json
 import resource
-import subprocess
 import sys
 import time
 import warnings
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.timing import each_apart
 
 N_BARS, N_PAIRS = 5_000, 1_000
 ENGINES = (
@@ -216,7 +217,7 @@ def measure(engine: str) -> dict[str, object]:
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table: our seconds and memory beside each other's."""
-    rows = measure_all()
+    rows = each_apart("crossover", ENGINES, "seconds")
     ours, others = rows[0], rows[1:]
     case = f"{N_PAIRS:,} crossovers x {N_BARS:,} bars"
     table = []
@@ -235,16 +236,6 @@ def run() -> list[dict[str, object]]:
     return table
 
 
-def measure_all() -> list[dict[str, object]]:
-    """Each engine in its own process; a row an engine."""
-    rows = []
-    for engine in ENGINES:
-        done = subprocess.run([sys.executable, __file__, engine], capture_output=True, text=True, check=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-    ours = next(row["seconds"] for row in rows if row["engine"] == "knowable")
-    return [{**row, "times_knowable": row["seconds"] / ours} for row in rows]
-
-
 def show(rows: list[dict[str, object]]) -> None:
     print(f"{N_PAIRS:,} crossovers on {N_BARS:,} bars")
     print(f"{'engine':<26} {'seconds':>9} {'us/trial':>10} {'x':>8} {'first s':>8} {'peak MB':>8} {'mean return':>12}")
@@ -261,4 +252,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
     else:
-        show(measure_all())
+        show(each_apart("crossover", ENGINES, "seconds"))

@@ -4,20 +4,21 @@ Each engine runs in a process of its own, once to compile and warm up and then t
 fill at a close (ours at the next one), and give back the last equity. bt runs fewer assets and bars and is extrapolated
 in proportion; the table says so.
 
-Run: ``python benchmarks/rebalance.py``.
+Run: ``python -m benchmarks.rebalance``.
 """
 
 from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 import warnings
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.timing import each_apart
 
 N_BARS, N_ASSETS = 5_000, 500
 BT_BARS, BT_ASSETS = 1_250, 100
@@ -138,7 +139,7 @@ def measure(engine: str) -> dict[str, object]:
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table: our milliseconds and memory beside each other's."""
-    rows = measure_all()
+    rows = each_apart("rebalance", ENGINES, "milliseconds")
     ours, others = rows[0], rows[1:]
     case = f"{N_ASSETS} assets x {N_BARS:,} bars, monthly"
     table = []
@@ -150,16 +151,6 @@ def run() -> list[dict[str, object]]:
             memory = {"ours": ours["peak_mb"], "peer_name": row["engine"], "peer": row["peak_mb"], "unit": "MB"}
             table.append({"case": f"{case}: peak memory", **memory, "ratio": row["peak_mb"] / ours["peak_mb"]})
     return table
-
-
-def measure_all() -> list[dict[str, object]]:
-    """Each engine in its own process; a row an engine."""
-    rows = []
-    for engine in ENGINES:
-        done = subprocess.run([sys.executable, __file__, engine], capture_output=True, text=True, check=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-    ours = next(row["milliseconds"] for row in rows if row["engine"] == "knowable")
-    return [{**row, "times_knowable": row["milliseconds"] / ours} for row in rows]
 
 
 def show(rows: list[dict[str, object]]) -> None:
@@ -177,4 +168,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
     else:
-        show(measure_all())
+        show(each_apart("rebalance", ENGINES, "milliseconds"))

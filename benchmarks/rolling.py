@@ -36,6 +36,7 @@ import pandas as pd
 import polars as pl
 from numba import njit
 
+from benchmarks.timing import best
 from knowable import features as f
 from knowable.data.market import Market
 from knowable.params import Int
@@ -87,14 +88,10 @@ def rank_by_hand(x, out):
             out[t, order[place]] = place + 1.0
 
 
-def best(call: Callable[[], Any], repeat: int) -> float:
+def warm(call: Callable[[], Any], repeat: int) -> float:
+    """The best of some runs after a first one, in seconds."""
     call()
-    times = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return min(times)
+    return best(call, repeat)
 
 
 def race(calls: Calls, repeat: int, clock: Callable[[], float] = time.process_time) -> dict[str, float]:
@@ -247,13 +244,13 @@ def overheads() -> dict[str, float]:
     made: dict[str, float] = {}
     for name, feature in (("close + 1", close + 1), ("close > 1", close > 1), ("close.mean(20)", close.mean(20))):
         alone = f.Program.of(feature)
-        made[f"evaluate {name}"] = best(lambda alone=alone: [alone.evaluate(market) for _ in range(1_000)], 3) * 1e3
+        made[f"evaluate {name}"] = warm(lambda alone=alone: [alone.evaluate(market) for _ in range(1_000)], 3) * 1e3
     fresh = iter(range(2, 4_000))
     made["a trial of 2 new nodes"] = (
-        best(lambda: [program.evaluate(market, {"n": next(fresh)}, memo) for _ in range(300)], 3) / 300e-6
+        warm(lambda: [program.evaluate(market, {"n": next(fresh)}, memo) for _ in range(300)], 3) / 300e-6
     )
     made["a trial that is known"] = (
-        best(lambda: [program.evaluate(market, {"n": 20}, memo) for _ in range(1_000)], 3) * 1e3
+        warm(lambda: [program.evaluate(market, {"n": 20}, memo) for _ in range(1_000)], 3) * 1e3
     )
     return made
 

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from benchmarks.asof import DAY_US, N_DAYS, N_QUARTERS, synthetic_facts
+from benchmarks.timing import best
 from knowable.data.asof.facts import make_facts
 from knowable.data.schema import Schema
 from knowable.data.store import Store
@@ -66,16 +66,6 @@ def minute_bars(n_rows: int, n_assets: int = N_ASSETS, seed: int = 0) -> pa.Tabl
             "volume": rng.integers(1, 5_000, close.size) * 100.0,
         }
     )
-
-
-def best(work: Callable[[], Any], repeats: int) -> float:
-    """The best of some runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def row(case: str, ours: float, peer: float, peer_name: str, unit: str, note: str = "") -> dict[str, Any]:

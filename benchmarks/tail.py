@@ -11,13 +11,13 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.timing import best
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.data.table import delta
@@ -34,16 +34,6 @@ def bars(minute: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {"entity": NAMES, "event_time": moment, "known_time": moment + pd.Timedelta("1s"), "close": close}
     )
-
-
-def best(work: Callable[[], Any], repeats: int = 7) -> float:
-    """The best of some runs, in milliseconds."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return 1e3 * min(times)
 
 
 def looks(store: Store, batch: int) -> dict[str, float]:
@@ -67,8 +57,8 @@ def looks(store: Store, batch: int) -> dict[str, float]:
         return 1e3 * (time.perf_counter() - started)
 
     return {
-        "read of the newest minute, first of a process": best(anew),
-        "read of the newest minute, not the first": best(again),
+        "read of the newest minute, first of a process": 1e3 * best(anew, 7),
+        "read of the newest minute, not the first": 1e3 * best(again, 7),
         "follow: the next commit of one who follows": min(follow() for _ in range(7)),
     }
 
