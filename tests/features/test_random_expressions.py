@@ -49,7 +49,7 @@ BLOCK = 25
 QUICK = range(6)  # blocks: 150 expressions
 MANY = range(6, 46)  # 1,000 others
 BLOCKS = [*QUICK, *[pytest.param(block, marks=pytest.mark.slow) for block in MANY]]
-SHAPES = [(1, 1), (3, 2), (30, 3), (60, 7), (90, 12), (250, 4)]
+SHAPES = [(1, 1), (3, 2), (30, 3), (60, 7), (90, 12), (250, 4), (120, 1)]
 SMALL = (24, 3)
 DRAWN = [name for name, row in OPERATORS.items() if not row.coded]  # models have laws of their own
 # sums of a row, and what is left of a regression: rounded by the size of what is added, whatever comes out

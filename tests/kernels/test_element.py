@@ -106,3 +106,14 @@ def test_a_cell_has_the_same_bits_alone_and_in_a_batch(name):
     alone = b"".join(run(kernel, value).tobytes() for value in x.reshape(-1))
     assert run(kernel, x).tobytes() == alone
     np.testing.assert_allclose(run(kernel, x), getattr(np, name)(x), rtol=1e-15, atol=1e-15)
+
+
+def test_a_square_has_the_same_bits_in_a_panel_and_in_a_row_of_one_asset():
+    """A stepper with one asset hands in a single exponent, which must not be taken for a number's quicker way."""
+    x = np.exp(np.random.default_rng(0).normal(scale=3.0, size=(20_000, 1)))
+    two, whole, row = np.full(x.shape, 2.0), np.empty(x.shape), np.empty((1, 1))
+    element.power_kernel(x, two, whole)
+    np.testing.assert_array_equal(whole, x * x)
+    for t in range(2_000):
+        element.power_kernel(x[t : t + 1], two[t : t + 1], row)
+        assert row[0, 0] == whole[t, 0]

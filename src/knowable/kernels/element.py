@@ -88,7 +88,7 @@ def power_kernel(a, b, out):
     else:
         for i in range(target.size):
             u, v = base[i * step_base], exponent[i * step_exponent]
-            made = u**v
+            made = u * u if v == 2.0 else u**v  # cell by cell too: one cell of a panel looks like a number
             target[i] = made if made == made and u == u and v == v else np.nan
 
 
