@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -292,6 +295,28 @@ def test_each_run_begins_with_its_own_memory(two) -> None:
     assert len(ends) == 1
     assert made.seen == []
     assert vars(made) == {}
+
+
+class Book:
+    """What someone keeps beside a strategy."""
+
+    def __init__(self) -> None:
+        self.level = 0.1
+
+
+def test_what_an_object_or_a_generator_of_the_class_keeps_is_seen_by_no_other_run(two) -> None:
+    def on_bar(self, bar, account):
+        self.book.level = min(self.book.level * 1.01, 0.4)
+        self.space.n += 1
+        account.target("AAPL", self.book.level * self.rng.random() * self.draws.random() / self.space.n)
+
+    lock = threading.Lock()
+    kept = {"book": Book(), "space": SimpleNamespace(n=0), "rng": np.random.default_rng(3), "draws": random.Random(4)}
+    made = strategy(on_bar, lock=lock, __module__=__name__, **kept)
+    ends = {kn.backtest(made, two).equity.to_numpy().tobytes() for _ in range(3)}
+    assert len(ends) == 1
+    assert (made.book.level, made.space.n, made.lock) == (0.1, 0, lock)
+    assert made.rng.random() == np.random.default_rng(3).random()
 
 
 def test_memory_is_shown_the_bars_up_to_the_first_and_no_more(two) -> None:

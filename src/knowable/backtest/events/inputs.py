@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import random
 import weakref
-from collections import deque
+from array import array
+from collections import UserDict, UserList, deque
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,13 +29,19 @@ __all__ = ["call_features", "feature_panels", "own_copy", "remember", "seen_name
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
-_CHANGEABLE = (list, dict, set, bytearray, deque, np.ndarray, pd.Series, pd.DataFrame)
+_CHANGEABLE = (
+    list, dict, set, bytearray, array, deque, UserDict, UserList, SimpleNamespace, np.ndarray, pd.Series, pd.DataFrame,
+    random.Random, np.random.Generator, np.random.RandomState,
+)  # fmt: skip
 _changes: weakref.WeakKeyDictionary[type[Strategy], tuple[str, ...]] = weakref.WeakKeyDictionary()
 _OF_THE_BAR = frozenset({"assets", "column", "n_assets", "past", "row", "time"})
 
 
 def own_copy(strategy: Strategy) -> Strategy:
-    """A copy for one run: what `on_bar` keeps on it, or in lists and arrays of its class, is seen by no other run."""
+    """A copy for one run: what `on_bar` keeps on it, or in its class, is seen by no other run.
+
+    Of a class, lists, arrays, random generators and the like count, and objects of classes beside it in its file.
+    """
     held = vars(strategy)
     if held.keys() <= strategy.parameters.keys():  # numbers and texts; a deep copy would cost as much as a trial
         made = object.__new__(type(strategy))
@@ -43,17 +53,25 @@ def own_copy(strategy: Strategy) -> Strategy:
             made = copy.copy(strategy)
     for name in _changeable(type(strategy)):
         if name not in held:
-            object.__setattr__(made, name, copy.deepcopy(getattr(strategy, name)))
+            with contextlib.suppress(TypeError, AttributeError, copy.Error):
+                object.__setattr__(made, name, copy.deepcopy(getattr(strategy, name)))
     return made
 
 
 def _changeable(kind: type[Strategy]) -> tuple[str, ...]:
-    """Names of lists, arrays and the like among the attributes of a class."""
+    """Names of what an attribute of a class may keep."""
     if kind not in _changes:
         found = {name: value for each in reversed(kind.__mro__) for name, value in vars(each).items()}
-        names = (name for name, value in found.items() if isinstance(value, _CHANGEABLE) and not name.startswith("__"))
+        homes = {each.__module__ for each in kind.__mro__ if each not in (Strategy, object)}
+        names = (name for name, value in found.items() if not name.startswith("__") and _may_keep(value, homes))
         _changes[kind] = tuple(names)
     return _changes[kind]
+
+
+def _may_keep(value: object, homes: set[str]) -> bool:
+    if isinstance(value, _CHANGEABLE):
+        return True
+    return type(value).__module__ in homes and not callable(value) and not hasattr(value, "__get__")
 
 
 def call_features(strategy: Strategy, market: Market) -> Mapping[str, Any]:
