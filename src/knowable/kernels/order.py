@@ -26,6 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from knowable.kernels.sorting import select
+
 __all__ = [
     "ArgState",
     "QuantileState",
@@ -253,26 +255,9 @@ def _next_down(ring, j, key, place, entering):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _selected(values, below):
-    """The values at places `below` and below + 1 in order. Source: Hoare (1961), Algorithm 65: FIND."""
-    first, last = 0, values.size - 1
-    while first < last:
-        pivot = values[(first + last) // 2]
-        i, j = first, last
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if below <= j:
-            last = j
-        elif below >= i:
-            first = i
-        else:
-            break
+    """The values at places `below` and below + 1 in order."""
+    low = select(values, values.size, below)
     high = _TOP
     for i in range(below + 1, values.size):
         high = min(high, values[i])
-    return values[below], high
+    return low, high

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from knowable.kernels.sorting import select
+
 __all__ = [
     "ArrivalState",
     "HoleState",
@@ -255,35 +257,10 @@ def _mad(values, n):
 @njit(cache=True, nogil=True)
 def _median(values, n):
     """Median of values[:n], which are reordered: the middle one, or the mean of the two middle ones."""
-    high = _select(values, n, n // 2)
+    high = select(values, n, n // 2)
     if n % 2 == 1:
         return high
     low = values[0]
     for k in range(1, n // 2):
         low = max(low, values[k])
     return 0.5 * (low + high)
-
-
-@njit(cache=True, nogil=True)
-def _select(values, n, k):
-    """The k-th smallest of values[:n]; those before it are then no greater. Source: Hoare, Algorithm 65: Find, 1961."""
-    low, high = 0, n - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
-    return values[k]
