@@ -169,13 +169,20 @@ def _same_columns(name: str, columns: pd.Index, ruling: pd.Index) -> None:
 
 def _values(name: str, table: pd.DataFrame, index: pd.DatetimeIndex) -> Panel:
     for column in table.columns:
-        if not (pd.api.types.is_numeric_dtype(table[column].dtype)):
+        dtype = table[column].dtype
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
             bad = pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()
+            names = bad.any() and bad.sum() == table[column].notna().sum()
             at = int(np.argmax(bad.to_numpy())) if bad.any() else 0
             raise DataError(
-                f"`{name}` of {column!r} must be numbers, but its dtype is {table[column].dtype} "
+                f"`{name}` of {column!r} must be numbers, but its dtype is {dtype} "
                 f"({shown(table[column].iloc[at])} at {index[at]}).\n"
-                "Mend that cell, or read the column with pd.to_numeric."
+                + (
+                    "Where they are names, of sectors say, give each a number: "
+                    f"{name}.apply(lambda column: column.map({{{table[column].iloc[at]!r}: 1.0, ...}}))."
+                    if names
+                    else "Mend that cell, or read the column with pd.to_numeric."
+                )
             )
     panel = np.array(table.to_numpy(dtype=np.float64, na_value=np.nan), order="C", copy=True)
     panel.flags.writeable = False
