@@ -165,3 +165,20 @@ def test_missing_values_of_nullable_dtypes_are_nan() -> None:
     for frame in (plain.astype("Float64"), plain.astype(object).where(plain.notna(), None)):
         np.testing.assert_array_equal(weights_from(lambda m, frame=frame: frame), plain)
     assert play(lambda: plain.astype("Float64")).equity.equals(play(lambda: plain).equity)
+
+
+def test_missing_values_of_pandas_own_types_and_masked_arrays_are_no_opinion() -> None:
+    expected = in_pandas(MARKET).to_numpy()
+    np.testing.assert_array_equal(weights_from(lambda m: in_pandas(m).convert_dtypes()), expected)
+    np.testing.assert_array_equal(weights_from(lambda m: in_pandas(m).astype("Float32")), expected.astype("float32"))
+    whole = np.where(np.isnan(expected), np.nan, 1.0)
+    np.testing.assert_array_equal(
+        weights_from(lambda m: (in_pandas(m) >= 0).astype("Int8").where(in_pandas(m).notna())), whole
+    )
+    filled = np.where(np.isnan(expected), 9.0, expected)
+    np.testing.assert_array_equal(weights_from(lambda _: np.ma.masked_array(filled, filled == 9.0)), expected)
+
+
+def test_columns_that_are_there_twice_are_named() -> None:
+    with pytest.raises(ShapeError, match=r"columns that are there twice, first \['A'\]"):
+        weights_from(lambda m: pd.concat([in_pandas(m), in_pandas(m)[["A"]]], axis=1))

@@ -160,8 +160,10 @@ def frame_panel(frame: pd.DataFrame, what: str, strategy: Strategy, market: Mark
     columns = [str(column) for column in frame.columns]
     if sorted(columns) != sorted(market.assets):
         odd = sorted(set(columns).symmetric_difference(market.assets))
+        twice = [column for k, column in enumerate(columns) if column in columns[:k]]
+        how = f"differ from the market's assets, first {odd[:1]}" if odd else f"are there twice, first {twice[:1]}"
         raise ShapeError(
-            f"`{what}` returned columns that differ from the market's assets, first {odd[:1]}, in {strategy!r}.\n"
+            f"`{what}` returned columns that {how}, in {strategy!r}.\n"
             "Build them from market.close.frame(), which has the right columns."
         )
     if len(frame) == market.n_bars and not frame.index.equals(market.index):
@@ -182,10 +184,12 @@ def float_panel(panel: npt.NDArray[Any], what: str, strategy: Strategy) -> Panel
     """The same numbers as float64, in C order. Raises: StrategyError for texts, times and complex numbers.
 
     Args:
-        panel: any array; one of objects may hold numbers and None.
+        panel: any array; one of objects may hold numbers and None, what a masked one hides is NaN.
         what: came back from the strategy, for the message.
         strategy: which.
     """
+    if isinstance(panel, np.ma.MaskedArray) and panel.dtype.kind in "fiub":
+        panel = np.asarray(np.ma.filled(panel.astype(np.float64), np.nan))
     odd = panel.dtype.kind not in "fiubO" or (
         panel.dtype.kind == "O" and any(isinstance(each, _NO_NUMBERS) for each in panel.flat)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 
 import numpy as np
@@ -143,7 +145,7 @@ class Slow(LeastSquares):
     """Takes its time, so that workers are worth their start."""
 
     def fit(self, x, y):
-        time.sleep(0.05)
+        time.sleep(self.weight * 0.05)
         return super().fit(x, y)
 
 
@@ -166,3 +168,22 @@ def test_many_threads_want_one_model_and_it_is_right_for_all() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: model_of().values().tobytes(), range(8)))
     assert len(set(found)) == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_fits_that_take_long_show_on_a_terminal_how_far_they_are_and_nowhere_else(monkeypatch, shown) -> None:
+    screen = Terminal() if shown else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    model_of(estimator=Slow(weight=7.0)).values()
+    text = screen.getvalue()
+    if shown:
+        assert "Slow" in text
+        assert "8/8" in text
+        assert not text.split("\r")[-1].strip()  # and leaves no trace
+    else:
+        assert not text
