@@ -19,13 +19,18 @@ import pytest
 from knowable.backtest import Costs, Settings, simulate
 from knowable.data.market import Market
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
-    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, "VECTORBT_COMPILED" not in os.environ
-    import vectorbt as vbt
 
-    numba.config.DISABLE_JIT = before
-    vbt.settings.numba["check_func_type"] = False  # it asks whether what it calls is compiled
+@pytest.fixture(scope="module")
+def vbt():
+    """Vectorbt, imported by the process that uses it: two seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
+        before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, "VECTORBT_COMPILED" not in os.environ
+        import vectorbt
+
+        numba.config.DISABLE_JIT = before
+    vectorbt.settings.numba["check_func_type"] = False  # it asks whether what it calls is compiled
+    return vectorbt
 
 
 def crossover(close, short_side):
@@ -42,7 +47,7 @@ def starts(state):
 @pytest.mark.parametrize("short_side", [0.0, -1.0])
 @pytest.mark.parametrize(("fee_bps", "slippage_bps"), [(0, 0), (10, 0), (10, 5)])
 @pytest.mark.filterwarnings("ignore")
-def test_crossover_agrees_with_from_signals(index_market, sp500, short_side, fee_bps, slippage_bps):
+def test_crossover_agrees_with_from_signals(vbt, index_market, sp500, short_side, fee_bps, slippage_bps):
     close = sp500["close"]
     weights, long, short = crossover(close, short_side)
     account = Settings(preset="vectorbt", costs=Costs(fee_bps=fee_bps, slippage_bps=slippage_bps))
@@ -63,7 +68,7 @@ def test_crossover_agrees_with_from_signals(index_market, sp500, short_side, fee
 
 @pytest.mark.parametrize(("fee_bps", "slippage_bps"), [(0, 0), (10, 5)])
 @pytest.mark.filterwarnings("ignore")
-def test_monthly_equal_weights_agree_with_from_orders(large_caps, fee_bps, slippage_bps):
+def test_monthly_equal_weights_agree_with_from_orders(vbt, large_caps, fee_bps, slippage_bps):
     """Target percents, shared cash, sells first: its later buys are trimmed by earlier fees, smallest first."""
     close = large_caps.iloc[-1500:]
     days = close.index
