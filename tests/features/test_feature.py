@@ -9,6 +9,7 @@ import pytest
 from knowable import features as f
 from knowable.data.market import Market
 from knowable.errors import InputError, KnowableError, UnknownNameError
+from knowable.features.functions.elsewhere import SYNONYMS
 
 INDEX = pd.date_range("2020-01-01", periods=40, freq="D")
 
@@ -298,12 +299,22 @@ def test_what_only_a_number_or_an_array_can_do_is_refused_with_a_way(m, ask, rem
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [("ema", "ewm"), ("sma", "mean"), ("maximum", "maximum(x, y)"), ("atr", "atr(high"), ("regression", "beta")],
+    [("maximum", "maximum(x, y)"), ("atr", "atr(high"), ("regression", "beta")],
 )
 def test_names_used_elsewhere_are_told_ours(m, name, way):
     with pytest.raises(AttributeError) as error:
         getattr(m.close, name)
     assert way in str(error.value)
+
+
+def test_a_function_known_by_another_name_is_told_ours_in_python_and_in_a_text(m):
+    for name, ours in SYNONYMS.items():
+        assert hasattr(f, ours)
+        assert name not in f.__all__
+        with pytest.raises(AttributeError, match=f"Did you mean '{ours}'"):
+            getattr(m.close, name)
+        with pytest.raises(UnknownNameError, match=f"Unknown function '{name}'. Did you mean '{ours}'"):
+            m.expression(f"{name}(close, 5)")
 
 
 def test_a_clock_is_given_by_name_alone(m):

@@ -25,6 +25,7 @@ from knowable.features.functions import (
     pairs,
     paths,
 )
+from knowable.features.functions.elsewhere import REMEDIES, SYNONYMS
 from knowable.features.node import Node, field, topological
 from knowable.features.symbols import Expression
 
@@ -39,35 +40,6 @@ _UFUNCS = {
     "minimum": "minimum", "maximum": "maximum", "less": "<", "less_equal": "<=", "greater": ">",
     "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&", "bitwise_or": "|",
 }  # fmt: skip
-_ELSEWHERE = {
-    "shift": "write x.lag(n) with n >= 0; no negative lag exists, because row t may use rows up to t only",
-    "rolling": "write x.mean(window), x.std(window), x.sum(window), x.min(window) or x.max(window)",
-    "expanding": "write x.expanding_mean(), x.expanding_std(), x.expanding_max() and so on",
-    "cumsum": "write x.expanding_sum()",
-    "cummax": "write x.expanding_max()",
-    "cummin": "write x.expanding_min()",
-    "diff": "write x.delta(n)",
-    "pct_change": "write x.returns(n)",
-    "fillna": "write x.fill(value), or x.ffill() for the last known value; filling backwards would look ahead",
-    "bfill": "filling backwards would look ahead; x.ffill() takes the last known value",
-    "groupby": "write x.group_mean(groups), x.group_rank(groups), x.group_neutralize(groups) and so on",
-    "where": "write x.mask(condition), or where(condition, a, b)",
-    "nlargest": "write x.top(n), which is 1.0 for the n largest of the bar",
-    "qcut": "write x.quantile(n)",
-    "maximum": "write maximum(x, y), of knowable.features",
-    "minimum": "write minimum(x, y), of knowable.features",
-    "atr": "write atr(high, low, close, window), of knowable.features",
-    "sma": "write x.mean(window)",
-    "ema": "write x.ewm(span)",
-    "wma": "write x.decay_linear(window)",
-    "correlation": "write x.corr(y, window)",
-    "regression": "write y.beta(x, window), y.resid(x, window) or y.r2(x, window)",
-    "pow": "write x ** p, or x.signed_power(p)",
-    "isna": "write x.isnan()",
-    "notna": "write ~x.isnan()",
-    "iloc": "a feature has no rows until it is evaluated: x.frame().iloc",
-    "loc": "a feature has no rows until it is evaluated: x.frame().loc",
-}
 
 
 def _method(op: str) -> Callable[..., Any]:
@@ -256,8 +228,10 @@ class Feature(Expression):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name in _ELSEWHERE:
-            raise UnknownAttributeError(f"Features have no {name!r}: {_ELSEWHERE[name]}.")
+        if name in REMEDIES:
+            raise UnknownAttributeError(f"Features have no {name!r}: {REMEDIES[name]}.")
+        if name in SYNONYMS:
+            raise UnknownAttributeError(f"Features have no {name!r}. Did you mean {SYNONYMS[name]!r}?")
         known = [each for each in dir(type(self)) if not each.startswith("_")]
         raise UnknownAttributeError(str(unknown_name("attribute", name, known, where="a feature")))
 

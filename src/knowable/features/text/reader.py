@@ -11,6 +11,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError, KnowableError, UnknownNameError, shown, unknown_name
 from knowable.features.apply import apply
 from knowable.features.feature import Feature
+from knowable.features.functions.elsewhere import SYNONYMS
 from knowable.features.node import field, topological
 from knowable.features.text.arithmetic import combined
 from knowable.features.text.grammar import COMPARISON, LEVELS, MOST_NESTED, MOST_NODES
@@ -195,7 +196,9 @@ class _Reader:
     def call(self, name: Token) -> Any:
         function = vocabulary().get(name.text)
         if function is None:
+            ours = SYNONYMS.get(name.text.lower())
             message = str(unknown_name("function", name.text, vocabulary()))
+            message = message if ours is None else f"Unknown function {name.text!r}. Did you mean {ours!r}?"
             raise self.wrong(message, name, UnknownNameError)
         self.place += 1
         operands, settings = self.arguments(name, function)
