@@ -95,6 +95,7 @@ def test_rows_after_a_cut_are_others_in_every_shape(value, numbers) -> None:
         list(MARKET.index),
         {dt.date(2015, 1, 2): "closed", dt.date(2015, 2, 2): "closed"},
         dict.fromkeys("abcdefghij", 3.0),
+        {f"A{k}": 0.5 + k for k in range(100)},  # as many assets as there are bars
         ["a", "b"],
         [[1.0, 2.0]] * 5,
     ],

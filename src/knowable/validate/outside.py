@@ -6,6 +6,7 @@ import contextlib
 import copy
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = ["Outside", "altered"]
 _DEEPEST = 3
 _POISON = 0.25
 _FEWEST = 8  # items of a list that may have one a bar
+_DAY = re.compile(r"\d{4}-?\d\d-?\d\d")
 _PLAIN = (bool, int, float, str, np.bool_, np.number, np.str_, type(None))
 _READERS = frozenset(
     {
@@ -150,6 +152,8 @@ def _rows_of(value: Any, market: Market) -> pd.Series | np.ndarray | None:
             return pd.Series(items, pd.DatetimeIndex(list(value)))
     if len(items) != market.n_bars or not all(isinstance(each, _PLAIN) for each in items):
         return None
+    if isinstance(value, dict) and not all(isinstance(key, int) or _DAY.match(str(key)) for key in value):
+        return None  # by name
     return np.asarray(items)
 
 
