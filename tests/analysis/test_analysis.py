@@ -72,11 +72,16 @@ def test_buckets_of_the_opposite_are_the_opposite_buckets(x: np.ndarray, n: int)
 
 @pytest.mark.parametrize(
     ("n_assets", "n_buckets", "wanted"),
-    [(10, 4, [3, 2, 2, 3]), (7, 5, [1, 2, 1, 2, 1]), (20, 3, [7, 6, 7]), (15, 4, [4, 3, 4, 4]), (12, 4, [3] * 4)],
+    [(10, 4, [2, 3, 3, 2]), (7, 5, [1, 2, 1, 2, 1]), (20, 3, [7, 6, 7]), (15, 4, [4, 3, 4, 4]), (12, 4, [3] * 4)],
 )
 def test_buckets_are_as_even_as_can_be_and_alike_at_both_ends(n_assets: int, n_buckets: int, wanted: list[int]) -> None:
     found = buckets(np.random.default_rng(1).permutation(n_assets)[None].astype(float), n_buckets, 2)
     assert [int((found == k + 1).sum()) for k in range(n_buckets)] == wanted
+
+
+def test_the_buckets_of_an_analysis_are_those_of_the_language() -> None:
+    made = market(60, 13)
+    np.testing.assert_array_equal(buckets(made.signal.values(), 4, 2), made.signal.quantile(4).values())
 
 
 def test_churn_is_the_share_of_a_bucket_that_is_new() -> None:

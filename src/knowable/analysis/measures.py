@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from knowable.data.market import Market
 from knowable.errors import unknown_name
-from knowable.kernels.cross_section import rank_kernel
+from knowable.kernels.cross_section import bucket_kernel, rank_kernel
 
 __all__ = [
     "FILLS",
@@ -73,17 +73,14 @@ def correlation(x: Panel, y: Panel, min_assets: int) -> npt.NDArray[np.float64]:
 
 
 def buckets(x: Panel, n_buckets: int, min_assets: int) -> Panel:
-    """Bucket 1 (lowest) to `n_buckets` of each asset by its rank in the bar; equal values share one.
+    """Bucket 1 (lowest) to `n_buckets` of each asset by its rank in the bar, as the language's `quantile` has them.
 
-    Where the counts do not divide, both ends are alike: the buckets of -x are those of x in the opposite order (but for
-    an asset in the very middle). NaN where x is, and in bars of fewer assets
-    than `min_assets` or buckets.
+    NaN where x is, and in bars of fewer assets than `min_assets` or buckets.
     """
+    out = np.empty(x.shape)
+    bucket_kernel(np.ascontiguousarray(x), n_buckets, out)
     n = (~np.isnan(x)).sum(axis=1)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        place = (2.0 * ranks(x) - 1.0) * n_buckets / (2.0 * n)  # of the middle of each asset's share, 0 to n_buckets
-        found = np.where(2.0 * place < n_buckets, np.ceil(place), np.floor(place) + 1.0)
-    return np.where((n >= max(min_assets, n_buckets)) & ~np.isnan(x), found, np.nan)
+    return np.where(n >= max(min_assets, n_buckets), out, np.nan)
 
 
 def bucket_means(bucket: Panel, y: Panel, n_buckets: int) -> Panel:

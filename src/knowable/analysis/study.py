@@ -144,7 +144,7 @@ def analyse(
         feature: what to look at.
         market: evaluates it there; its own market when None.
         horizons: bars, each >= 1.
-        quantiles: number of buckets by rank, >= 2; equal values share a bucket.
+        quantiles: number of buckets by rank, >= 2, as `Feature.quantile` has them; equal values share a bucket.
         fill: ``"next_open"``, ``"next_close"`` or ``"close"`` (the very price the feature may have seen: optimistic).
             The next open where the market has one, else the next close, when None.
         groups: a feature, a panel of numbers or names, or a mapping asset -> name; correlations are then shown within
