@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[Callable[[Store], object], type[KnowableError], str]] = {
         InputError,
         "A lag must be 0 or more, such as '1d', but it is '-",
     ),
-    "page": (lambda s: s.quality("facts").write(5), InputError, "`path` must name a file, such as .report.html., but it is 5"),
+    "page": (lambda s: s.quality("facts").write(5), InputError, "`path` must name a file, such as .*, but it is 5"),
     "bound": (lambda s: Bounds(field="eps", low=float("nan")), InputError, "`low` of Bounds must be a number"),
     "case": (lambda s: s.evolve("facts", add={"EPS": "USD"}), InputError, "'EPS' differs from 'eps'.*by case alone"),
     "cases": (lambda s: Schema.facts(fields={"a": "1", "A": "1"}), InputError, "'a' and 'A' differ by case alone"),
