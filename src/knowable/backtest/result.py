@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,9 +17,19 @@ import pandas as pd
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
-from knowable.backtest.tables import costs_table, orders_table, positions_table, trades_table
+from knowable.backtest.tables import (
+    costs_table,
+    drawdowns_table,
+    monthly_table,
+    orders_table,
+    positions_table,
+    trades_table,
+)
 from knowable.errors import InputError, ShapeError
-from knowable.metrics.describe import describe
+from knowable.metrics.curve import Curve
+from knowable.metrics.definitions import METRICS
+from knowable.metrics.describe import describe, measure
+from knowable.metrics.figures import Figures, figures_of
 
 __all__ = ["Result"]
 
@@ -38,6 +49,7 @@ class Result:
         metrics: name -> figure, defined in `knowable.metrics.DEFINITIONS`; NaN where not defined.
         warnings: sentences to read before believing it.
         index: (n_bars,) labels of the bars it ran over.
+        days: (n_bars,) datetime64[D], the session each bar belongs to.
         assets: names.
         bars_per_year: what figures were annualised with.
         pins: where the data came from.
@@ -51,6 +63,7 @@ class Result:
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
     index: pd.DatetimeIndex
+    days: npt.NDArray[np.datetime64]
     assets: tuple[str, ...]
     bars_per_year: float
     pins: tuple[Mapping[str, str], ...]
@@ -114,6 +127,58 @@ class Result:
         """How the run ended."""
         return Ending.COMPLETED if self.record.liquidated_at < 0 else Ending.LIQUIDATED
 
+    def stats(self, benchmark: pd.Series | Result | None = None, *, risk_free: float = 0.0) -> Figures:
+        """All figures that are known of an account: a mapping by name that draws itself; `.frame()` has definitions.
+
+        Args:
+            benchmark: value or price of what to compare with, on this result's index, its first value the start; or
+                another result of the same bars. The figures then have the benchmark's beside them.
+            risk_free: a year's riskless rate, a fraction such as 0.03. `metrics` has the ratios at 0.
+
+        Returns: figures; NaN where one is not defined. Of an account that was ruined only those in `metrics`.
+
+        Raises:
+            ShapeError: the benchmark has another index.
+            InputError: values of the benchmark that are not finite or not above 0, or a rate that makes no sense.
+        """
+        if self.bar_returns.min() <= -1.0:
+            return Figures(self.metrics, title=self._title())
+        curve = self._curve(self.bar_returns, risk_free)
+        if benchmark is None:
+            return Figures(figures_of(curve, self.metrics), title=self._title())
+        values, initial = self._aligned(benchmark), math.nan
+        if isinstance(benchmark, Result):
+            initial = benchmark.settings.cash
+        if not (np.isfinite(values) & (values > 0.0)).all():
+            bar = int(np.argmin(np.isfinite(values) & (values > 0.0)))
+            raise InputError(
+                f"Values of a benchmark must be finite and above 0, but {self.index[bar]} is {values[bar]}."
+            )
+        unknown = np.full(4, np.nan)
+        figures, returns, _ = measure(values, initial, self.bars_per_year, unknown)
+        other = self._curve(np.nan_to_num(returns, nan=0.0), risk_free)
+        measured = dict(zip(METRICS, figures.tolist(), strict=True))
+        return Figures(
+            figures_of(curve, self.metrics, other), benchmark=figures_of(other, measured), title=self._title()
+        )
+
+    @cached_property
+    def drawdowns(self) -> pd.DataFrame:
+        """A row a time that equity was below its highest value so far, the deepest first.
+
+        Columns: start (label of the high before; NaT: the starting cash), valley, end (label of the bar that was as
+        high again; NaT: none was), depth (a fraction below 0), days (calendar days from start to end, or to the last).
+        """
+        return drawdowns_table(self.equity.to_numpy(), self.settings.cash, self.days, self.index)
+
+    @cached_property
+    def monthly(self) -> pd.DataFrame:
+        """(n_years, 13) return of each calendar month, and of the ``year``; NaN where no bar is."""
+        return monthly_table(self.equity.to_numpy(), self.settings.cash, self.days)
+
+    def _curve(self, returns: npt.NDArray[np.float64], risk_free: float) -> Curve:
+        return Curve(returns=returns, days=self.days, bars_per_year=self.bars_per_year, risk_free=risk_free)
+
     def compare(self, benchmark_equity: pd.Series) -> pd.DataFrame:
         """This result beside a benchmark, a row a metric that an equity curve alone defines.
 
@@ -157,7 +222,9 @@ class Result:
         )
         return Path(write(page, path))
 
-    def _aligned(self, benchmark: pd.Series) -> npt.NDArray[np.float64]:
+    def _aligned(self, benchmark: pd.Series | Result) -> npt.NDArray[np.float64]:
+        if isinstance(benchmark, Result):
+            benchmark = benchmark.equity
         if not isinstance(benchmark, pd.Series):
             raise InputError(f"A benchmark is a pandas Series of values, but a {type(benchmark).__name__} came.")
         if not benchmark.index.equals(self.index):

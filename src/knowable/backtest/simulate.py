@@ -106,6 +106,7 @@ def result_of(
         metrics=MappingProxyType(metrics),
         warnings=remarks(metrics, record, settings, market.index[start:stop]) + market.notes,
         index=market.index[start:stop],
+        days=market.days[start:stop],
         assets=market.assets,
         bars_per_year=market.bars_per_year,
         pins=market.pins,

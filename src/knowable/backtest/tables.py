@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.reasons import REASONS
 from knowable.kernels import account as codes
+from knowable.metrics.curve import Days, drawdowns_of, period_starts
 
-__all__ = ["costs_table", "orders_table", "positions_table", "trades_table"]
+__all__ = ["costs_table", "drawdowns_table", "monthly_table", "orders_table", "positions_table", "trades_table"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -72,6 +75,44 @@ def costs_table(bars: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
     return pd.DataFrame(bars[:, columns], index=index, columns=pd.Index(["fees", "spread", "slippage", "borrow"]))
 
 
+def drawdowns_table(equity: Panel, cash: float, days: Days, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """A row a fall below the highest value so far; columns as `Result.drawdowns`."""
+    each = drawdowns_of(np.concatenate([[cash], equity]), days)
+    table = pd.DataFrame(
+        {
+            "start": _labels(each.start, index),
+            "valley": _labels(each.valley, index),
+            "end": _labels(np.where(each.end < len(index), each.end, -1), index),
+            "depth": each.depth,
+            "days": each.days,
+        }
+    )
+    return table.sort_values("depth", ignore_index=True)
+
+
+def monthly_table(equity: Panel, cash: float, days: Days) -> pd.DataFrame:
+    """(n_years, 13) returns of calendar months, and of the year; as `Result.monthly`."""
+    months = days.astype("datetime64[M]").astype(np.int64)
+    first = int(months[0] // 12)
+    table = np.full((int(months[-1] // 12) - first + 1, 13), np.nan)
+    starts = period_starts(months)
+    at = months[starts]
+    table[at // 12 - first, at % 12] = _growth(equity, cash, starts)
+    starts = period_starts(months // 12)
+    table[months[starts] // 12 - first, 12] = _growth(equity, cash, starts)
+    columns = pd.Index([*range(1, 13), "year"], name="month")
+    return pd.DataFrame(
+        table, index=pd.RangeIndex(1970 + first, 1970 + first + len(table), name="year"), columns=columns
+    )
+
+
+def _growth(equity: Panel, cash: float, starts: npt.NDArray[np.int64]) -> Panel:
+    """Growth of equity over periods that begin at these bars; NaN where there was nothing to grow."""
+    before = np.concatenate([[cash], equity])[starts]
+    after = equity[np.append(starts[1:], len(equity)) - 1]
+    return np.where(before > 0.0, after / np.where(before > 0.0, before, 1.0) - 1.0, np.nan)
+
+
 def _close_trades(orders: Panel) -> list[tuple[float, ...]]:
     """Average entry price: a fill that reduces a position closes a trade of that size; its entry is the bar on which
     the position was opened, its fees the exit's and its share of the entry's.
@@ -105,7 +146,7 @@ def _names(numbers: Panel, assets: tuple[str, ...]) -> npt.NDArray[np.object_]:
     return np.array(assets, dtype=object)[numbers.astype(np.int64)]
 
 
-def _labels(bars: Panel, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def _labels(bars: npt.NDArray[Any], index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """The labels of bars; NaT for -1."""
     at = bars.astype(np.int64)
     return pd.DatetimeIndex(index.take(np.maximum(at, 0)).where(at >= 0))
