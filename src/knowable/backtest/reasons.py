@@ -26,6 +26,9 @@ class Reason(StrEnum):
     LIQUIDATED = "liquidated", "Forced: equity had come to nothing, so every position was closed."
     CANCELLED = "cancelled", "Not filled: equity came to nothing while it was pending."
     TOO_DEAR = "fee too high", "Not filled: the fee is more than the sale brings, and cash does not cover the rest."
+    STOPPED = "stop", "Filled at the stop of the position, or at the open where that was already past it."
+    TARGET_REACHED = "target", "Filled at the target of the position, or at the open where that was already past it."
+    TRAILED = "trailing stop", "Filled at the trailing stop, or at the open where that was already past it."
     NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
 
     def __new__(cls, word: str, sentence: str) -> Self:

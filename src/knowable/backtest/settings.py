@@ -10,12 +10,13 @@ from typing import Any, Literal, Self, get_args
 
 from knowable.errors import InputError, shown, unknown_name
 
-__all__ = ["Costs", "Fill", "LeverageCheck", "Preset", "Settings", "SizeAt"]
+__all__ = ["Costs", "Fill", "Intrabar", "LeverageCheck", "Preset", "Settings", "SizeAt"]
 
 Fill = Literal["next_open", "next_close", "next_vwap", "close"]
 SizeAt = Literal["decision", "fill"]
 LeverageCheck = Literal["strict", "scale"]
 Preset = Literal["vectorbt", "backtesting"]
+Intrabar = Literal["pessimistic", "ohlc", "olhc"]
 
 # What each preset sets, and the costs that its engine knows.
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -82,6 +83,9 @@ class Settings:
             that asset counts in its place. Above 1, cash may be borrowed up to (max_leverage - 1) x equity.
         leverage_check: ``"strict"``: a larger sum is an error; ``"scale"``: the weights the row states are scaled down
             so that they fit beside those that NaN keeps.
+        intrabar: how a bar is taken to have gone where both a stop and a target lie within it: ``"pessimistic"``: to the
+            stop first; ``"ohlc"``: open, high, low, close; ``"olhc"``: open, low, high, close.
+        exit_on_entry_bar: whether a position entered at a bar's open may be closed by its stop or target within it.
         preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
             arithmetic (docs/decisions/parity.md).
 
@@ -97,10 +101,17 @@ class Settings:
     lot: float | None = None
     max_leverage: float = 1.0
     leverage_check: LeverageCheck = "strict"
+    intrabar: Intrabar = "pessimistic"
+    exit_on_entry_bar: bool = True
     preset: Preset | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("fill", Fill), ("size_at", SizeAt), ("leverage_check", LeverageCheck)):
+        for name, choices in (
+            ("fill", Fill),
+            ("size_at", SizeAt),
+            ("leverage_check", LeverageCheck),
+            ("intrabar", Intrabar),
+        ):
             _one_of(name, getattr(self, name), get_args(choices))
         for name in ("cash", "max_leverage", "lot"):
             value = getattr(self, name)
@@ -110,6 +121,10 @@ class Settings:
             if number <= 0.0:
                 raise InputError(f"`{name} > 0` must hold, but {name}={number:g}, in Settings.")
             object.__setattr__(self, name, number)
+        if not isinstance(self.exit_on_entry_bar, bool):
+            raise InputError(
+                f"`exit_on_entry_bar` must be True or False, but it is {shown(self.exit_on_entry_bar)}, in Settings."
+            )
         if not isinstance(self.costs, Costs):
             raise InputError(f"`costs` must be Costs(...), such as Costs(fee_bps=10), but costs={shown(self.costs)}.")
         if self.preset is not None:

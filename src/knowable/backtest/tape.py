@@ -12,6 +12,7 @@ from knowable.backtest.settings import Settings
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels.account import AS_BACKTESTING, AS_VECTORBT, AT_DECISION, AT_FILL, Rules
+from knowable.kernels.exits import HIGH_FIRST, LOW_FIRST, STOP_FIRST
 
 __all__ = ["Tape", "carry_forward", "read_only", "read_tape", "rules_of"]
 
@@ -22,6 +23,8 @@ _PRICE_FIELD = {"next_open": "open", "next_close": "close", "close": "close"}
 _TYPICAL = ("high", "low", "close")
 _typical_cache: dict[str, Panel] = {}
 _known_cache: dict[str, tuple[Panel | None]] = {}
+
+_INTRABAR = {"pessimistic": STOP_FIRST, "ohlc": HIGH_FIRST, "olhc": LOW_FIRST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,6 +105,9 @@ def rules_of(settings: Settings, *, on_change: bool) -> Rules:
         spread_rate=costs.half_spread_bps * _BPS,
         slippage_rate=costs.slippage_bps * _BPS,
         borrow_rate=costs.borrow_bps_year * _BPS / 365.0,
+        intrabar=_INTRABAR[settings.intrabar],
+        at_open=settings.fill == "next_open",
+        entry_bar=settings.exit_on_entry_bar,
     )
 
 

@@ -30,6 +30,7 @@ NOTHING, SHARE_COUNT, FRACTION, UNPRICED = 0.0, 1.0, 2.0, 3.0
 # Floats, as other codes handed to helpers are: numba compiles a helper again for every literal whole number.
 FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
 LIQUIDATED, CANCELLED, NEVER_PRICED, TOO_DEAR = 8.0, 9.0, 10.0, 11.0
+STOPPED, TARGET_REACHED, TRAILED = 12.0, 13.0, 14.0
 NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
@@ -45,7 +46,14 @@ DECIDED = 8  # the bar it was decided on
 FRESH = 9  # 1 if that decision changed the asset's weight
 WANTED = 10  # scratch within a row: signed size of the order at hand
 IN_SHARES = 11  # 1 if the position was last asked for in shares, so that no weight was stated for it
-N_SLOTS = 12
+# What guards the position; fractions are NaN where there is none.
+ARMED = 12  # sign of the position that the levels below belong to; 0: none
+SINCE = 13  # the bar it was armed on
+STOP, GOAL = 14, 15  # prices at which it is closed
+ANCHOR = 16  # best price since: highest high of a long, lowest low of a short
+TRAIL = 17  # fraction of the anchor at which it is closed
+NEXT_STOP, NEXT_GOAL, NEXT_TRAIL = 18, 19, 20  # fractions of the entry price that the entry decided last asks for
+N_SLOTS = 21
 
 # Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). TRADED ... N_EXPOSED are totals and stand
 # together: `statistics_kernel` takes them as its activity.
@@ -60,7 +68,7 @@ BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_BORROW, N_BAR_COLUMNS = range(
 ORDER_ASSET, ORDER_DECIDED, ORDER_FILLED, ORDER_WANTED, ORDER_SIZE = range(5)
 ORDER_REFERENCE, ORDER_PRICE, ORDER_FEE, ORDER_REASON, N_ORDER_COLUMNS = range(5, 10)
 
-ORDERS_PER_ASSET = 5  # the most one asset can leave in one row; the buffer keeps room for a whole row
+ORDERS_PER_ASSET = 7  # the most one asset can leave in one row; the buffer keeps room for a whole row
 DUST = 1e-9  # a change smaller than this share of the position is rounding, not an order
 MARGIN = 1e-12  # a cut buy leaves this share of cash unspent, so that rounding never borrows
 EPSILON = 2.220446049250313e-16
@@ -81,6 +89,9 @@ class Rules(NamedTuple):
     spread_rate: float
     slippage_rate: float
     borrow_rate: float  # of short value, a calendar day
+    intrabar: int = 0  # how a bar went between its open and its close: STOP_FIRST ... LOW_FIRST of `exits`
+    at_open: bool = True  # whether fills are at the open, before the rest of their bar
+    entry_bar: bool = True  # whether a position may be closed on the bar it was entered at the open of
 
 
 class LedgerState(NamedTuple):
@@ -129,8 +140,9 @@ def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
     """Exchange shares for cash at the reference price made worse by spread and slippage, and pay the fee."""
     held = assets[HELD, j]
     rate = rules.spread_rate + rules.slippage_rate
-    if rules.sizing == AS_BACKTESTING and held * delta < 0.0:
-        rate = 0.0  # that engine takes the spread on entries only
+    at_level = reason == TARGET_REACHED or (rules.sizing == AS_VECTORBT and reason > TARGET_REACHED - 2.0)
+    if at_level or (rules.sizing == AS_BACKTESTING and held * delta < 0.0):
+        rate = 0.0  # a limit is filled at its price; and that engine takes the spread on entries only
     price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - rate)
     size = abs(delta)
     fee = max(size * price * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)

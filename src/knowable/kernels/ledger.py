@@ -52,7 +52,7 @@ from knowable.kernels.account import (
 from knowable.kernels.decision import decide_row, differs, size_unpriced
 from knowable.kernels.fills import fill_row
 
-__all__ = ["NO_LIMIT", "check_kernel", "close_row", "end_row", "ledger_kernel", "mark_row", "open_row"]
+__all__ = ["NO_LIMIT", "check_kernel", "close_row", "end_row", "ledger_kernel", "mark_row", "open_row", "pay_borrow"]
 
 NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
 
@@ -98,7 +98,7 @@ def ledger_kernel(weights, decide, price, close, known, days, rules, state, equi
 def open_row(t, price, close, known, days, rules, assets, account, orders_out):
     """The part of a row before its decision: borrow, fills, marks, and sizes that waited for a close."""
     if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
-        _pay_borrow(days[t], rules, assets, account)
+        pay_borrow(days[t], rules, assets, account)
     if account[N_PENDING] > 0 and rules.delay > 0:
         fill_row(t, price, rules, assets, account, orders_out)
     account[EQUITY] = account[CASH] + mark_row(t, close, assets)
@@ -228,7 +228,7 @@ def mark_row(t, close, assets):
 
 
 @njit(**HELPER)
-def _pay_borrow(n_days, rules, assets, account):
+def pay_borrow(n_days, rules, assets, account):
     """Charge the nights since the last row on the short value they were held at: the last marks."""
     short = 0.0
     for j in range(assets.shape[1]):

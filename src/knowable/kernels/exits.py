@@ -1,0 +1,167 @@
+"""Orders that guard a position and rest in the market between decisions: stop, target, trailing stop.
+
+A bar tells its open, high, low and close, not its path. What is certain: the open comes first, so that a level it is
+already past fills there. For the rest the rule says which of the high and the low came first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from knowable.kernels.account import (
+    ACTED,
+    ANCHOR,
+    ARMED,
+    BAR,
+    DECIDED,
+    ENTRY_PRICE,
+    GOAL,
+    HELD,
+    HELPER,
+    KIND,
+    LIQUIDATION,
+    NEXT_GOAL,
+    NEXT_STOP,
+    NEXT_TRAIL,
+    NOTHING,
+    SINCE,
+    STOP,
+    STOPPED,
+    TARGET_REACHED,
+    TRAIL,
+    TRAILED,
+    WEIGHT,
+    trade,
+)
+
+__all__ = ["HIGH_FIRST", "LOW_FIRST", "STOP_FIRST", "Bars", "Guards", "arm_row", "exits_row", "level_reached"]
+
+# How a bar went: whatever is worse for the position first; open, high, low, close; open, low, high, close.
+STOP_FIRST, HIGH_FIRST, LOW_FIRST = 0, 1, 2
+_NONE = 0.0
+
+
+class Bars(NamedTuple):
+    """The prices of each bar, (n_bars, n_assets); NaN where there are none."""
+
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+
+
+class Guards(NamedTuple):
+    """Fractions of the entry price, (n_bars, n_assets), as they stood at each row's decision; NaN: none."""
+
+    stop: np.ndarray
+    target: np.ndarray
+    trail: np.ndarray
+
+
+@njit(**HELPER)
+def arm_row(bar, assets):
+    """Set the levels of positions that are new or have turned on this bar."""
+    for j in range(assets.shape[1]):
+        held = assets[HELD, j]
+        side = 1.0 if held > 0.0 else -1.0 if held < 0.0 else 0.0
+        if side == assets[ARMED, j]:
+            continue
+        assets[ARMED, j] = side
+        assets[SINCE, j] = bar
+        price = assets[ENTRY_PRICE, j]
+        assets[ANCHOR, j] = price
+        assets[STOP, j] = price * (1.0 - side * assets[NEXT_STOP, j])
+        assets[GOAL, j] = price * (1.0 + side * assets[NEXT_GOAL, j])
+        assets[TRAIL, j] = assets[NEXT_TRAIL, j]
+
+
+@njit(**HELPER)
+def exits_row(t, bars, rules, assets, account, orders_out):
+    """Close the positions whose levels this bar reached."""
+    if account[LIQUIDATION] >= 0:
+        return
+    for j in range(assets.shape[1]):
+        side = assets[ARMED, j]
+        if side == 0.0 or bars.open[t, j] != bars.open[t, j]:
+            continue
+        if not rules.entry_bar and assets[SINCE, j] == account[BAR]:
+            continue
+        price, reason, anchor = level_reached(
+            side,
+            bars.open[t, j],
+            bars.high[t, j],
+            bars.low[t, j],
+            bars.close[t, j],
+            assets[STOP, j],
+            assets[GOAL, j],
+            assets[TRAIL, j],
+            assets[ANCHOR, j],
+            rules.intrabar,
+        )
+        assets[ANCHOR, j] = anchor
+        if reason != _NONE:
+            held, decided = assets[HELD, j], assets[DECIDED, j]
+            assets[DECIDED, j] = assets[SINCE, j]
+            assets[ARMED, j] = 0.0
+            if assets[KIND, j] == NOTHING:  # else what is pending has been decided since, and stands
+                assets[WEIGHT, j] = 0.0
+                assets[ACTED, j] = np.nan
+            trade(j, -held, -held, price, reason, rules, assets, account, orders_out)
+            assets[DECIDED, j] = decided
+
+
+@njit(**HELPER)
+def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intrabar):
+    """Where a bar closes a position, why, and its best price after the bar.
+
+    Args:
+        side: 1: long; -1: short, which is a long one in prices below 0.
+        open_: the bar's prices; a high or low that is missing is the open.
+        high: see there.
+        low: see there.
+        close: see there.
+        stop: level; NaN: none.
+        goal: level; NaN: none.
+        trail: fraction of the anchor; NaN: none.
+        anchor: best price before the bar.
+        intrabar: STOP_FIRST ... LOW_FIRST.
+    """
+    first, last = side * open_, side * close
+    top, bottom = (side * high, side * low) if side > 0.0 else (side * low, side * high)
+    top, bottom = max(first, top), min(first, bottom)
+    goal = side * goal if goal == goal else np.inf
+    floor, reason = (side * stop, STOPPED) if stop == stop else (-np.inf, STOPPED)
+    best = side * anchor
+    floor, reason = _raised(best, side, trail, floor, reason)
+    if first <= floor:
+        return side * first, reason, anchor
+    if first >= goal:
+        return side * first, TARGET_REACHED, anchor
+    if intrabar == (HIGH_FIRST if side > 0.0 else LOW_FIRST):  # the best price comes first
+        if top >= goal:
+            return side * goal, TARGET_REACHED, anchor
+        best = max(best, top)
+        floor, reason = _raised(best, side, trail, floor, reason)
+        if bottom <= floor:
+            return side * floor, reason, side * best
+        return np.nan, _NONE, side * best
+    if bottom <= floor:
+        return side * floor, reason, anchor
+    if top >= goal:
+        return side * goal, TARGET_REACHED, anchor
+    best = max(best, top)
+    if intrabar != STOP_FIRST:  # after the best price the bar goes on to its close
+        floor, reason = _raised(best, side, trail, floor, reason)
+        if last <= floor:
+            return side * floor, reason, side * best
+    return np.nan, _NONE, side * best
+
+
+@njit(**HELPER)
+def _raised(best, side, trail, floor, reason):
+    """The higher of the stop and the trailing stop, for prices of a long position."""
+    level = best * (1.0 - side * trail)
+    return (level, TRAILED) if level > floor else (floor, reason)

@@ -1,0 +1,222 @@
+"""The ledger driven by signals: enter, leave, and let stops and targets rest in the market between bars.
+
+Signals become target weights of the row they are decided on, and levels that guard what the entry buys; from there on
+all is the arithmetic of `ledger_kernel`. A row goes: pay borrow; fill what is pending and, before or after it as the
+fill price comes first or last in the bar, close what reached a level; mark; decide; fill what fills on the same bar.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from knowable.kernels.account import (
+    ANCHOR,
+    BAR,
+    BAR_CASH,
+    CASH,
+    ENTRY,
+    EQUITY,
+    GOAL,
+    HELD,
+    HELPER,
+    KIND,
+    LIQUIDATION,
+    MARK,
+    N_EXPOSED,
+    N_FILLS,
+    N_HELD,
+    N_ORDERS,
+    N_PENDING,
+    N_UNPRICED,
+    NEXT_GOAL,
+    NEXT_STOP,
+    NEXT_TRAIL,
+    NOTHING,
+    ORDERS_PER_ASSET,
+    STOP,
+    TRAIL,
+    WEIGHT,
+)
+from knowable.kernels.decision import decide_row, size_unpriced
+from knowable.kernels.exits import arm_row, exits_row
+from knowable.kernels.fills import fill_row
+from knowable.kernels.ledger import close_row, mark_row, pay_borrow
+
+__all__ = ["ENTER_LONG", "ENTER_SHORT", "LEAVE_LONG", "LEAVE_SHORT", "signals_kernel"]
+
+ENTER_LONG, LEAVE_LONG, ENTER_SHORT, LEAVE_SHORT = 1, 2, 4, 8
+
+
+@njit(**ENTRY)
+def signals_kernel(
+    flags, size, guards, bars, price, known, days, rules, state, scratch, equity_out, bars_out, orders_out
+):
+    """Run the rows; return how many were done.
+
+    Args:
+        flags: (n_bars, n_assets) uint8, sums of ENTER_LONG ... LEAVE_SHORT.
+        size: (n_bars, n_assets) fraction of equity that an entry on that row asks for, above 0.
+        guards: `Guards` of entries decided on each row.
+        bars: `Bars`; closes are the marks.
+        price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
+        known: as in `ledger_kernel`.
+        days: see there.
+        rules: see there.
+        state: see there.
+        scratch: (1, n_assets) float64.
+        equity_out: (n_bars,).
+        bars_out: as in `ledger_kernel`.
+        orders_out: see there.
+    """
+    n_bars, n_assets = flags.shape
+    assets, account = state.assets, state.account
+    t = np.int64(0)
+    while t < n_bars:
+        if n_assets == 1 and account[N_PENDING] + account[N_UNPRICED] == 0:
+            if account[N_HELD] == 0:
+                t = _idle_rows(t, flags, bars.close, assets, account, equity_out, bars_out)
+            elif rules.borrow_rate == 0.0 or assets[HELD, 0] > 0.0:
+                t = _held_rows(t, flags, bars, assets, account, equity_out, bars_out)
+            if t == n_bars:
+                break
+        if 0 < orders_out.shape[0] < account[N_ORDERS] + ORDERS_PER_ASSET * n_assets:
+            break
+        if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
+            pay_borrow(days[t], rules, assets, account)
+        _trade_within(t, bars, price, rules, assets, account, orders_out)
+        account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
+        if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
+            size_unpriced(t, known, rules, assets, account, orders_out)
+        if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, assets, scratch):
+            decide_row(0, scratch, t, known, rules, assets, account, orders_out)
+        filled = account[N_FILLS]
+        close_row(t, price, bars.close, rules, assets, account, equity_out, bars_out, orders_out)
+        if account[N_FILLS] != filled:
+            arm_row(account[BAR] - 1.0, assets)
+        t += 1
+    return t
+
+
+@njit(**HELPER)
+def _trade_within(t, bars, price, rules, assets, account, orders_out):
+    """Fill what is pending, and close what reached a level, in the order in which the bar brings them."""
+    filled = account[N_FILLS]
+    if rules.at_open:
+        if account[N_PENDING] > 0 and rules.delay > 0:
+            fill_row(t, price, rules, assets, account, orders_out)
+            if account[N_FILLS] != filled:
+                arm_row(account[BAR], assets)
+        if account[N_HELD] > 0:
+            exits_row(t, bars, rules, assets, account, orders_out)
+        return
+    if account[N_HELD] > 0:
+        exits_row(t, bars, rules, assets, account, orders_out)
+    if account[N_PENDING] > 0 and rules.delay > 0:
+        fill_row(t, price, rules, assets, account, orders_out)
+        if account[N_FILLS] != filled:
+            arm_row(account[BAR], assets)
+
+
+@njit(**HELPER)
+def _ask(t, flags, size, guards, assets, wanted):
+    """Target weights that the row's signals ask for, NaN where none; whether any does."""
+    any_asked = False
+    for j in range(assets.shape[1]):
+        wanted[0, j] = np.nan
+        flag = flags[t, j]
+        if flag == 0:
+            continue
+        side = assets[WEIGHT, j] if assets[KIND, j] != NOTHING else assets[HELD, j]
+        goal = _goal(flag, side)
+        if goal != goal:
+            continue
+        any_asked = True
+        wanted[0, j] = goal * size[t, j]
+        if goal != 0.0:
+            assets[NEXT_STOP, j] = guards.stop[t, j]
+            assets[NEXT_GOAL, j] = guards.target[t, j]
+            assets[NEXT_TRAIL, j] = guards.trail[t, j]
+    return any_asked
+
+
+@njit(**HELPER)
+def _goal(flag, side):
+    """1, -1 or 0: the position that signals lead to from one of this sign; NaN: it is let be.
+
+    Signals to enter and to leave the same side, or to enter both, contradict each other and say nothing.
+    """
+    enter_long, enter_short = (flag & 1) != 0 and (flag & 2) == 0, (flag & 4) != 0 and (flag & 8) == 0
+    if enter_long and enter_short:
+        enter_long = enter_short = False
+    leave_long, leave_short = (flag & 2) != 0 and (flag & 1) == 0, (flag & 8) != 0 and (flag & 4) == 0
+    if side > 0.0:
+        return -1.0 if enter_short else 0.0 if leave_long else np.nan
+    if side < 0.0:
+        return 1.0 if enter_long else 0.0 if leave_short else np.nan
+    return 1.0 if enter_long else -1.0 if enter_short else np.nan
+
+
+@njit(**HELPER)
+def _held_rows(t, flags, bars, assets, account, equity_out, bars_out):
+    """One asset, nothing pending: only mark, up to a row that may reach a level, or whose signals may turn the position.
+
+    What a row may reach is judged by its extremes, with the trailing level where this very row's best would raise it:
+    whatever the path within the bar, a row that is passed here closes nothing.
+    """
+    n_bars, cash, mark, held = flags.shape[0], account[CASH], assets[MARK, 0], assets[HELD, 0]
+    first, stop, goal, trail, anchor = t, assets[STOP, 0], assets[GOAL, 0], assets[TRAIL, 0], assets[ANCHOR, 0]
+    long, trails, equity = held > 0.0, trail == trail, account[EQUITY]
+    turns = 6 if long else 9
+    while t < n_bars and (flags[t, 0] & turns) == 0:
+        top, bottom = bars.high[t, 0], bars.low[t, 0]
+        first_price = bars.open[t, 0]
+        best = anchor
+        if first_price == first_price:
+            if not (top == top and bottom == bottom):
+                break
+            if long:
+                best = max(anchor, top)
+                if bottom <= stop or top >= goal or (trails and bottom <= best * (1.0 - trail)):
+                    break
+            else:
+                best = min(anchor, bottom)
+                if top >= stop or bottom <= goal or (trails and top >= best * (1.0 + trail)):
+                    break
+        c = bars.close[t, 0]
+        now = c if c == c else mark
+        value = cash + held * now
+        if value <= 0.0:
+            break
+        mark, equity, anchor = now, value, best
+        equity_out[t] = value
+        t += 1
+    assets[MARK, 0] = mark
+    assets[ANCHOR, 0] = anchor
+    account[EQUITY] = equity
+    account[BAR] += t - first
+    account[N_EXPOSED] += t - first
+    if bars_out.shape[0] > 0:
+        for u in range(first, t):
+            bars_out[u, BAR_CASH] = cash
+    return t
+
+
+@njit(**HELPER)
+def _idle_rows(t, flags, close, assets, account, equity_out, bars_out):
+    """One asset, nothing held and nothing pending: cash is all there is until the next signal to enter."""
+    n_bars, cash, mark = flags.shape[0], account[CASH], assets[MARK, 0]
+    first, alive = t, account[LIQUIDATION] < 0
+    while t < n_bars and not (alive and (flags[t, 0] & 5) != 0):
+        c = close[t, 0]
+        mark = c if c == c else mark
+        equity_out[t] = cash
+        t += 1
+    assets[MARK, 0] = mark
+    if t > first:
+        account[EQUITY] = cash
+        account[BAR] += t - first
+        if bars_out.shape[0] > 0:
+            for u in range(first, t):
+                bars_out[u, BAR_CASH] = cash
+    return t

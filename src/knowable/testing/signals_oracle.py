@@ -1,0 +1,181 @@
+"""Signals, stops and targets by the slow ledger: the path of each bar is walked point by point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from knowable.backtest.reasons import Reason
+from knowable.testing.ledger_oracle import Rows, SlowLedger, _Wish
+
+__all__ = ["Guard", "SlowSignals", "walk"]
+
+
+@dataclass(kw_only=True)
+class Guard:
+    """What rests in the market for a position; levels are prices, None: none."""
+
+    long: bool
+    since: int
+    stop: float | None
+    target: float | None
+    trail: float | None
+    best: float
+
+    def level(self) -> tuple[float, Reason] | None:
+        """The level on the losing side that would be met first."""
+        found = [] if self.stop is None else [(self.stop, Reason.STOPPED)]
+        if self.trail is not None:
+            trailing = self.best * (1.0 - self.trail if self.long else 1.0 + self.trail)
+            found.append((trailing, Reason.TRAILED))
+        if not found:
+            return None
+        # of equal levels the stop itself
+        return max(found, key=lambda each: each[0]) if self.long else min(found, key=lambda each: each[0])
+
+
+def walk(guard: Guard, path: Sequence[float], *, pessimistic: bool) -> tuple[float, Reason] | None:
+    """Where a bar closes the position, and why; the guard's best price moves on as the bar does.
+
+    Args:
+        guard: of the position.
+        path: open, the two extremes in their order, close. Of a pessimistic walk: open, worst, best.
+        pessimistic: the trailing level stands still within the bar.
+    """
+    beyond = (lambda price, level: price <= level) if guard.long else (lambda price, level: price >= level)
+    reached = (lambda price, level: price >= level) if guard.long else (lambda price, level: price <= level)
+    losing = guard.level()
+    if losing is not None and beyond(path[0], losing[0]):
+        return path[0], losing[1]
+    if guard.target is not None and reached(path[0], guard.target):
+        return path[0], Reason.TARGET_REACHED
+    for point in path[1:]:
+        losing = losing if pessimistic else guard.level()
+        if losing is not None and beyond(point, losing[0]):
+            return losing
+        if guard.target is not None and reached(point, guard.target):
+            return guard.target, Reason.TARGET_REACHED
+        guard.best = max(guard.best, point) if guard.long else min(guard.best, point)
+    return None
+
+
+@dataclass(kw_only=True)
+class SlowSignals(SlowLedger):
+    """Run `run_signals`, then read as `SlowLedger`."""
+
+    def run_signals(
+        self,
+        says: Sequence[Sequence[frozenset[str]]],
+        size: Rows,
+        guards: Sequence[Sequence[tuple[float, float, float]]],
+        bars: dict[str, Rows],
+        price: Rows,
+        days: Sequence[float],
+    ) -> None:
+        """Walk the bars.
+
+        `says` holds for each bar and asset words of "enter long", "leave long", "enter short", "leave short"; `guards`
+        stop, target and trail of an entry decided there, NaN for none; `bars` open, high, low and close.
+        """
+        self.mark = [None] * self.n_assets
+        self.next_guard = [(math.nan, math.nan, math.nan)] * self.n_assets
+        self.guarded: dict[int, Guard] = {}
+        for t in range(len(says)):
+            self.paid.append({"fees": 0.0, "spread": 0.0, "slippage": 0.0, "borrow": 0.0})
+            self._pay_borrow(days[t])
+            if self.settings.fill == "next_open":
+                self._fill_and_guard(t, price[t])
+                self._leave_at_levels(t, bars)
+            else:
+                self._leave_at_levels(t, bars)
+                if self.settings.fill != "close":
+                    self._fill_and_guard(t, price[t])
+            for j, value in enumerate(bars["close"][t]):
+                if not math.isnan(value):
+                    self.mark[j] = value
+            if self.liquidated_at is None:
+                self._size_those_that_waited_for_a_close()
+                row = [self._wanted(j, says[t][j], size[t][j], guards[t][j]) for j in range(self.n_assets)]
+                if any(not math.isnan(w) for w in row):
+                    self._decide(t, row)
+            if self.settings.fill == "close":
+                self._fill_and_guard(t, price[t])
+            if self._value() <= 0.0 and self.liquidated_at is None:
+                self._liquidate(t)
+            self.equity.append(self._value())
+            self.cash_path.append(self.cash)
+            self.held_path.append(list(self.held))
+        self._report_what_is_pending(len(says))
+
+    def _wanted(self, j: int, said: frozenset[str], size: float, guard: tuple[float, float, float]) -> float:
+        if {"enter long", "leave long"} <= said:
+            said = said - {"enter long", "leave long"}
+        if {"enter short", "leave short"} <= said:
+            said = said - {"enter short", "leave short"}
+        if {"enter long", "enter short"} <= said:
+            said = said - {"enter long", "enter short"}
+        side = self.wishes[j].weight if j in self.wishes else self.held[j]
+        wanted = math.nan
+        if side > 0.0 and "leave long" in said:
+            wanted = 0.0
+        if side < 0.0 and "leave short" in said:
+            wanted = 0.0
+        if side <= 0.0 and "enter long" in said:
+            wanted, self.next_guard[j] = size, guard
+        if side >= 0.0 and "enter short" in said:
+            wanted, self.next_guard[j] = -size, guard
+        return wanted
+
+    def _fill_and_guard(self, t: int, price: Sequence[float]) -> None:
+        before = list(self.held)
+        self._fill(t, price)
+        for j, (was, now) in enumerate(zip(before, self.held, strict=True)):
+            if now == 0.0:
+                self.guarded.pop(j, None)
+            elif was * now <= 0.0:
+                paid, way = self.paid_for[j], math.copysign(1.0, now)
+                stop, target, trail = (None if math.isnan(part) else part for part in self.next_guard[j])
+                self.guarded[j] = Guard(
+                    long=now > 0.0,
+                    since=t,
+                    stop=None if stop is None else paid * (1.0 - way * stop),
+                    target=None if target is None else paid * (1.0 + way * target),
+                    trail=trail,
+                    best=paid,
+                )
+
+    def _leave_at_levels(self, t: int, bars: dict[str, Rows]) -> None:
+        for j in sorted(self.guarded):
+            guard = self.guarded[j]
+            first, high, low, last = (bars[name][t][j] for name in ("open", "high", "low", "close"))
+            if self.liquidated_at is not None or math.isnan(first):
+                continue
+            if guard.since == t and not self.settings.exit_on_entry_bar:
+                continue
+            pessimistic = self.settings.intrabar == "pessimistic"
+            worst, best = (low, high) if guard.long else (high, low)
+            path = {
+                "pessimistic": [first, worst, best],
+                "ohlc": [first, high, low, last],
+                "olhc": [first, low, high, last],
+            }[self.settings.intrabar]
+            left = walk(guard, path, pessimistic=pessimistic)
+            if left is not None:
+                self._leave(t, j, *left)
+
+    def _leave(self, t: int, j: int, price: float, reason: Reason) -> None:
+        waiting = self.wishes.pop(j, None)
+        self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=self.guarded[j].since, fresh=True, needs_close=False)
+        adverse = self.adverse
+        if reason is Reason.TARGET_REACHED:  # a limit is filled at its price
+            self.adverse = 0.0
+        self._exchange(t, j, -self.held[j], price, reason)
+        self.adverse = adverse
+        del self.guarded[j]
+        if waiting is not None:
+            self.wishes[j] = waiting
+            return
+        self.stated[j] = 0.0
+        if self.last_weights is not None:
+            self.last_weights[j] = math.nan
