@@ -11,22 +11,25 @@ from knowable.calendars import Rule
 from knowable.errors import ParameterError, StrategyError, shown, unknown_name
 from knowable.params import Choice, Float, Int, Param
 
-__all__ = ["Strategy", "is_event_driven"]
+__all__ = ["Strategy", "gives_signals", "is_event_driven"]
 
 _TAKEN = frozenset(
     {
-        "compiled", "features", "holding", "memory", "on_bar", "params", "parameters", "rebalance", "self", "weights",
+        "compiled", "features", "holding", "memory", "on_bar", "params", "parameters", "rebalance", "self", "signals",
+        "weights",
     }
 )  # fmt: skip
 
 
 class Strategy:
-    """Base of every strategy; subclass it, declare parameters as class attributes, and define `weights` or `on_bar`.
+    """Base of every strategy; subclass it, declare parameters as class attributes, and say how it decides in one of
+    `weights`, `signals` and `on_bar`.
 
-    ``weights(self, m)`` returns the target weights of all bars at once. ``on_bar(self, bar, account)`` is called bar by
-    bar, sees that bar and those before it, and asks for what it wants by ``account.target(asset, weight)``,
-    ``account.target_shares(asset, shares)`` or ``account.order(asset, shares)``; it may be helped by `features` and
-    `memory`. A strategy has one of the two.
+    ``weights(self, m)`` returns the target weights of all bars at once. ``signals(self, m)`` returns a `kn.Signals`:
+    when to enter and to leave, with stops and targets that rest in the market between decisions. ``on_bar(self, bar,
+    account)`` is called bar by bar, sees that bar and those before it, and asks for what it wants by
+    ``account.target(asset, weight)``, ``account.target_shares(asset, shares)`` or ``account.order(asset, shares)``; it
+    may be helped by `features` and `memory`.
 
     Attributes:
         rebalance: when target weights are acted on, and `on_bar` is called. None: every bar on which the weights
@@ -139,12 +142,20 @@ def is_event_driven(strategy: Strategy | type[Strategy]) -> bool:
     return hasattr(strategy, "on_bar")
 
 
+def gives_signals(strategy: Strategy | type[Strategy]) -> bool:
+    """Whether it says when to enter and to leave, in `signals`."""
+    return hasattr(strategy, "signals")
+
+
 def _check_kind(strategy: type[Strategy]) -> None:
-    """Raise StrategyError if a class has both ways to decide, or is to be compiled without the one that can be."""
+    """Raise StrategyError if a class has several ways to decide, or is to be compiled without the one that can be."""
     name, by_weights = strategy.__name__, strategy.weights is not Strategy.weights
-    if is_event_driven(strategy) and by_weights:
+    ways = ["weights(self, m)"] if by_weights else []
+    ways += ["signals(self, m)"] if gives_signals(strategy) else []
+    ways += ["on_bar(self, bar, account)"] if is_event_driven(strategy) else []
+    if len(ways) > 1:
         raise StrategyError(
-            f"{name} has both weights(self, m) and on_bar(self, bar, account), its own or a base class's; "
+            f"{name} has both {ways[0]} and {ways[-1]}, its own or a base class's; "
             "a strategy has one.\nTake one away, or make two strategies."
         )
     if is_event_driven(strategy) and not _takes_bar_and_account(vars(strategy).get("on_bar")):
@@ -157,7 +168,7 @@ def _check_kind(strategy: type[Strategy]) -> None:
         )
     if not isinstance(strategy.compiled, bool):
         raise StrategyError(f"`compiled` of {name} must be True or False, but it is {shown(strategy.compiled)}.")
-    if strategy.compiled and by_weights:
+    if strategy.compiled and ways and not is_event_driven(strategy):
         raise StrategyError(f"{name} says compiled = True, which is for on_bar(self, bar, account); leave it out.")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.settings import Costs, Settings
-from knowable.backtest.tape import rules_of
+from knowable.backtest.tape import read_only, rules_of
 from knowable.kernels import account as codes
 from knowable.kernels.exits import Bars, Guards
 from knowable.kernels.signals import signals_kernel
@@ -30,6 +30,8 @@ def run(account: Settings, flags, size, guards, bars, cuts=(), *, records=True) 
         "next_open": bars.open, "next_close": bars.close, "close": bars.close,
         "next_vwap": (bars.high + bars.low + bars.close) / 3.0,
     }[account.fill]  # fmt: skip
+    flags, size, price = read_only(flags), read_only(size), read_only(price)
+    bars, guards = Bars(*map(read_only, bars)), Guards(*map(read_only, guards))
     state = codes.new_state(np.zeros(n_assets), account.cash)
     rules = rules_of(account, on_change=False)
     equity, rows = np.full(n_bars, np.nan), np.zeros((n_bars, codes.N_BAR_COLUMNS))
@@ -38,8 +40,8 @@ def run(account: Settings, flags, size, guards, bars, cuts=(), *, records=True) 
     for a, b in zip([0, *cuts], [*cuts, n_bars], strict=True):
         done = signals_kernel(
             flags[a:b], size[a:b], Guards(*(guard[a:b] for guard in guards)), Bars(*(each[a:b] for each in bars)),
-            price[a:b], np.empty((0, n_assets)), days[a:b], rules, state, np.empty((1, n_assets)), equity[a:b],
-            rows[a:b] if records else rows[:0], orders,
+            price[a:b], read_only(np.empty((0, n_assets))), read_only(days)[a:b], rules, state,
+            np.empty((1, n_assets)), equity[a:b], rows[a:b] if records else rows[:0], orders,
         )  # fmt: skip
         assert done == b - a
     settled = orders[: int(state.account[codes.N_ORDERS])] if records else orders

@@ -83,8 +83,8 @@ class Settings:
             that asset counts in its place. Above 1, cash may be borrowed up to (max_leverage - 1) x equity.
         leverage_check: ``"strict"``: a larger sum is an error; ``"scale"``: the weights the row states are scaled down
             so that they fit beside those that NaN keeps.
-        intrabar: how a bar is taken to have gone where both a stop and a target lie within it: ``"pessimistic"``: to the
-            stop first; ``"ohlc"``: open, high, low, close; ``"olhc"``: open, low, high, close.
+        intrabar: how a bar is taken to have gone where both a stop and a target lie within it: ``"pessimistic"``: to
+            the stop first; ``"ohlc"``: open, high, low, close; ``"olhc"``: open, low, high, close.
         exit_on_entry_bar: whether a position entered at a bar's open may be closed by its stop or target within it.
         preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
             arithmetic (docs/decisions/parity.md).

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.panels import float_panel, frame_panel
 from knowable.backtest.polars_frames import from_polars, is_polars
 from knowable.calendars import period_ends
 from knowable.data.market import Market, members_of
@@ -25,8 +26,6 @@ __all__ = [
     "decision_rows",
     "explain_failure",
     "expression_of",
-    "float_panel",
-    "frame_panel",
     "members_only",
     "place_of",
     "target_weights",
@@ -36,7 +35,6 @@ __all__ = [
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
-_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64)  # which a conversion would read as numbers
 
 
 def target_weights(strategy: Strategy, market: Market) -> Panel:
@@ -77,16 +75,16 @@ def call_weights(strategy: Strategy, market: Market) -> Any:
         raise explain_failure(strategy, error) from error
 
 
-def explain_failure(strategy: Strategy, error: BaseException) -> StrategyError:
+def explain_failure(strategy: Strategy, error: BaseException, method: str = "weights") -> StrategyError:
     """The StrategyError for an exception in the user's code: what, where, with which parameters, and what to do."""
     text = f"{type(error).__name__}: {error}".splitlines()[0][:300].encode("utf-8", "replace").decode()
-    remedy = "To look closer, call strategy.weights(market) yourself."
+    remedy = f"To look closer, call strategy.{method}(market) yourself."
     if type(error).__name__ == "NotFittedError":  # scikit-learn's, whichever way it was imported
         remedy = (
             "The model was never fitted, and one fitted beforehand would know the future. Let the platform fit it, "
             "each time\nto what was known by then: kn.model(estimator, features, kn.label(feature, ahead=21))."
         )
-    return StrategyError(f"{strategy!r}.weights raised {text}\nRaised{place_of(error)}.\n{remedy}")
+    return StrategyError(f"{strategy!r}.{method} raised {text}\nRaised{place_of(error)}.\n{remedy}")
 
 
 def expression_of(returned: Any, market: Market) -> object | None:
@@ -146,60 +144,6 @@ def members_only(weights: Panel, market: Market) -> Panel:
 def decision_rows(strategy: Strategy, market: Market) -> npt.NDArray[np.bool_]:
     """(n_bars,) True where the strategy's `rebalance` rule lets its weights act."""
     return period_ends(market.times, market.days, strategy.rebalance, market.calendar)
-
-
-def frame_panel(frame: pd.DataFrame, what: str, strategy: Strategy, market: Market) -> Panel:
-    """A DataFrame's values in the market's order of assets. Raises: ShapeError if index or columns are others.
-
-    Args:
-        frame: (n_bars, n_assets).
-        what: came back from the strategy, for the message.
-        strategy: which.
-        market: whose index and columns it must have.
-    """
-    columns = [str(column) for column in frame.columns]
-    if sorted(columns) != sorted(market.assets):
-        odd = sorted(set(columns).symmetric_difference(market.assets))
-        twice = [column for k, column in enumerate(columns) if column in columns[:k]]
-        how = f"differ from the market's assets, first {odd[:1]}" if odd else f"are there twice, first {twice[:1]}"
-        raise ShapeError(
-            f"`{what}` returned columns that {how}, in {strategy!r}.\n"
-            "Build them from market.close.frame(), which has the right columns."
-        )
-    if len(frame) == market.n_bars and not frame.index.equals(market.index):
-        odd_row = int(np.argmax(np.asarray(frame.index != market.index)))
-        raise ShapeError(
-            f"`{what}` returned another index than the market's: row {odd_row} is {frame.index[odd_row]}, "
-            f"the market has {market.index[odd_row]}, in {strategy!r}.\n"
-            "Build them from market.close.frame(), which has the right index."
-        )
-    ordered = frame.set_axis(columns, axis=1)[list(market.assets)]
-    if all(pd.api.types.is_numeric_dtype(kind) for kind in ordered.dtypes):  # pd.NA of nullable ones becomes NaN
-        kind = None if all(isinstance(each, np.dtype) for each in ordered.dtypes) else np.float64
-        return np.asarray(ordered.to_numpy(dtype=kind))
-    return np.asarray(ordered.to_numpy())
-
-
-def float_panel(panel: npt.NDArray[Any], what: str, strategy: Strategy) -> Panel:
-    """The same numbers as float64, in C order. Raises: StrategyError for texts, times and complex numbers.
-
-    Args:
-        panel: any array; one of objects may hold numbers and None, what a masked one hides is NaN.
-        what: came back from the strategy, for the message.
-        strategy: which.
-    """
-    if isinstance(panel, np.ma.MaskedArray) and panel.dtype.kind in "fiub":
-        panel = np.asarray(np.ma.filled(panel.astype(np.float64), np.nan))
-    odd = panel.dtype.kind not in "fiubO" or (
-        panel.dtype.kind == "O" and any(isinstance(each, _NO_NUMBERS) for each in panel.flat)
-    )
-    try:
-        made = None if odd else np.ascontiguousarray(panel, dtype=np.float64)
-    except (TypeError, ValueError):
-        made = None
-    if made is None:
-        raise StrategyError(f"`{what}` returned values of dtype {panel.dtype}; numbers are needed, in {strategy!r}.")
-    return made
 
 
 def _numbers(panel: npt.NDArray[Any], strategy: Strategy, market: Market) -> Panel:

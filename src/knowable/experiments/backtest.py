@@ -9,7 +9,9 @@ from typing import Literal, Unpack
 import numpy as np
 
 from knowable.backtest.bar_by_bar import simulate_bar_by_bar
+from knowable.backtest.by_signals import simulate_signals
 from knowable.backtest.result import Result
+from knowable.backtest.signals import call_signals, signal_panels
 from knowable.backtest.simulate import simulate
 from knowable.backtest.weights import call_weights, decision_rows, weights_panel
 from knowable.data.market import Market
@@ -17,7 +19,7 @@ from knowable.errors import InputError, shown
 from knowable.experiments.account import Account, account_settings
 from knowable.features.feature import Feature
 from knowable.features.models.unfitted import why_unfitted
-from knowable.strategy import Strategy, check_strategy, is_event_driven
+from knowable.strategy import Strategy, check_strategy, gives_signals, is_event_driven
 
 __all__ = ["backtest", "check_market", "rows_between"]
 
@@ -52,6 +54,12 @@ def backtest(
     first, stop = rows_between(market, start, end)
     if is_event_driven(strategy):
         return simulate_bar_by_bar(strategy, market, settings, start=first, stop=stop)
+    if gives_signals(strategy):
+        shown_market = market.until(stop)
+        panels = signal_panels(call_signals(strategy, shown_market).given(), strategy, shown_market)
+        return simulate_signals(
+            panels, shown_market, settings, start=first, stop=stop, name=type(strategy).__name__, params=strategy.params
+        )
     seen = market.until(stop)  # what the strategy is shown ends where the trading ends, as in a search
     returned = call_weights(strategy, seen)
     result = simulate(

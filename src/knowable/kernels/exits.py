@@ -54,7 +54,10 @@ class Bars(NamedTuple):
 
 
 class Guards(NamedTuple):
-    """Fractions of the entry price, (n_bars, n_assets), as they stood at each row's decision; NaN: none."""
+    """Fractions of the entry price as they stood at each row's decision, (n_bars, n_assets); NaN: none.
+
+    One that is the same for all is (1, 1).
+    """
 
     stop: np.ndarray
     target: np.ndarray

@@ -56,7 +56,7 @@ def signals_kernel(
 
     Args:
         flags: (n_bars, n_assets) uint8, sums of ENTER_LONG ... LEAVE_SHORT.
-        size: (n_bars, n_assets) fraction of equity that an entry on that row asks for, above 0.
+        size: (n_bars, n_assets), or (1, 1) for all, fraction of equity that an entry on that row asks for, above 0.
         guards: `Guards` of entries decided on each row.
         bars: `Bars`; closes are the marks.
         price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
@@ -132,12 +132,21 @@ def _ask(t, flags, size, guards, assets, wanted):
         if goal != goal:
             continue
         any_asked = True
-        wanted[0, j] = goal * size[t, j]
+        wanted[0, j] = goal * _at(size, t, j)
         if goal != 0.0:
-            assets[NEXT_STOP, j] = guards.stop[t, j]
-            assets[NEXT_GOAL, j] = guards.target[t, j]
-            assets[NEXT_TRAIL, j] = guards.trail[t, j]
+            assets[NEXT_STOP, j] = _at(guards.stop, t, j)
+            assets[NEXT_GOAL, j] = _at(guards.target, t, j)
+            assets[NEXT_TRAIL, j] = _at(guards.trail, t, j)
     return any_asked
+
+
+@njit(**HELPER)
+def _at(panel, t, j):
+    """A cell of a panel, or of one number for all.
+
+    A view of one number with the panel's shape is another type of array: all would be compiled once more for it.
+    """
+    return panel[t, j] if panel.size > 1 else panel[0, 0]
 
 
 @njit(**HELPER)
@@ -159,7 +168,7 @@ def _goal(flag, side):
 
 @njit(**HELPER)
 def _held_rows(t, flags, bars, assets, account, equity_out, bars_out):
-    """One asset, nothing pending: only mark, up to a row that may reach a level, or whose signals may turn the position.
+    """One asset, nothing pending: only mark, up to a row that may reach a level or whose signals may turn it.
 
     What a row may reach is judged by its extremes, with the trailing level where this very row's best would raise it:
     whatever the path within the bar, a row that is passed here closes nothing.

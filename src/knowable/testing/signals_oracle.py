@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,7 @@ def walk(guard: Guard, path: Sequence[float], *, pessimistic: bool) -> tuple[flo
         path: open, the two extremes in their order, close. Of a pessimistic walk: open, worst, best.
         pessimistic: the trailing level stands still within the bar.
     """
-    beyond = (lambda price, level: price <= level) if guard.long else (lambda price, level: price >= level)
-    reached = (lambda price, level: price >= level) if guard.long else (lambda price, level: price <= level)
+    beyond, reached = (operator.le, operator.ge) if guard.long else (operator.ge, operator.le)
     losing = guard.level()
     if losing is not None and beyond(path[0], losing[0]):
         return path[0], losing[1]

@@ -17,12 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.events.failures import explain_call_failure, note_call
-from knowable.backtest.polars_frames import from_polars, is_polars
-from knowable.backtest.weights import float_panel, frame_panel
+from knowable.backtest.panels import as_panel
 from knowable.data.market import Market
-from knowable.errors import KnowableError, ShapeError, StrategyError, shown
-from knowable.features import Feature, NeedsValue
-from knowable.features.models.label import Label
+from knowable.errors import KnowableError, StrategyError, shown
+from knowable.features import NeedsValue
 from knowable.strategy import Strategy
 
 __all__ = ["call_features", "feature_panels", "own_copy", "remember", "seen_names"]
@@ -105,7 +103,7 @@ def call_features(strategy: Strategy, market: Market) -> Mapping[str, Any]:
 
 def feature_panels(returned: Mapping[str, Any], strategy: Strategy, market: Market) -> dict[str, Panel]:
     """Each of `features` as (n_bars, n_assets) float64, read-only. Raises: StrategyError, ShapeError."""
-    return {name: _panel(name, value, strategy, market) for name, value in returned.items()}
+    return {name: as_panel(value, f"features[{name!r}]", strategy, market) for name, value in returned.items()}
 
 
 def seen_names(market: Market, features: Mapping[str, Panel]) -> dict[str, Panel]:
@@ -148,30 +146,3 @@ def remember(strategy: Strategy, market: Market, row: int) -> None:
                 "For one number: np.zeros(1), read and written as self.name[0]."
             )
         object.__setattr__(strategy, name, np.array(value, order="C"))
-
-
-def _panel(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
-    where = f"features[{name!r}]"
-    if isinstance(value, Feature):
-        found = value.values()
-    elif isinstance(value, pd.DataFrame):
-        found = frame_panel(value, where, strategy, market)
-    elif isinstance(value, np.ndarray):
-        found = value
-    elif is_polars(value):
-        found = from_polars(value, strategy, market, where)
-    elif isinstance(value, Label):
-        raise StrategyError(value.refusal(f"came from {strategy!r}.features, where it cannot go"))
-    else:
-        raise StrategyError(
-            f"`{where}` is {shown(value)}, a {type(value).__name__}; a feature, a DataFrame or an array "
-            f"(n_bars, n_assets) is needed, in {strategy!r}."
-        )
-    if found.shape != market.shape:
-        raise ShapeError(
-            f"`{where}` has shape {found.shape}; the market needs (n_bars, n_assets) = {market.shape}, in {strategy!r}."
-        )
-    panel = float_panel(found, where, strategy)
-    panel = panel.view()
-    panel.flags.writeable = False
-    return panel

@@ -1,0 +1,122 @@
+"""Results and figures of strategies that say when to enter and to leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.record import LedgerRecord, record_of
+from knowable.backtest.result import Result
+from knowable.backtest.settings import Settings
+from knowable.backtest.signals import SignalPanels
+from knowable.backtest.simulate import result_of
+from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
+from knowable.data.market import Market
+from knowable.errors import InputError
+from knowable.kernels import account as codes
+from knowable.kernels.account import new_state
+from knowable.kernels.exits import Bars
+from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, signals_kernel
+from knowable.metrics.describe import measure
+
+__all__ = ["score_signals", "signal_bars", "simulate_signals"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+
+
+def simulate_signals(
+    panels: SignalPanels,
+    market: Market,
+    settings: Settings,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    name: str,
+    params: Mapping[str, Any],
+) -> Result:
+    """Run signals over rows [start, stop) of a market, keeping every record.
+
+    Args:
+        panels: of the whole market.
+        market: prices; fills, levels and marks use its final values.
+        settings: the account.
+        start: first row to run.
+        stop: row after the last; all when None.
+        name: of the strategy.
+        params: of the strategy.
+
+    Raises: InputError for a market without the prices that fills or levels need.
+    """
+    tape = read_tape(market, settings, start, stop)
+    bars = signal_bars(panels, market, tape)
+    record = _run(panels.rows(tape.start, tape.stop), bars, tape, settings, records=True)
+    return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
+
+
+def score_signals(
+    panels: SignalPanels, market: Market, settings: Settings, *, start: int, stop: int
+) -> tuple[Panel, Panel]:
+    """Figures (n_metrics,) and block moments (n_blocks, 3), to the bit those of `simulate_signals`."""
+    tape = read_tape(market, settings, start, stop)
+    bars = signal_bars(panels, market, tape)
+    record = _run(panels.rows(tape.start, tape.stop), bars, tape, settings, records=False)
+    figures, _, moments = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
+    return figures, moments
+
+
+def signal_bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
+    """The prices that levels are met at. Without any level, the close stands for what the market has not.
+
+    Raises: InputError if there are levels and the market lacks open, high or low.
+    """
+    guarded = any(not np.isnan(each).all() for each in panels.guards)
+    if guarded:
+        missing = [name for name in ("open", "high", "low") if name not in market.final]
+        if missing:
+            raise InputError(
+                f"A stop, target or trail is met within a bar, which needs open, high and low, but the market has "
+                f"{', '.join(market.final)} only.\nGive {', '.join(missing)}, as in Market.from_frames(close=..., "
+                f"{missing[0]}={missing[0]}), or leave by `exit`."
+            )
+    close = market.final["close"]
+    found = [market.final.get(name, close) if guarded else close for name in ("open", "high", "low", "close")]
+    return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
+
+
+def _run(panels: SignalPanels, bars: Bars, tape: Tape, settings: Settings, *, records: bool) -> LedgerRecord:
+    n_bars, n_assets = panels.flags.shape
+    rules = rules_of(settings, on_change=False)
+    state = new_state(tape.marks, settings.cash)
+    equity = np.empty(n_bars)
+    rows = np.zeros((n_bars if records else 0, codes.N_BAR_COLUMNS))
+    room = 0
+    if records:
+        n_entries = int(np.count_nonzero(panels.flags & (ENTER_LONG | ENTER_SHORT)))
+        room = codes.ORDERS_PER_ASSET * n_assets + 3 * n_entries
+    orders = np.empty((room, codes.N_ORDER_COLUMNS))
+    scratch = np.empty((1, n_assets))
+    done = 0
+    while True:
+        rest = panels.rows(done, n_bars)
+        done += signals_kernel(
+            rest.flags,
+            rest.size,
+            rest.guards,
+            Bars(*(each[done:] for each in bars)),
+            tape.price[done:],
+            tape.known[done:],
+            tape.days[done:],
+            rules,
+            state,
+            scratch,
+            equity[done:],
+            rows[done:],
+            orders,
+        )
+        if done == n_bars:
+            break
+        orders = np.concatenate([orders, np.empty_like(orders)])
+    return record_of(state, rules, equity, rows, orders)

@@ -1,0 +1,184 @@
+"""What a strategy says where it says when to enter and to leave, rather than how much to hold."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from knowable.backtest.panels import as_panel
+from knowable.backtest.tape import read_only
+from knowable.backtest.weights import explain_failure, place_of
+from knowable.data.market import Market, members_of
+from knowable.errors import InputError, KnowableError, StrategyError
+from knowable.features import NeedsValue
+from knowable.kernels.exits import Guards
+from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT
+from knowable.strategy import Strategy
+
+__all__ = ["FLAGS", "NUMBERS", "SignalPanels", "Signals", "call_signals", "signal_panels"]
+
+Panel: TypeAlias = npt.NDArray[np.float64]
+
+FLAGS = {"entry": ENTER_LONG, "exit": LEAVE_LONG, "short_entry": ENTER_SHORT, "short_exit": LEAVE_SHORT}
+NUMBERS = ("size", "stop", "target", "trail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Signals:
+    """When to enter and to leave, and what guards a position; what `signals(self, m)` of a strategy returns.
+
+    Each is a feature, a DataFrame, a polars DataFrame or an array (n_bars, n_assets), those of numbers also one number.
+    Row t may use rows up to t only. A signal is taken at its row's decision and filled as `fill` says.
+
+    Attributes:
+        entry: where to enter long: true or not 0; NaN is no. It turns a short position round.
+        exit: where to leave a long position.
+        short_entry: where to enter short. It turns a long position round.
+        short_exit: where to leave a short position.
+        size: fraction of equity that an entry buys or sells short, above 0. None: 1 / n_assets.
+        stop: how far below its entry price a long position is closed (a short one above), a fraction of that price
+            in (0, 1). NaN, None: never.
+        target: how far on the other side it is closed at a profit, a fraction above 0.
+        trail: as `stop`, from the best price since the entry.
+
+    Entry and exit of one side on one bar, or entries of both, contradict each other and say nothing. An entry on the
+    side that is held says nothing either: positions are not added to. Stop, target and trail are those of the entry's
+    row. They rest in the market between decisions: see `Settings.intrabar`.
+    """
+
+    entry: Any = None
+    exit: Any = None
+    short_entry: Any = None
+    short_exit: Any = None
+    size: Any = None
+    stop: Any = None
+    target: Any = None
+    trail: Any = None
+
+    def __post_init__(self) -> None:
+        if self.entry is None and self.short_entry is None:
+            raise InputError("Signals need an `entry` or a `short_entry`; without one there is never a position.")
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if isinstance(value, numbers.Real) and not isinstance(value, bool):
+                _check_number(name, float(value))
+
+    def given(self) -> dict[str, Any]:
+        """Name -> what was given, without those left out."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SignalPanels:
+    """Checked signals, read-only arrays.
+
+    Attributes:
+        flags: (n_bars, n_assets) uint8, sums of ENTER_LONG ... LEAVE_SHORT.
+        size: (n_bars, n_assets) fraction of equity, above 0 wherever a flag to enter stands; (1, 1): one for all.
+        guards: stop, target and trail, (n_bars, n_assets) or (1, 1) each; NaN: none.
+    """
+
+    flags: npt.NDArray[np.uint8]
+    size: Panel
+    guards: Guards
+
+    def rows(self, start: int, stop: int) -> SignalPanels:
+        """The same for some rows."""
+        return SignalPanels(
+            flags=self.flags[start:stop],
+            size=_rows(self.size, start, stop),
+            guards=Guards(*(_rows(each, start, stop) for each in self.guards)),
+        )
+
+
+def call_signals(strategy: Strategy, market: Market) -> Signals:
+    """What `strategy.signals(market)` returns. Raises: StrategyError, or ours with a note."""
+    try:
+        returned = strategy.signals(market)  # type: ignore[attr-defined]  # there: `has_signals`
+    except NeedsValue:
+        raise
+    except KnowableError as error:
+        error.add_note(f"In {strategy!r}.signals{place_of(error)}.")
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:  # a strategy ends its trial, never the program
+        raise explain_failure(strategy, error, "signals") from error
+    if not isinstance(returned, Signals):
+        hint = "; is a `return` missing?" if returned is None else "."
+        raise StrategyError(
+            f"{strategy!r}.signals returned a {type(returned).__name__}; "
+            f"kn.Signals(entry=..., exit=...) is needed{hint}"
+        )
+    return returned
+
+
+def signal_panels(given: dict[str, Any], strategy: Strategy, market: Market) -> SignalPanels:
+    """Turn what signals were given into checked panels.
+
+    Args:
+        given: as `Signals.given`, or with panels in the place of features.
+        strategy: whose, for messages.
+        market: n_bars rows, n_assets columns. Where it has a universe, a non-member is left and never entered.
+
+    Raises: StrategyError, ShapeError for what cannot be a signal.
+    """
+    flags = np.zeros(market.shape, np.uint8)
+    for name, bit in FLAGS.items():
+        if name in given:
+            panel = as_panel(given[name], f"Signals({name}=...)", strategy, market)
+            flags |= np.where((panel != 0.0) & ~np.isnan(panel), np.uint8(bit), np.uint8(0))
+    members = members_of(market)
+    if members is not None:
+        flags = np.where(members, flags, np.uint8(LEAVE_LONG | LEAVE_SHORT))
+    flags.flags.writeable = False
+    made = {name: _numbers(name, given.get(name), strategy, market) for name in NUMBERS}
+    enters = (flags & (ENTER_LONG | ENTER_SHORT)) != 0
+    bad = enters & ~(made["size"] > 0.0)
+    if bad.any():
+        row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        size = np.broadcast_to(made["size"], market.shape)[row, column]
+        raise StrategyError(
+            f"`size` must be above 0 where a position is entered, but it is {size:g} for {market.assets[column]!r} "
+            f"at {market.index[row]} (row {row}), in {strategy!r}."
+        )
+    return SignalPanels(flags=flags, size=made["size"], guards=Guards(made["stop"], made["target"], made["trail"]))
+
+
+def _numbers(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
+    if value is None:
+        value = 1.0 / market.n_assets if name == "size" else math.nan
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        _check_number(name, float(value))
+        return read_only(np.full((1, 1), float(value)))
+    panel = as_panel(value, f"Signals({name}=...)", strategy, market)
+    bad = (panel <= 0.0) | np.isinf(panel)
+    if name in ("stop", "trail"):
+        bad |= panel >= 1.0
+    if bad.any():
+        row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise StrategyError(
+            f"`{name}` must be {_range(name)}, but it is {panel[row, column]:g} for {market.assets[column]!r} "
+            f"at {market.index[row]} (row {row}), in {strategy!r}.signals. NaN: none."
+        )
+    return panel
+
+
+def _rows(panel: Panel, start: int, stop: int) -> Panel:
+    return panel if panel.size == 1 else panel[start:stop]
+
+
+def _check_number(name: str, value: float) -> None:
+    high = 1.0 if name in ("stop", "trail") else math.inf
+    if not math.isnan(value) and not 0.0 < value < high:
+        raise InputError(f"`{name}` must be {_range(name)}, but {name}={value:g}, in Signals.")
+
+
+def _range(name: str) -> str:
+    return {
+        "size": "a fraction of equity above 0, such as 0.1",
+        "target": "a fraction of the entry price above 0, such as 0.2",
+    }.get(name, "a fraction of the price between 0 and 1, such as 0.05")
