@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from knowable.backtest.result import Result
     from knowable.backtest.settings import Costs
+    from knowable.backtest.signals import Signals
     from knowable.data.market import Market
     from knowable.data.schema import Schema
     from knowable.data.store import Store
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from knowable.experiments.backtest import backtest
     from knowable.experiments.checking import check
     from knowable.experiments.resume import load_run, resume
-    from knowable.experiments.run import Run
     from knowable.experiments.search import optimize, walk_forward
     from knowable.experiments.sweep import sweep
     from knowable.features.models.label import label
@@ -37,8 +37,8 @@ __all__ = [
     "KnowableError",
     "Market",
     "Result",
-    "Run",
     "Schema",
+    "Signals",
     "Store",
     "Strategy",
     "backtest",
@@ -62,8 +62,8 @@ _HOME = {
     "KnowableError": "errors",
     "Market": "data.market",
     "Result": "backtest.result",
-    "Run": "experiments.run",
     "Schema": "data.schema",
+    "Signals": "backtest.signals",
     "Store": "data.store",
     "Strategy": "strategy",
     "backtest": "experiments.backtest",

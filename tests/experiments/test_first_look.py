@@ -15,6 +15,7 @@ import pytest
 import knowable as kn
 from knowable.errors import InputError, LookAheadError
 from knowable.experiments import search
+from knowable.experiments.run import Run
 from knowable.runs import JOURNAL_NAME, Journal
 from knowable.testing.leak_zoo import CLEAN, LEAKY
 from knowable.testing.zoo.base import zoo_market
@@ -64,7 +65,7 @@ class Counted(kn.Strategy):
         return np.full(m.shape, 0.1 / self.n)
 
 
-def doubt(run: kn.Run, name: str = "Look-ahead"):
+def doubt(run: Run, name: str = "Look-ahead"):
     return next((each for each in run.doubts if each.name == name), None)
 
 

@@ -17,13 +17,14 @@ import pytest
 
 import knowable as kn
 from knowable.errors import InputError, RunError, UnknownNameError
+from knowable.experiments.run import Run
 from knowable.experiments.spec import RunSpec
 from knowable.runs import JOURNAL_NAME, Journal, list_runs
 
 ASKED = {"train": 250, "test": 100, "trials": 16, "seed": 5}
 
 
-def same(a: kn.Run, b: kn.Run) -> None:
+def same(a: Run, b: Run) -> None:
     """Everything but names and times."""
     pd.testing.assert_frame_equal(a.trials, b.trials, check_exact=True)
     pd.testing.assert_frame_equal(a.folds, b.folds, check_exact=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -87,6 +88,43 @@ class SignalPanels:
     size: Panel
     guards: Guards
 
+    def cells(self) -> Panel:
+        """(n_bars, n_assets) one number that tells what each row says; where what is said differs, so does the number.
+
+        NaN: nothing; 0: leave a long position, -1 a short one, -2 both; an entry: the weight it asks for, and a little
+        for all else that is said with it, in irrational parts.
+        """
+        stop, target, trail = (np.nan_to_num(each, nan=0.0) for each in self.guards)
+        asked = self.size + (math.sqrt(2) * stop + math.sqrt(3) * target + math.sqrt(5) * trail) / 10.0
+        entry, exit_, short_entry, short_exit = ((self.flags & bit) != 0 for bit in FLAGS.values())
+        left = np.where(short_exit, np.where(exit_, -2.0, -1.0), 0.0)
+        beside = (math.sqrt(7) * exit_ + math.sqrt(11) * short_exit + math.sqrt(13) * (entry & short_entry)) / 1e4
+        entered = np.where(entry, asked, -asked) + beside
+        return np.where(self.flags == 0, np.nan, np.where(entry | short_entry, entered, left))
+
+    @classmethod
+    def joined(cls, parts: Sequence[SignalPanels]) -> SignalPanels:
+        """Rows one after another, of panels each."""
+        whole = [[np.broadcast_to(each, part.flags.shape) for each in (part.size, *part.guards)] for part in parts]
+        size, *guards = (read_only(np.concatenate([each[k] for each in whole])) for k in range(4))
+        flags = np.concatenate([part.flags for part in parts])
+        flags.flags.writeable = False
+        return cls(flags=flags, size=size, guards=Guards(*guards))
+
+    @classmethod
+    def leaving(cls, n_bars: int, n_assets: int) -> SignalPanels:
+        """Whatever is held is left on the first row, and nothing is entered."""
+        made = cls.silent(n_bars, n_assets)
+        made.flags[0] = LEAVE_LONG | LEAVE_SHORT
+        return made
+
+    @classmethod
+    def silent(cls, n_bars: int, n_assets: int) -> SignalPanels:
+        """Nothing is said."""
+        flags = np.zeros((n_bars, n_assets), np.uint8)
+        none = read_only(np.full((1, 1), np.nan))
+        return cls(flags=flags, size=none, guards=Guards(none, none, none))
+
     def rows(self, start: int, stop: int) -> SignalPanels:
         """The same for some rows."""
         return SignalPanels(
@@ -116,13 +154,16 @@ def call_signals(strategy: Strategy, market: Market) -> Signals:
     return returned
 
 
-def signal_panels(given: dict[str, Any], strategy: Strategy, market: Market) -> SignalPanels:
+def signal_panels(
+    given: Mapping[str, Any], strategy: Strategy, market: Market, decide: npt.NDArray[np.bool_] | None = None
+) -> SignalPanels:
     """Turn what signals were given into checked panels.
 
     Args:
         given: as `Signals.given`, or with panels in the place of features.
         strategy: whose, for messages.
         market: n_bars rows, n_assets columns. Where it has a universe, a non-member is left and never entered.
+        decide: (n_bars,) rows on which signals are taken; all when None.
 
     Raises: StrategyError, ShapeError for what cannot be a signal.
     """
@@ -134,6 +175,8 @@ def signal_panels(given: dict[str, Any], strategy: Strategy, market: Market) -> 
     members = members_of(market)
     if members is not None:
         flags = np.where(members, flags, np.uint8(LEAVE_LONG | LEAVE_SHORT))
+    if decide is not None:
+        flags = np.where(decide[:, None], flags, np.uint8(0))
     flags.flags.writeable = False
     made = {name: _numbers(name, given.get(name), strategy, market) for name in NUMBERS}
     enters = (flags & (ENTER_LONG | ENTER_SHORT)) != 0

@@ -19,7 +19,7 @@ from knowable.features import Feature, NeedsValue
 from knowable.features.models.label import Label
 from knowable.features.models.untrained import untrained
 from knowable.features.node import topological
-from knowable.strategy import Strategy, is_event_driven
+from knowable.strategy import Strategy, gives_signals, is_event_driven
 
 __all__ = [
     "call_weights",
@@ -58,8 +58,12 @@ def target_weights(strategy: Strategy, market: Market) -> Panel:
 def call_weights(strategy: Strategy, market: Market) -> Any:
     """Call `strategy.weights(market)`; an exception becomes a StrategyError that names parameters and line.
 
-    Of an event-driven strategy: what it asks for, (n_bars, n_assets).
+    Of an event-driven strategy: what it asks for, (n_bars, n_assets); of signals: `SignalPanels.cells`.
     """
+    if gives_signals(strategy):
+        from knowable.backtest.signals import call_signals, signal_panels  # it needs this module
+
+        return signal_panels(call_signals(strategy, market).given(), strategy, market).cells()
     if is_event_driven(strategy):
         from knowable.backtest.bar_by_bar import decisions  # it needs this module
 

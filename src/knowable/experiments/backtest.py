@@ -11,6 +11,7 @@ import numpy as np
 from knowable.backtest.bar_by_bar import simulate_bar_by_bar
 from knowable.backtest.by_signals import simulate_signals
 from knowable.backtest.result import Result
+from knowable.backtest.settings import Settings
 from knowable.backtest.signals import call_signals, signal_panels
 from knowable.backtest.simulate import simulate
 from knowable.backtest.weights import call_weights, decision_rows, weights_panel
@@ -55,11 +56,7 @@ def backtest(
     if is_event_driven(strategy):
         return simulate_bar_by_bar(strategy, market, settings, start=first, stop=stop)
     if gives_signals(strategy):
-        shown_market = market.until(stop)
-        panels = signal_panels(call_signals(strategy, shown_market).given(), strategy, shown_market)
-        return simulate_signals(
-            panels, shown_market, settings, start=first, stop=stop, name=type(strategy).__name__, params=strategy.params
-        )
+        return _backtest_signals(strategy, market, settings, first, stop)
     seen = market.until(stop)  # what the strategy is shown ends where the trading ends, as in a search
     returned = call_weights(strategy, seen)
     result = simulate(
@@ -77,6 +74,14 @@ def backtest(
         return result
     why = why_unfitted(returned)
     return replace(result, warnings=(*result.warnings, why)) if why else result
+
+
+def _backtest_signals(strategy: Strategy, market: Market, settings: Settings, first: int, stop: int) -> Result:
+    seen = market.until(stop)
+    decide = None if strategy.rebalance is None else decision_rows(strategy, market)[:stop]
+    panels = signal_panels(call_signals(strategy, seen).given(), strategy, seen, decide)
+    name, params = type(strategy).__name__, strategy.params
+    return simulate_signals(panels, seen, settings, start=first, stop=stop, name=name, params=params)
 
 
 def check_market(market: object) -> Market:

@@ -15,12 +15,13 @@ from knowable.backtest.weights import call_weights, decision_rows, members_only,
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ParameterError, StrategyError
 from knowable.experiments.event_trials import EventTrials
+from knowable.experiments.signal_trials import SignalTrials
 from knowable.experiments.symbolic import shared_programs
 from knowable.experiments.trial_score import NO_FIGURES, TrialScore
 from knowable.features import Feature, Memo, Program
 from knowable.metrics import METRICS
 from knowable.params import Choice
-from knowable.strategy import Strategy, is_event_driven
+from knowable.strategy import Strategy, gives_signals, is_event_driven
 
 __all__ = ["TrialEngine", "check_columns"]
 
@@ -74,11 +75,17 @@ class TrialEngine:
         self._same_rule: tuple[type, Any] | None = None
         self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
         self._events = EventTrials(self, self._memo) if is_event_driven(strategy) else None
+        self._signals = SignalTrials(self, self._memo) if gives_signals(strategy) else None
 
     @property
     def events(self) -> EventTrials | None:
         """What runs its trials where they decide bar by bar."""
         return self._events
+
+    @property
+    def signals(self) -> SignalTrials | None:
+        """What runs its trials where they say when to enter and to leave."""
+        return self._signals
 
     @property
     def batch_size(self) -> int:
@@ -138,8 +145,9 @@ class TrialEngine:
 
     def _score_batch(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
         first, stop = span
-        if self._events is not None:
-            return [self._events.score(params, span) for params in trials]
+        single = self._events or self._signals
+        if single is not None:
+            return [single.score(params, span) for params in trials]
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         for number, params in enumerate(trials):

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.by_signals import simulate_signals
 from knowable.backtest.events.run import EventRun
 from knowable.backtest.result import Result
+from knowable.backtest.signals import SignalPanels
 from knowable.backtest.simulate import result_of, simulate
 from knowable.data.market import Market
 from knowable.experiments.benchmark import benchmark_path
@@ -20,6 +22,7 @@ from knowable.experiments.engine import TrialEngine
 from knowable.experiments.event_trials import EventTrials
 from knowable.experiments.first_look import look_again, look_doubts
 from knowable.experiments.run import Run
+from knowable.experiments.signal_trials import SignalTrials
 from knowable.experiments.spec import RunSpec
 from knowable.metrics import METRICS, describe
 from knowable.runs.records import TrialRecord
@@ -118,6 +121,8 @@ def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | No
     """One account over all the rows to be judged, each fold's rows with the weights of its own choice."""
     if engine.events is not None:
         return _trade_bar_by_bar(spec, engine, engine.events, chosen)
+    if engine.signals is not None:
+        return _trade_signals(spec, engine, engine.signals, chosen)
     judged = _judged(spec)
     weights = np.zeros(engine.market.shape)
     decide = np.zeros(engine.market.n_bars, dtype=bool)
@@ -146,6 +151,32 @@ def _trade(spec: RunSpec, engine: TrialEngine, chosen: Sequence[TrialRecord | No
 
 def _judged(spec: RunSpec) -> list[tuple[int, int]]:
     return [fold.test if spec.kind == "walk_forward" else fold.train for fold in spec.folds]
+
+
+def _trade_signals(
+    spec: RunSpec, engine: TrialEngine, trials: SignalTrials, chosen: Sequence[TrialRecord | None]
+) -> Result:
+    """One account over all the rows to be judged, each fold's signals those of its own choice."""
+    judged = _judged(spec)
+    start, end = judged[0][0], judged[-1][1]
+    market, n_assets = engine.until(end), engine.market.n_assets
+    parts, done = [], 0
+    for (first, stop), record in zip(judged, chosen, strict=True):
+        parts.append(SignalPanels.silent(first - done, n_assets))
+        if record is None:
+            parts.append(SignalPanels.leaving(stop - first, n_assets))
+        else:
+            parts.append(trials.panels(record.params, stop).rows(first, stop))
+        done = stop
+    return simulate_signals(
+        SignalPanels.joined(parts),
+        market,
+        engine.settings,
+        start=start,
+        stop=end,
+        name=spec.strategy,
+        params={} if chosen[-1] is None else dict(chosen[-1].params),
+    )
 
 
 def _trade_bar_by_bar(
