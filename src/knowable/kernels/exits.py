@@ -37,7 +37,7 @@ from knowable.kernels.account import (
     trade,
 )
 
-__all__ = ["HIGH_FIRST", "LOW_FIRST", "STOP_FIRST", "Bars", "Guards", "arm_row", "exits_row", "level_reached"]
+__all__ = ["Bars", "Guards", "arm_row", "exits_row", "level_reached"]
 
 # How a bar went: whatever is worse for the position first; open, high, low, close; open, low, high, close.
 STOP_FIRST, HIGH_FIRST, LOW_FIRST = 0, 1, 2

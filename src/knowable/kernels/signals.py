@@ -43,7 +43,7 @@ from knowable.kernels.exits import arm_row, exits_row
 from knowable.kernels.fills import fill_row
 from knowable.kernels.ledger import close_row, mark_row, pay_borrow
 
-__all__ = ["ENTER_LONG", "ENTER_SHORT", "LEAVE_LONG", "LEAVE_SHORT", "signals_kernel"]
+__all__ = ["signals_kernel"]
 
 ENTER_LONG, LEAVE_LONG, ENTER_SHORT, LEAVE_SHORT = 1, 2, 4, 8
 
