@@ -112,6 +112,7 @@ def new_state(marks, cash):
     account[LIQUIDATION] = -1.0
     assets = np.zeros((N_SLOTS, marks.shape[0]))
     assets[MARK] = marks
+    assets[SINCE] = -1.0
     return LedgerState(assets, account)
 
 
@@ -140,9 +141,9 @@ def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
     """Exchange shares for cash at the reference price made worse by spread and slippage, and pay the fee."""
     held = assets[HELD, j]
     rate = rules.spread_rate + rules.slippage_rate
-    at_level = reason == TARGET_REACHED or (rules.sizing == AS_VECTORBT and reason > TARGET_REACHED - 2.0)
+    at_level = reason == TARGET_REACHED or (rules.sizing == AS_VECTORBT and reason >= STOPPED)
     if at_level or (rules.sizing == AS_BACKTESTING and held * delta < 0.0):
-        rate = 0.0  # a limit is filled at its price; and that engine takes the spread on entries only
+        rate = 0.0  # a limit is filled at its price; so are vectorbt's stops; backtesting.py takes spread on entries
     price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - rate)
     size = abs(delta)
     fee = max(size * price * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)

@@ -15,6 +15,7 @@ from knowable.kernels.account import (
     ACTED,
     ANCHOR,
     ARMED,
+    AS_VECTORBT,
     BAR,
     DECIDED,
     ENTRY_PRICE,
@@ -23,6 +24,7 @@ from knowable.kernels.account import (
     HELPER,
     KIND,
     LIQUIDATION,
+    MARK,
     NEXT_GOAL,
     NEXT_STOP,
     NEXT_TRAIL,
@@ -65,7 +67,7 @@ class Guards(NamedTuple):
 
 
 @njit(**HELPER)
-def arm_row(bar, assets):
+def arm_row(bar, rules, assets):
     """Set the levels of positions that are new or have turned on this bar."""
     for j in range(assets.shape[1]):
         held = assets[HELD, j]
@@ -74,7 +76,7 @@ def arm_row(bar, assets):
             continue
         assets[ARMED, j] = side
         assets[SINCE, j] = bar
-        price = assets[ENTRY_PRICE, j]
+        price = assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j]
         assets[ANCHOR, j] = price
         assets[STOP, j] = price * (1.0 - side * assets[NEXT_STOP, j])
         assets[GOAL, j] = price * (1.0 + side * assets[NEXT_GOAL, j])
@@ -109,6 +111,7 @@ def exits_row(t, bars, rules, assets, account, orders_out):
             held, decided = assets[HELD, j], assets[DECIDED, j]
             assets[DECIDED, j] = assets[SINCE, j]
             assets[ARMED, j] = 0.0
+            assets[SINCE, j] = account[BAR]
             if assets[KIND, j] == NOTHING:  # else what is pending has been decided since, and stands
                 assets[WEIGHT, j] = 0.0
                 assets[ACTED, j] = np.nan

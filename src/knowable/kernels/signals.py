@@ -12,6 +12,8 @@ from numba import njit
 
 from knowable.kernels.account import (
     ANCHOR,
+    ARMED,
+    AS_VECTORBT,
     BAR,
     BAR_CASH,
     CASH,
@@ -34,6 +36,7 @@ from knowable.kernels.account import (
     NEXT_TRAIL,
     NOTHING,
     ORDERS_PER_ASSET,
+    SINCE,
     STOP,
     TRAIL,
     WEIGHT,
@@ -88,12 +91,12 @@ def signals_kernel(
         account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
         if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
             size_unpriced(t, known, rules, assets, account, orders_out)
-        if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, assets, scratch):
+        if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, rules, assets, account, scratch):
             decide_row(0, scratch, t, known, rules, assets, account, orders_out)
         filled = account[N_FILLS]
         close_row(t, price, bars.close, rules, assets, account, equity_out, bars_out, orders_out)
         if account[N_FILLS] != filled:
-            arm_row(account[BAR] - 1.0, assets)
+            arm_row(account[BAR] - 1.0, rules, assets)
         t += 1
     return t
 
@@ -106,7 +109,7 @@ def _trade_within(t, bars, price, rules, assets, account, orders_out):
         if account[N_PENDING] > 0 and rules.delay > 0:
             fill_row(t, price, rules, assets, account, orders_out)
             if account[N_FILLS] != filled:
-                arm_row(account[BAR], assets)
+                arm_row(account[BAR], rules, assets)
         if account[N_HELD] > 0:
             exits_row(t, bars, rules, assets, account, orders_out)
         return
@@ -115,11 +118,11 @@ def _trade_within(t, bars, price, rules, assets, account, orders_out):
     if account[N_PENDING] > 0 and rules.delay > 0:
         fill_row(t, price, rules, assets, account, orders_out)
         if account[N_FILLS] != filled:
-            arm_row(account[BAR], assets)
+            arm_row(account[BAR], rules, assets)
 
 
 @njit(**HELPER)
-def _ask(t, flags, size, guards, assets, wanted):
+def _ask(t, flags, size, guards, rules, assets, account, wanted):
     """Target weights that the row's signals ask for, NaN where none; whether any does."""
     any_asked = False
     for j in range(assets.shape[1]):
@@ -127,6 +130,8 @@ def _ask(t, flags, size, guards, assets, wanted):
         flag = flags[t, j]
         if flag == 0:
             continue
+        if rules.sizing == AS_VECTORBT and assets[ARMED, j] == 0.0 and assets[SINCE, j] == account[BAR]:
+            continue  # that engine has one order a bar, and it was the exit at a level
         side = assets[WEIGHT, j] if assets[KIND, j] != NOTHING else assets[HELD, j]
         goal = _goal(flag, side)
         if goal != goal:
