@@ -455,7 +455,7 @@ def test_a_preset_takes_no_orders_in_shares(two) -> None:
         ({"features": lambda self, m: 1 / 0}, "Made().features raised ZeroDivisionError: division by zero"),
         (
             {"features": lambda self, m: {"a": kn.label(m.close.returns(5), ahead=5)}},
-            "came from Made().features, where it cannot go",
+            "came in features['a'] of Made(), where it cannot go",
         ),
         ({"memory": lambda self, m: np.zeros(3)}, "memory returned a ndarray; a mapping name -> array is needed."),
         ({"memory": lambda self, m: {"a": 3.0}}, "For one number: np.zeros(1), read and written as self.name[0]."),

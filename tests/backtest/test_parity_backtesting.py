@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import knowable as kn
 from knowable.backtest import Costs, Settings, simulate
 from knowable.data.market import Market
 
@@ -69,3 +71,87 @@ def test_crossover_agrees_bar_for_bar(sp500, short_side, fee_bps, half_spread_bp
 
 def _named(prices):
     return {name: prices[[name]].set_axis(["GSPC"], axis=1) for name in prices.columns}
+
+
+class Told(backtesting.Strategy):
+    """Follows given signals; sets its levels once it knows what the entry cost: that bar is over then."""
+
+    says: ClassVar[dict[str, np.ndarray]] = {}
+    guard: ClassVar[dict[str, float]] = {}
+
+    def init(self):
+        self.long_side = 0
+
+    def next(self):
+        row = len(self.data) - 1
+        for trade in self.trades:
+            way = 1 if trade.is_long else -1
+            if "stop" in self.guard and trade.sl is None:
+                trade.sl = trade.entry_price * (1 - way * self.guard["stop"])
+            if "target" in self.guard and trade.tp is None:
+                trade.tp = trade.entry_price * (1 + way * self.guard["target"])
+        entry, leave, short_entry, short_leave = (flags[row] for flags in self.says.values())
+        entry, leave = entry and not leave, leave and not entry
+        short_entry, short_leave = short_entry and not short_leave, short_leave and not short_entry
+        if entry and short_entry:
+            entry = short_entry = False
+        if self.position.is_long:
+            if short_entry or leave:
+                self.position.close()
+            if short_entry:
+                self.sell()
+        elif self.position.is_short:
+            if entry or short_leave:
+                self.position.close()
+            if entry:
+                self.buy()
+        elif entry:
+            self.buy()
+        elif short_entry:
+            self.sell()
+
+
+def signals_agree(sp500: pd.DataFrame, seed: int) -> int:
+    """Random signals and levels on a stretch of real bars; how many trades both engines gave."""
+    rng = np.random.default_rng(seed)
+    n_bars, at = 250, int(rng.integers(0, len(sp500) - 250))
+    prices = sp500.iloc[at : at + n_bars]
+    shorts = seed % 2 == 1
+    chances = {"entry": 0.08, "exit": 0.05, "short_entry": 0.06 * shorts, "short_exit": 0.05 * shorts}
+    says = {name: rng.random(n_bars) < chance for name, chance in chances.items()}
+    says["entry"][:2] = says["short_entry"][:2] = False  # it first decides on its second bar
+    guard = [{}, {"stop": 0.02}, {"stop": 0.01}][seed % 3] | [{}, {"target": 0.03}, {"target": 0.01}][seed // 3 % 3]
+    fee, spread = [0, 10][seed // 2 % 2], [0, 5][seed // 4 % 2]
+    want = backtesting.Backtest(
+        prices.rename(columns=str.title), type("Now", (Told,), {"says": says, "guard": guard}),
+        cash=1e6, commission=fee / 1e4, spread=spread / 1e4,
+    ).run()  # fmt: skip
+
+    class Ours(kn.Strategy):
+        def signals(self, m):
+            return kn.Signals(**{name: flags[:, None] for name, flags in says.items()}, size=1.0, **guard)
+
+    market = Market.from_frames(**_named(prices))
+    costs = Costs(fee_bps=fee, half_spread_bps=spread)
+    got = kn.backtest(Ours(), market, preset="backtesting", cash=1e6, costs=costs, exit_on_entry_bar=False)
+    theirs = want["_trades"].sort_values(["ExitBar"])
+    closed = got.trades
+    assert closed["exit_time"].tolist() == prices.index[theirs["ExitBar"]].tolist(), seed
+    np.testing.assert_allclose(closed["size"], theirs["Size"], rtol=0)
+    np.testing.assert_allclose(closed["entry_price"], theirs["EntryPrice"], rtol=1e-12)
+    np.testing.assert_allclose(closed["exit_price"], theirs["ExitPrice"], rtol=1e-12)
+    np.testing.assert_allclose(got.equity.to_numpy(), want["_equity_curve"]["Equity"].to_numpy(), rtol=1e-9)
+    return len(closed)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_random_signals_with_stops_and_targets_agree(sp500, monkeypatch):
+    monkeypatch.setattr(backtesting.backtesting, "_tqdm", lambda rows, **_: rows)
+    assert sum(signals_agree(sp500, seed) for seed in range(24)) > 150
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_three_hundred_random_signals_agree(sp500, monkeypatch):
+    monkeypatch.setattr(backtesting.backtesting, "_tqdm", lambda rows, **_: rows)
+    assert sum(signals_agree(sp500, seed) for seed in range(24, 324)) > 2000

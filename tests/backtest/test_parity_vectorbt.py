@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import knowable as kn
 from knowable.backtest import Costs, Settings, simulate
 from knowable.data.market import Market
 
@@ -98,10 +99,57 @@ def test_monthly_equal_weights_agree_with_from_orders(vbt, large_caps, fee_bps, 
     np.testing.assert_allclose(ours["size"], theirs["Size"], rtol=1e-6, atol=1e-7)
 
 
+def signals_agree(sp500: pd.DataFrame, seed: int) -> int:
+    """Random signals and levels on a stretch of real bars; how many orders both engines gave."""
+    rng = np.random.default_rng(seed)
+    n_bars, at = 250, int(rng.integers(0, len(sp500) - 250))
+    bars = {name: sp500[name].iloc[at : at + n_bars].clip(lower=1.0) for name in ("open", "high", "low", "close")}
+    shorts = seed % 2 == 1
+    chances = {"entries": 0.08, "exits": 0.05, "short_entries": 0.06 * shorts, "short_exits": 0.05 * shorts}
+    says = {name: rng.random(n_bars) < chance for name, chance in chances.items()}
+    guard = [{}, {"stop": 0.02}, {"trail": 0.03}][seed % 3] | [{}, {"target": 0.03}, {"target": 0.01}][seed // 3 % 3]
+    fee, slippage = [0, 10][seed % 2], [0, 5, 20][seed // 2 % 3]
+
+    class Told(kn.Strategy):
+        def signals(self, m):
+            named = dict(zip(("entry", "exit", "short_entry", "short_exit"), says.values(), strict=True))
+            return kn.Signals(**{name: flags[:, None] for name, flags in named.items()}, size=1.0, **guard)
+
+    market = Market.from_frames(**{name: values.to_frame("A") for name, values in bars.items()})
+    costs = Costs(fee_bps=fee, slippage_bps=slippage)
+    got = kn.backtest(Told(), market, preset="vectorbt", cash=1e5, costs=costs)
+    levels = {"sl_stop": guard["stop"]} if "stop" in guard else {}
+    levels |= {"sl_stop": guard["trail"], "sl_trail": True} if "trail" in guard else {}
+    levels |= {"tp_stop": guard["target"]} if "target" in guard else {}
+    want = vbt.Portfolio.from_signals(
+        bars["close"], **{name: pd.Series(flags, bars["close"].index) for name, flags in says.items()},
+        open=bars["open"], high=bars["high"], low=bars["low"], upon_opposite_entry="reverse",
+        init_cash=1e5, fees=fee / 1e4, slippage=slippage / 1e4, freq="1D", **levels,
+    )  # fmt: skip
+    ours, theirs = got.orders[got.orders["size"] > 0.0], want.orders.records_readable
+    assert ours["fill_time"].tolist() == theirs["Timestamp"].tolist(), seed
+    assert ours["side"].tolist() == theirs["Side"].str.lower().tolist(), seed
+    np.testing.assert_allclose(ours["price"], theirs["Price"], rtol=1e-12)
+    np.testing.assert_allclose(ours["size"], theirs["Size"], rtol=1e-9)
+    np.testing.assert_allclose(got.equity.to_numpy(), want.value().to_numpy(), rtol=1e-9)
+    return len(ours)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_random_signals_with_stops_targets_and_trails_agree(sp500):
+    assert sum(signals_agree(sp500, seed) for seed in range(30)) > 300
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_three_hundred_random_signals_agree(sp500):
+    assert sum(signals_agree(sp500, seed) for seed in range(30, 330)) > 3000
+
+
 @pytest.mark.slow
 def test_compiled_vectorbt_agrees_too():
     made = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__],
         env={**os.environ, "VECTORBT_COMPILED": "1"},
         capture_output=True,
         text=True,

@@ -36,7 +36,6 @@ __all__ = [
 Panel: TypeAlias = npt.NDArray[np.float64]
 
 
-
 def target_weights(strategy: Strategy, market: Market) -> Panel:
     """Run a strategy over a market and check what it returns.
 

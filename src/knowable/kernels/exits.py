@@ -15,6 +15,7 @@ from knowable.kernels.account import (
     ACTED,
     ANCHOR,
     ARMED,
+    AS_BACKTESTING,
     AS_VECTORBT,
     BAR,
     DECIDED,
@@ -105,6 +106,7 @@ def exits_row(t, bars, rules, assets, account, orders_out):
             assets[TRAIL, j],
             assets[ANCHOR, j],
             rules.intrabar,
+            rules.sizing == AS_BACKTESTING,
         )
         assets[ANCHOR, j] = anchor
         if reason != _NONE:
@@ -120,7 +122,7 @@ def exits_row(t, bars, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intrabar):
+def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intrabar, stop_before_gap):
     """Where a bar closes a position, why, and its best price after the bar.
 
     Args:
@@ -134,6 +136,7 @@ def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intr
         trail: fraction of the anchor; NaN: none.
         anchor: best price before the bar.
         intrabar: STOP_FIRST ... LOW_FIRST.
+        stop_before_gap: backtesting.py tests the stop before it looks whether the open is already past the target.
     """
     first, last = side * open_, side * close
     top, bottom = (side * high, side * low) if side > 0.0 else (side * low, side * high)
@@ -144,6 +147,8 @@ def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intr
     floor, reason = _raised(best, side, trail, floor, reason)
     if first <= floor:
         return side * first, reason, anchor
+    if stop_before_gap and bottom <= floor:
+        return side * floor, reason, anchor
     if first >= goal:
         return side * first, TARGET_REACHED, anchor
     if intrabar == (HIGH_FIRST if side > 0.0 else LOW_FIRST):  # the best price comes first
