@@ -200,6 +200,8 @@ def _account(sub: argparse.ArgumentParser) -> None:
     account.add_argument("--lot", type=float)
     account.add_argument("--max-leverage", type=float)
     account.add_argument("--leverage-check", choices=["strict", "scale"])
+    account.add_argument("--intrabar", choices=["pessimistic", "ohlc", "olhc"])
+    account.add_argument("--exit-on-entry-bar", action=argparse.BooleanOptionalAction, default=None)
     account.add_argument("--preset", choices=["vectorbt", "backtesting"])
 
 

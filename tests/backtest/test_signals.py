@@ -171,6 +171,22 @@ def test_a_strategy_has_one_way_to_decide():
         kn.backtest(Nothing(), market(10))
 
 
+def test_sizes_above_the_limit_are_refused_or_scaled():
+    class Large(kn.Strategy):
+        def signals(self, m):
+            return kn.Signals(short_entry=m.close > m.close.mean(5), short_exit=m.close < m.close.mean(5), size=0.8)
+
+    with pytest.raises(InputError, match="max_leverage"):
+        kn.backtest(Large(), market(60))
+    assert "max_leverage" in kn.sweep(Large, market(60), trials=[{}], check=False)["error"].iloc[0]
+    scaled = kn.backtest(Large(), market(60), leverage_check="scale")
+    entries = scaled.orders[(scaled.orders["side"] == "sell") & (scaled.orders["size"] > 0)]
+    part = entries["size"] * entries["price"] / scaled.equity.reindex(entries["decision_time"]).to_numpy()
+    assert part.groupby(entries["decision_time"].to_numpy()).sum().max() < 1.05, "0.8 each of three, scaled to 1"
+    assert part.max() > 0.7
+    assert kn.backtest(Large(), market(60), max_leverage=3.0).metrics["n_trades"] > 0
+
+
 def test_levels_need_the_prices_within_a_bar():
     m = market(50)
     closes = kn.Market.from_frames(close=m.close.frame())

@@ -41,7 +41,7 @@ def run(account: Settings, flags, size, guards, bars, cuts=(), *, records=True) 
         done = signals_kernel(
             flags[a:b], size[a:b], Guards(*(guard[a:b] for guard in guards)), Bars(*(each[a:b] for each in bars)),
             price[a:b], read_only(np.empty((0, n_assets))), read_only(days)[a:b], rules, state,
-            np.empty((1, n_assets)), equity[a:b], rows[a:b] if records else rows[:0], orders,
+            np.empty((1, n_assets)), np.full(2, -1.0), equity[a:b], rows[a:b] if records else rows[:0], orders,
         )  # fmt: skip
         assert done == b - a
     settled = orders[: int(state.account[codes.N_ORDERS])] if records else orders

@@ -12,7 +12,7 @@ from knowable.backtest.record import LedgerRecord, record_of
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.signals import SignalPanels
-from knowable.backtest.simulate import result_of
+from knowable.backtest.simulate import explain_leverage, result_of
 from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
 from knowable.data.market import Market
 from knowable.errors import InputError
@@ -22,7 +22,7 @@ from knowable.kernels.exits import Bars
 from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, signals_kernel
 from knowable.metrics.describe import measure
 
-__all__ = ["score_signals", "signal_bars", "simulate_signals"]
+__all__ = ["score_signals", "simulate_signals"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -48,11 +48,10 @@ def simulate_signals(
         name: of the strategy.
         params: of the strategy.
 
-    Raises: InputError for a market without the prices that fills or levels need.
+    Raises: InputError for a market without the prices that fills or levels need, or sizes above `max_leverage`.
     """
     tape = read_tape(market, settings, start, stop)
-    bars = signal_bars(panels, market, tape)
-    record = _run(panels.rows(tape.start, tape.stop), bars, tape, settings, records=True)
+    record = _run(panels, market, tape, settings, records=True)
     return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
 
 
@@ -61,13 +60,12 @@ def score_signals(
 ) -> tuple[Panel, Panel]:
     """Figures (n_metrics,) and block moments (n_blocks, 3), to the bit those of `simulate_signals`."""
     tape = read_tape(market, settings, start, stop)
-    bars = signal_bars(panels, market, tape)
-    record = _run(panels.rows(tape.start, tape.stop), bars, tape, settings, records=False)
+    record = _run(panels, market, tape, settings, records=False)
     figures, _, moments = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
     return figures, moments
 
 
-def signal_bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
+def _bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
     """The prices that levels are met at. Without any level, the close stands for what the market has not.
 
     Raises: InputError if there are levels and the market lacks open, high or low.
@@ -86,7 +84,9 @@ def signal_bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
     return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
 
 
-def _run(panels: SignalPanels, bars: Bars, tape: Tape, settings: Settings, *, records: bool) -> LedgerRecord:
+def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings, *, records: bool) -> LedgerRecord:
+    bars = _bars(panels, market, tape)
+    panels = panels.rows(tape.start, tape.stop)
     n_bars, n_assets = panels.flags.shape
     rules = rules_of(settings, on_change=False)
     state = new_state(tape.marks, settings.cash)
@@ -97,7 +97,7 @@ def _run(panels: SignalPanels, bars: Bars, tape: Tape, settings: Settings, *, re
         n_entries = int(np.count_nonzero(panels.flags & (ENTER_LONG | ENTER_SHORT)))
         room = codes.ORDERS_PER_ASSET * n_assets + 3 * n_entries
     orders = np.empty((room, codes.N_ORDER_COLUMNS))
-    scratch = np.empty((1, n_assets))
+    scratch, fault = np.empty((1, n_assets)), np.full(2, -1.0)
     done = 0
     while True:
         rest = panels.rows(done, n_bars)
@@ -112,10 +112,14 @@ def _run(panels: SignalPanels, bars: Bars, tape: Tape, settings: Settings, *, re
             rules,
             state,
             scratch,
+            fault,
             equity[done:],
             rows[done:],
             orders,
         )
+        if fault[0] >= 0:
+            row = tape.start + done
+            raise InputError(explain_leverage(float(fault[1]), market, row, settings, kept=True))
         if done == n_bars:
             break
         orders = np.concatenate([orders, np.empty_like(orders)])

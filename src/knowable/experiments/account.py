@@ -22,6 +22,8 @@ class Account(TypedDict, total=False):
         lot: shares are multiples of this, rounded toward zero; None for fractions.
         max_leverage: largest sum of absolute weights.
         leverage_check: ``"strict"`` refuses larger sums, ``"scale"`` scales them down.
+        intrabar: where a stop and a target lie in one bar: ``"pessimistic"``, ``"ohlc"`` or ``"olhc"``, its path.
+        exit_on_entry_bar: whether a stop or target may close a position on the bar whose open it was entered at.
         preset: ``"vectorbt"`` or ``"backtesting"``: that engine's semantics.
     """
 
@@ -32,6 +34,8 @@ class Account(TypedDict, total=False):
     lot: float | None
     max_leverage: float
     leverage_check: Literal["strict", "scale"]
+    intrabar: Literal["pessimistic", "ohlc", "olhc"]
+    exit_on_entry_bar: bool
     preset: Literal["vectorbt", "backtesting"] | None
 
 

@@ -53,7 +53,7 @@ ENTER_LONG, LEAVE_LONG, ENTER_SHORT, LEAVE_SHORT = 1, 2, 4, 8
 
 @njit(**ENTRY)
 def signals_kernel(
-    flags, size, guards, bars, price, known, days, rules, state, scratch, equity_out, bars_out, orders_out
+    flags, size, guards, bars, price, known, days, rules, state, scratch, fault, equity_out, bars_out, orders_out
 ):
     """Run the rows; return how many were done.
 
@@ -68,6 +68,8 @@ def signals_kernel(
         rules: see there.
         state: see there.
         scratch: (1, n_assets) float64.
+        fault: (2,) the first row, from those handed in, whose sum of |w| is above `max_leverage`, and that sum; the
+            scan stops before it. Row -1: none. Where rules scale there is none.
         equity_out: (n_bars,).
         bars_out: as in `ledger_kernel`.
         orders_out: see there.
@@ -93,12 +95,26 @@ def signals_kernel(
             size_unpriced(t, known, rules, assets, account, orders_out)
         if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, rules, assets, account, scratch):
             decide_row(0, scratch, t, known, rules, assets, account, orders_out)
+            gross = _gross(assets)
+            if not rules.scale and gross > rules.max_leverage * (1.0 + 1e-9):
+                fault[0], fault[1] = t, gross
+                return t
         filled = account[N_FILLS]
         close_row(t, price, bars.close, rules, assets, account, equity_out, bars_out, orders_out)
         if account[N_FILLS] != filled:
             arm_row(account[BAR] - 1.0, rules, assets)
         t += 1
     return t
+
+
+@njit(**HELPER)
+def _gross(assets):
+    """Sum of |w| over what is held or pending, each as it was last stated."""
+    gross = 0.0
+    for j in range(assets.shape[1]):
+        if assets[HELD, j] != 0.0 or assets[KIND, j] != NOTHING:
+            gross += abs(assets[WEIGHT, j])
+    return gross
 
 
 @njit(**HELPER)
