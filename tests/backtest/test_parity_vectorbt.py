@@ -99,7 +99,7 @@ def test_monthly_equal_weights_agree_with_from_orders(vbt, large_caps, fee_bps, 
     np.testing.assert_allclose(ours["size"], theirs["Size"], rtol=1e-6, atol=1e-7)
 
 
-def signals_agree(sp500: pd.DataFrame, seed: int) -> int:
+def signals_agree(vbt, sp500: pd.DataFrame, seed: int) -> int:
     """Random signals and levels on a stretch of real bars; how many orders both engines gave."""
     rng = np.random.default_rng(seed)
     n_bars, at = 250, int(rng.integers(0, len(sp500) - 250))
@@ -136,14 +136,14 @@ def signals_agree(sp500: pd.DataFrame, seed: int) -> int:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_random_signals_with_stops_targets_and_trails_agree(sp500):
-    assert sum(signals_agree(sp500, seed) for seed in range(30)) > 300
+def test_random_signals_with_stops_targets_and_trails_agree(vbt, sp500):
+    assert sum(signals_agree(vbt, sp500, seed) for seed in range(30)) > 300
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_three_hundred_random_signals_agree(sp500):
-    assert sum(signals_agree(sp500, seed) for seed in range(30, 330)) > 3000
+def test_three_hundred_random_signals_agree(vbt, sp500):
+    assert sum(signals_agree(vbt, sp500, seed) for seed in range(30, 330)) > 3000
 
 
 @pytest.mark.slow
