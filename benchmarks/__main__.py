@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ALL = ("startup", "crossover", "rebalance", "asof", "storage", "rolling", "cross", "search", "tail", "alphas")
+ALL = (
+    "startup",
+    "crossover",
+    "rebalance",
+    "asof",
+    "storage",
+    "rolling",
+    "cross",
+    "search",
+    "tail",
+    "alphas",
+    "signals",
+)
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 IF_INSTALLED = ("numbagg", "bottleneck")
 

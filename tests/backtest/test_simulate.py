@@ -300,7 +300,18 @@ def test_trades_agree_with_the_ledgers_own_count(market):
 def test_the_tables_of_a_run_without_orders_are_empty_and_whole(market):
     got = hold(np.zeros(market.shape), market)
     assert len(got.orders) == len(got.trades) == 0
-    assert list(got.trades.columns) == ["asset", "entry_time", "exit_time", "size", "entry_price", "exit_price", "pnl"]
+    assert list(got.trades.columns) == [
+        "asset",
+        "entry_time",
+        "exit_time",
+        "size",
+        "entry_price",
+        "exit_price",
+        "pnl",
+        "bars",
+        "mae",
+        "mfe",
+    ]
     assert (got.positions == 0).all().all()
     assert got.orders["fill_time"].dtype == got.trades["entry_time"].dtype == market.index.dtype
 

@@ -190,7 +190,7 @@ def slow(account, flags, size, guards, bars) -> SlowSignals:
     return ledger
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(scenarios())
 def test_the_kernel_trades_as_the_slow_ledger(scenario):
     fast, ledger = run(*scenario), slow(*scenario)
@@ -208,7 +208,6 @@ def test_the_kernel_trades_as_the_slow_ledger(scenario):
         assert row[codes.ORDER_PRICE] == pytest.approx(order.price, rel=1e-12, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenarios(), st.data())
 def test_pieces_of_any_size_and_a_run_without_records_give_the_same_bits(scenario, data):
     whole = run(*scenario)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,20 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.tables import (
     costs_table,
     drawdowns_table,
+    exposure_table,
     monthly_table,
     orders_table,
     positions_table,
     trades_table,
 )
-from knowable.errors import InputError, ShapeError
+from knowable.errors import InputError, ShapeError, unknown_name
 from knowable.metrics.curve import Curve
 from knowable.metrics.definitions import METRICS
 from knowable.metrics.describe import describe, measure
 from knowable.metrics.figures import Figures, figures_of
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 __all__ = ["Result"]
 
@@ -53,6 +57,7 @@ class Result:
         assets: names.
         bars_per_year: what figures were annualised with.
         pins: where the data came from.
+        prices: open, high, low and close of its bars, (n_bars, n_assets) each, those that the market has.
         record: the ledger's own arrays.
         bar_returns: (n_bars,) what the metrics are made of; see `returns`.
     """
@@ -67,6 +72,7 @@ class Result:
     assets: tuple[str, ...]
     bars_per_year: float
     pins: tuple[Mapping[str, str], ...]
+    prices: Mapping[str, npt.NDArray[np.float64]]
     record: LedgerRecord
     bar_returns: npt.NDArray[np.float64]
 
@@ -101,14 +107,26 @@ class Result:
 
         Columns: asset, entry_time (when the position was opened), exit_time, size (signed shares; negative: short),
         entry_price (average), exit_price, pnl (net of the exit's fee and its share of the entry fees; borrow is in
-        `costs`). What is still open at the last bar is no trade; it is in the last row of `positions`.
+        `costs`), bars (held), mae and mfe (maximum adverse and favourable excursion: the furthest the price was against
+        and for the position, fractions of the entry price, by highs and lows where the market has them).
+        What is still open at the last bar is no trade; it is in the last row of `positions`.
         """
-        return trades_table(self.record.orders, self.index, self.assets)
+        at_open = self.settings.fill == "next_open"
+        return trades_table(self.record.orders, self.index, self.assets, self.prices, at_open=at_open)
 
     @cached_property
     def positions(self) -> pd.DataFrame:
         """(n_bars, n_assets) signed shares held at each close."""
         return positions_table(self.record.orders, self.index, self.assets)
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """(n_bars, 4) value of the positions at each close, fractions of equity: long, short (<= 0), gross, net.
+
+        NaN while equity is at or below 0. A position counts at the asset's last close.
+        """
+        positions = self.positions.to_numpy()
+        return exposure_table(positions, self.prices["close"], self.record.equity, self.index)
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -195,6 +213,31 @@ class Result:
         table = pd.DataFrame({"result": own, "benchmark": pd.Series(theirs)})
         table = table.drop(index=["turnover", "n_trades", "exposure", "win_rate"])
         return table.assign(difference=table["result"] - table["benchmark"])
+
+    def plot(self, benchmark: pd.Series | Result | None = None, *, asset: str | None = None) -> PlotlyFigure:
+        """Draw it: equity, the fall below the highest value so far, exposure; with an asset, its price and fills too.
+
+        Args:
+            benchmark: value or price of what to compare with, on this result's index, or another result of its bars.
+            asset: whose price and fills to draw. None: those of the only one, none where there are several.
+
+        Returns: a Plotly figure, which a notebook shows.
+
+        Raises: UnknownNameError for an asset that is none; as `stats` for the benchmark.
+        """
+        from knowable.report.account import account_figure
+
+        if asset is None and len(self.assets) == 1:
+            asset = self.assets[0]
+        fills = None
+        if asset is not None:
+            if asset not in self.assets:
+                raise unknown_name("asset", asset, self.assets, where="the result")
+            filled = self.orders[(self.orders["asset"] == asset) & (self.orders["size"] > 0.0)]
+            price = pd.Series(self.prices["close"][:, self.assets.index(asset)], index=self.index, name=asset)
+            fills = (price, filled)
+        other = None if benchmark is None else pd.Series(self._aligned(benchmark), index=self.index)
+        return account_figure(self.equity, other, self.exposure, fills, title=self._title())
 
     def report(self, path: str | Path, *, benchmark: pd.Series | None = None, title: str | None = None) -> Path:
         """Write one self-contained HTML file and return its path.

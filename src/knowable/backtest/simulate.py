@@ -29,6 +29,7 @@ Panel = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
 
 _STACK_BYTES = 8 << 20
+_DRAWN = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +111,7 @@ def result_of(
         assets=market.assets,
         bars_per_year=market.bars_per_year,
         pins=market.pins,
+        prices={name: market.final[name][start:stop] for name in _DRAWN if name in market.final},
         record=record,
         bar_returns=read_only(returns),
     )

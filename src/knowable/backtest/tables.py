@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.reasons import REASONS
+from knowable.backtest.tape import carry_forward
 from knowable.kernels import account as codes
 from knowable.metrics.curve import Days, drawdowns_of, period_starts
 
-__all__ = ["costs_table", "drawdowns_table", "monthly_table", "orders_table", "positions_table", "trades_table"]
+__all__ = [
+    "costs_table",
+    "drawdowns_table",
+    "exposure_table",
+    "monthly_table",
+    "orders_table",
+    "positions_table",
+    "trades_table",
+]
 
 Panel = npt.NDArray[np.float64]
 
@@ -43,10 +53,21 @@ def orders_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]
     )
 
 
-def trades_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
-    """A row a closed trade; columns as `Result.trades`."""
+def trades_table(
+    orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...], prices: Mapping[str, Panel], *, at_open: bool
+) -> pd.DataFrame:
+    """A row a closed trade; columns as `Result.trades`.
+
+    Args:
+        orders: of the ledger's record.
+        index: (n_bars,) labels.
+        assets: names.
+        prices: name -> (n_bars, n_assets): close, and high and low where there are.
+        at_open: whether fills are at the open of their bar, so that the rest of it comes after.
+    """
     trades = np.array(_close_trades(orders), dtype=np.float64).reshape(-1, len(_TRADE_COLUMNS))
     asset, entry_bar, exit_bar, size, entry_price, exit_price, pnl = trades.T
+    adverse, favourable = _excursions(trades, prices, at_open=at_open)
     return pd.DataFrame(
         {
             "asset": _names(asset, assets),
@@ -56,16 +77,49 @@ def trades_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]
             "entry_price": entry_price,
             "exit_price": exit_price,
             "pnl": pnl,
+            "bars": (exit_bar - entry_bar).astype(np.int64),
+            "mae": adverse,
+            "mfe": favourable,
         }
     )
 
 
+def _excursions(trades: Panel, prices: Mapping[str, Panel], *, at_open: bool) -> tuple[Panel, Panel]:
+    """(n_trades,) each: the furthest a trade was against and for its position, fractions of the entry price.
+
+    Counted over the bars that were held as a whole: from an entry at the open its own bar, else the next; up to the bar
+    before an exit at the open, else its own. The exit's price counts too.
+    """
+    high, low = (prices.get(name, prices["close"]) for name in ("high", "low"))
+    adverse, favourable = np.zeros(len(trades)), np.zeros(len(trades))
+    for k, (asset, entry_bar, exit_bar, size, entry_price, exit_price, _) in enumerate(trades.tolist()):
+        held = slice(int(entry_bar) + (not at_open), int(exit_bar) + (not at_open))
+        top = np.fmax.reduce(high[held, int(asset)], initial=exit_price)
+        bottom = np.fmin.reduce(low[held, int(asset)], initial=exit_price)
+        up, down = max(top / entry_price - 1.0, 0.0), min(bottom / entry_price - 1.0, 0.0)
+        adverse[k], favourable[k] = (down, up) if size > 0.0 else (-up, -down)
+    return adverse, favourable
+
+
+def exposure_table(positions: Panel, close: Panel, equity: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """(n_bars, 4) value of the positions as fractions of equity; columns as `Result.exposure`."""
+    value = positions * np.nan_to_num(carry_forward(close), nan=0.0)
+    long, short = np.where(value > 0.0, value, 0.0).sum(axis=1), np.where(value < 0.0, value, 0.0).sum(axis=1)
+    whole = np.where(equity > 0.0, equity, np.nan)
+    columns = {"long": long, "short": short, "gross": long - short, "net": long + short}
+    return pd.DataFrame({name: values / whole for name, values in columns.items()}, index=index)
+
+
 def positions_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
     """(n_bars, n_assets) signed shares held at each close: the fills summed up, to the ledger's own bits."""
-    held = np.zeros((len(index), len(assets)))
-    for row in orders[orders[:, codes.ORDER_SIZE] != 0.0]:
+    held = np.full((len(index), len(assets)), np.nan)
+    held[0] = 0.0
+    now = [0.0] * len(assets)
+    for row in orders[orders[:, codes.ORDER_SIZE] != 0.0].tolist():
         bar, asset = int(row[codes.ORDER_FILLED]), int(row[codes.ORDER_ASSET])
-        held[bar:, asset] = held[bar, asset] + row[codes.ORDER_SIZE]
+        now[asset] += row[codes.ORDER_SIZE]
+        held[bar, asset] = now[asset]
+    held = carry_forward(held)
     return pd.DataFrame(held, index=index, columns=pd.Index(assets))
 
 

@@ -17,7 +17,7 @@ from knowable.report.wording import chart_text, cut, number
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["figures", "fold_parameters", "objective_label", "was_thinned"]
+__all__ = ["figures", "fold_parameters", "line", "objective_label", "times", "values", "was_thinned"]
 
 Floats = npt.NDArray[np.float64]
 MOST_FOLD_PARAMETERS = 8
@@ -59,18 +59,20 @@ def objective_label(page: Page) -> str:
     return chart_text(page.objective or "objective", 40)
 
 
-def _values(series: pd.Series) -> Floats:
+def values(series: pd.Series) -> Floats:
+    """A series as float64; what is missing is NaN."""
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _times(index: pd.Index, rows: npt.NDArray[np.int64]) -> list[str]:
+def times(index: pd.Index, rows: npt.NDArray[np.int64]) -> list[str]:
     """Bar labels as Plotly reads them; it knows no time zones, so the labels' own wall time is kept."""
     picked = pd.DatetimeIndex(index[rows]).tz_localize(None)
     whole_days = bool((picked == picked.normalize()).all())
     return picked.strftime("%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S").tolist()
 
 
-def _line(x: list[str], y: Floats, name: str, **more: Any) -> dict[str, Any]:
+def line(x: list[str], y: Floats, name: str, **more: Any) -> dict[str, Any]:
+    """A curve as Plotly takes it."""
     mode = "lines" if len(x) > 2 else "lines+markers"
     return {"type": "scatter", "x": x, "y": y, "name": name, "mode": mode, **more}
 
@@ -85,17 +87,17 @@ def _time_layout(height: int) -> dict[str, Any]:
 
 
 def _equity(page: Page) -> Figure:
-    equity = _values(page.equity)
+    equity = values(page.equity)
     columns = [equity]
     if page.benchmark is not None:
-        columns.append(same_start(_values(page.benchmark), equity))
+        columns.append(same_start(values(page.benchmark), equity))
     rows = thin(np.column_stack(columns))
-    x = _times(page.equity.index, rows)
+    x = times(page.equity.index, rows)
     form = ",.0f" if np.nanmax(np.abs(equity), initial=0.0) >= 1000 else ",.4~g"
     hover = f"%{{y:{form}}}"
-    traces = [_line(x, columns[0][rows], "Strategy", line={"width": 1.8}, hovertemplate=hover)]
+    traces = [line(x, columns[0][rows], "Strategy", line={"width": 1.8}, hovertemplate=hover)]
     if len(columns) > 1:
-        traces.append(_line(x, columns[1][rows], "Benchmark", line={"width": 1.3}, hovertemplate=hover))
+        traces.append(line(x, columns[1][rows], "Benchmark", line={"width": 1.3}, hovertemplate=hover))
     layout = _time_layout(380)
     layout["yaxis"] = {
         "title": {"text": "Account value"},
@@ -124,24 +126,24 @@ def _fold_marks(page: Page) -> list[dict[str, Any]]:
     if page.folds is None or "test_start" not in page.folds.columns:
         return []
     starts = pd.to_datetime(page.folds["test_start"], errors="coerce").dropna()
-    line = {"width": 1, "dash": "dot"}
+    dotted = {"width": 1, "dash": "dot"}
     return [
-        {"type": "line", "x0": when, "x1": when, "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": line}
+        {"type": "line", "x0": when, "x1": when, "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": dotted}
         for when in pd.DatetimeIndex(starts).tz_localize(None).strftime("%Y-%m-%d %H:%M:%S")
     ]
 
 
 def _drawdown(page: Page) -> Figure:
-    columns = [drawdown(_values(page.equity))]
+    columns = [drawdown(values(page.equity))]
     if page.benchmark is not None:
-        columns.append(drawdown(_values(page.benchmark)))
+        columns.append(drawdown(values(page.benchmark)))
     rows = thin(np.column_stack(columns))
-    x = _times(page.equity.index, rows)
+    x = times(page.equity.index, rows)
     hover = "%{y:.1%}"
     fill = {"fill": "tozeroy", "line": {"width": 1.2, "color": NEGATIVE}, "fillcolor": "rgba(200,80,74,0.18)"}
-    traces = [_line(x, columns[0][rows], "Strategy", hovertemplate=hover, **fill)]
+    traces = [line(x, columns[0][rows], "Strategy", hovertemplate=hover, **fill)]
     if len(columns) > 1:
-        traces.append(_line(x, columns[1][rows], "Benchmark", hovertemplate=hover, line={"width": 1.1}))
+        traces.append(line(x, columns[1][rows], "Benchmark", hovertemplate=hover, line={"width": 1.1}))
     deepest = min((float(np.nanmin(c, initial=0.0)) for c in columns), default=0.0)
     layout = _time_layout(240)
     layout["yaxis"] = {
