@@ -16,6 +16,7 @@ SAYS = {
     "idea_to_model": ["rank portfolio", "no look-ahead found", "Sharpe"],
     "first_idea": ["rows accepted", "no look-ahead found", "Probability of overfitting", "out of sample"],
 }
+LONG = {"first_idea"}  # what it shows, the README's own test and those of each step hold too
 
 
 def texts(notebook: Any) -> str:
@@ -24,7 +25,10 @@ def texts(notebook: Any) -> str:
     return "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=pytest.mark.slow if p.stem in LONG else ()) for p in NOTEBOOKS],
+)
 @pytest.mark.filterwarnings("default")  # the kernel machinery's own
 def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
     notebook = jupytext.read(path)

@@ -333,6 +333,7 @@ def test_memory_is_shown_the_bars_up_to_the_first_and_no_more(two) -> None:
     assert shown == [21]
 
 
+@pytest.mark.slow
 def test_the_loops_without_their_compiler_give_the_same_bits() -> None:
     code = (
         "import numpy as np, pandas as pd, knowable as kn\n"
