@@ -1,13 +1,15 @@
 """How many examples Hypothesis tries: 40 a law, drawn anew each run; with `EXAMPLES=full` 100, as CI does at the end.
 
 A test that asks for more asks for a multiple of that, such as `3 * settings().max_examples`. An example has no time
-limit: the first one of a test may have to compile a kernel.
+limit: the first one of a test may have to compile a kernel. Failures are not explained line by line: for that every
+line would be traced, which is slow, and which once left the interpreter (3.11) in an endless loop.
 """
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
-settings.register_profile("quick", max_examples=40, deadline=None)
-settings.register_profile("full", max_examples=100, deadline=None)
+UNTRACED = tuple(phase for phase in Phase if phase is not Phase.explain)
+settings.register_profile("quick", max_examples=40, deadline=None, phases=UNTRACED)
+settings.register_profile("full", max_examples=100, deadline=None, phases=UNTRACED)
 settings.load_profile(os.environ.get("EXAMPLES", "quick"))
