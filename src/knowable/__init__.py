@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from knowable.backtest.costs import Costs
     from knowable.backtest.result import Result
-    from knowable.backtest.settings import Costs
     from knowable.backtest.signals import Signals
     from knowable.data.market import Market
     from knowable.data.schema import Schema
@@ -56,7 +56,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Choice": "params",
-    "Costs": "backtest.settings",
+    "Costs": "backtest.costs",
     "Float": "params",
     "Int": "params",
     "KnowableError": "errors",

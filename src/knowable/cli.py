@@ -17,7 +17,10 @@ from knowable.errors import InputError, KnowableError
 
 __all__ = ["COSTS", "main"]
 
-COSTS = ("fee_bps", "fee_per_share", "fee_min", "half_spread_bps", "slippage_bps", "borrow_bps_year")
+COSTS = (
+    "fee_bps", "fee_per_share", "fee_min", "half_spread_bps", "slippage_bps",
+    "impact", "borrow_bps_year", "cash_rate", "margin_rate",
+)  # fmt: skip
 """Names of the costs, as `Costs` has them; a test compares, since importing them would make ``--help`` slow."""
 
 _BAD_INPUT = 2
@@ -117,6 +120,14 @@ def _ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, default=0, help="Dask worker processes; 0 for this process")
 
 
+def _cost(text: str) -> float | str:
+    """A number, or the name of a field of the market."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _version(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
@@ -196,12 +207,14 @@ def _account(sub: argparse.ArgumentParser) -> None:
     account.add_argument("--fill", choices=["next_open", "next_close", "next_vwap", "close"])
     account.add_argument("--size-at", choices=["decision", "fill"])
     for cost in COSTS:
-        account.add_argument(f"--{cost.replace('_', '-')}", type=float)
+        account.add_argument(f"--{cost.replace('_', '-')}", type=_cost, metavar="NUMBER|FIELD")
     account.add_argument("--lot", type=float)
     account.add_argument("--max-leverage", type=float)
     account.add_argument("--leverage-check", choices=["strict", "scale"])
     account.add_argument("--intrabar", choices=["pessimistic", "ohlc", "olhc"])
     account.add_argument("--exit-on-entry-bar", action=argparse.BooleanOptionalAction, default=None)
+    account.add_argument("--volume-limit", type=float)
+    account.add_argument("--maintenance-margin", type=float)
     account.add_argument("--preset", choices=["vectorbt", "backtesting"])
 
 

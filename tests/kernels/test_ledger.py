@@ -7,18 +7,20 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from knowable.backtest.costs import Costs
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.record import record_of, run_ledger
-from knowable.backtest.settings import Costs, Settings
-from knowable.backtest.tape import Tape, carry_forward, read_only, rules_of
+from knowable.backtest.settings import Settings
+from knowable.backtest.tape import Tape, carry_forward, read_only, rest_of, rules_of
 from knowable.kernels import account as codes
-from knowable.kernels.account import new_state
+from knowable.kernels.account import Feed
 from knowable.kernels.decision import (
     ASKED_CHANGE,
     ASKED_GOAL,
@@ -29,7 +31,7 @@ from knowable.kernels.decision import (
 )
 from knowable.kernels.ledger import ledger_kernel
 from knowable.kernels.turns import close_row_kernel, open_row_kernel, turn_kernel
-from knowable.testing.ledger_oracle import SlowLedger
+from knowable.testing.ledger_oracle import FLOWS, SlowLedger
 
 WEIGHTS = [0.0, 0.0, 0.2, 0.25, -0.2, 0.3, -0.1, math.nan]
 SHARES = [0.0, 1.0, 3.0, -2.0, 7.5, -12.0, 40.0, 0.4]
@@ -88,34 +90,81 @@ def beside(case, seed):
     return known, marks
 
 
-def tape_of(price, close, days, known=None, marks=None):
-    n_assets = close.shape[1]
+def tape_of(price, close, days, account, known=None, marks=None, extra=None):
+    n_bars, n_assets = close.shape
+    extra = extra or Extra()
+    none = read_only(np.empty((0, n_assets)))
     return Tape(
         start=0,
         stop=len(days),
-        price=read_only(price),
-        close=read_only(close),
-        known=read_only(np.empty((0, n_assets)) if known is None else carry_forward(known)),
-        days=read_only(days),
+        feed=Feed(
+            price=read_only(price),
+            close=read_only(close),
+            known=none if known is None else read_only(carry_forward(known)),
+            days=read_only(days),
+            volume=none if extra.volume is None else read_only(extra.volume),
+            terms=read_only(terms(account.costs, extra.panels, n_bars, n_assets)),
+            actions=read_only(np.empty((0, codes.N_ACTION_COLUMNS))),
+        ),
         marks=read_only(np.zeros(n_assets) if marks is None else marks),
+        unfunded=read_only(extra.unfunded_of(n_assets)),
     )
 
 
-def fast(case, room=1024, known=None, marks=None):
+@dataclass(frozen=True)
+class Extra:
+    """What else a market may bring."""
+
+    volume: np.ndarray | None = None
+    panels: dict[str, np.ndarray] = field(default_factory=dict)
+    unfunded: frozenset[int] = frozenset()
+
+    def unfunded_of(self, n_assets):
+        return np.array([float(j in self.unfunded) for j in range(n_assets)])
+
+
+def terms(costs, panels, n_bars, n_assets):
+    """By hand: the kernel's numbers, one for all or one for each bar and asset."""
+    units = {
+        "fee_bps": 1e-4, "fee_per_share": 1.0, "fee_min": 1.0, "half_spread_bps": 1e-4, "slippage_bps": 1e-4,
+        "impact": 1.0, "borrow_bps_year": 1e-4 / 365.0, "cash_rate": 1 / 365.0, "margin_rate": 1 / 365.0,
+    }  # fmt: skip
+    shape = (n_bars, n_assets) if panels else (1, 1)
+    made = np.empty((shape[0], codes.N_TERMS, shape[1]))
+    for place, (name, unit) in enumerate(units.items()):
+        amount = getattr(costs, name)
+        made[:, place] = (panels[amount] if isinstance(amount, str) else amount) * unit
+    return made
+
+
+def rules_with(account, on_change, extra=None):
+    futures = extra is not None and bool(extra.unfunded)
+    return rules_of(account, on_change=on_change)._replace(futures=futures)
+
+
+def fast(case, room=1024, known=None, marks=None, extra=None):
     weights, decide, price, close, days, account, on_change = case
     return run_ledger(
         read_only(weights),
         read_only(decide),
-        tape_of(price, close, days, known, marks),
-        rules_of(account, on_change=on_change),
+        tape_of(price, close, days, account, known, marks, extra),
+        rules_with(account, on_change, extra),
         cash=account.cash,
         room=room,
     )
 
 
-def slow(case, known=None, marks=None):
+def slow(case, known=None, marks=None, extra=None):
     weights, decide, price, close, days, account, on_change = case
-    ledger = SlowLedger(settings=account, on_change=on_change, n_assets=weights.shape[1])
+    extra = extra or Extra()
+    ledger = SlowLedger(
+        settings=account,
+        on_change=on_change,
+        n_assets=weights.shape[1],
+        panels={name: panel.tolist() for name, panel in extra.panels.items()},
+        volume=None if extra.volume is None else extra.volume.tolist(),
+        unfunded=extra.unfunded,
+    )
     ledger.run(
         weights.tolist(),
         decide.tolist(),
@@ -145,7 +194,7 @@ def check_against(got, want):
     scale = np.maximum(np.abs(want.equity), 1.0) + np.abs(want.cash_path)
     assert np.max(np.abs(got.equity - want.equity) / scale) < 1e-10
     assert np.max(np.abs(got.bars[:, codes.BAR_CASH] - want.cash_path) / scale) < 1e-10
-    paid = np.array([[row[name] for name in ("fees", "spread", "slippage", "borrow")] for row in want.paid])
+    paid = np.array([[row[name] for name in FLOWS] for row in want.paid])
     assert np.max(np.abs(got.bars[:, codes.BAR_FEES :] - paid) / scale[:, None]) < 1e-10
     assert got.liquidated_at == (-1 if want.liquidated_at is None else want.liquidated_at)
     seen = [(int(row[0]), int(row[1]), int(row[2]), REASONS[int(row[codes.ORDER_REASON])]) for row in got.orders]
@@ -165,15 +214,14 @@ def test_any_chunking_gives_the_same_bits(case, data, seed):
     cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
     known, marks = (None, None) if seed is None else beside(case, seed)
     whole = fast(case, known=known, marks=marks)
-    tape = tape_of(price, close, days, known, marks)
-    state = new_state(tape.marks, account.cash)
+    tape = tape_of(price, close, days, account, known, marks)
+    state = tape.new_state(account.cash)
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     orders = np.empty((5 * n_assets * (n_bars + 1), codes.N_ORDER_COLUMNS))
-    arrays = [read_only(a) for a in (weights, decide, price, close)]
-    arrays += [tape.known, tape.days]
+    arrays, rules = [read_only(a) for a in (weights, decide)], rules_of(account, on_change=on_change)
     for a, b in itertools.pairwise(cuts):
         part = [x[a:b] for x in arrays]
-        done = ledger_kernel(*part, rules_of(account, on_change=on_change), state, equity[a:b], bars[a:b], orders)
+        done = ledger_kernel(*part, rest_of(tape.feed, a), rules, state, equity[a:b], bars[a:b], orders)
         assert done == b - a
     n_orders = int(state.account[codes.N_ORDERS])
     assert equity.tobytes() == whole.equity.tobytes()
@@ -185,13 +233,13 @@ def turned(case, shares, room, known=None, marks=None):
     """The same ledger, a row at a time, with orders in shares beside the weights."""
     weights, decide, price, close, days, account, on_change = case
     n_bars, n_assets = weights.shape
-    tape, rules = tape_of(price, close, days, known, marks), rules_of(account, on_change=on_change)
-    state, members = new_state(tape.marks, account.cash), read_only(np.empty((0, n_assets), bool))
+    tape, rules = tape_of(price, close, days, account, known, marks), rules_of(account, on_change=on_change)
+    state, members = tape.new_state(account.cash), read_only(np.empty((0, n_assets), bool))
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
     nothing = np.empty((0, n_assets))
-    columns = (tape.price, tape.close, tape.known)
-    assert open_row_kernel(0, *columns, tape.days, rules, state, orders)
+    feed = tape.feed
+    assert open_row_kernel(0, feed, rules, state, orders)
     for t in range(n_bars):
         asked = nothing
         if decide[t] and state.account[codes.LIQUIDATION] < 0.0:
@@ -201,9 +249,9 @@ def turned(case, shares, room, known=None, marks=None):
                 asked[ASKED_SHARES, j], asked[ASKED_KIND, j] = number, ASKED_GOAL if goal else ASKED_CHANGE
         if t + 1 == n_bars:
             orders = np.concatenate([orders, np.empty((5 * n_assets, codes.N_ORDER_COLUMNS))])
-            close_row_kernel(t, asked, members, *columns, rules, state, equity, bars, orders)
+            close_row_kernel(t, asked, members, feed, rules, state, equity, bars, orders)
             break
-        rest = (members, *columns, tape.days, rules, state, equity, bars)
+        rest = (members, feed, rules, state, equity, bars)
         while turn_kernel(t, asked, *rest, orders) < 0.0:
             orders = np.concatenate([orders, np.empty_like(orders)])
     return record_of(state, rules, equity, bars, orders)
@@ -359,7 +407,8 @@ def test_equity_is_cash_plus_marked_positions_and_every_change_of_it_is_explaine
                 gain += held[j] * (now[j] - at)
             size_of_things += abs(held[j]) * now[j]
         mark = now
-        costs = got.bars[t, codes.BAR_FEES :].sum()
+        flows = got.bars[t, codes.BAR_FEES :]
+        costs = flows[: codes.BAR_INTEREST - codes.BAR_FEES].sum() - flows[codes.BAR_INTEREST - codes.BAR_FEES :].sum()
         assert abs(got.equity[t] - before - gain + costs) < 1e-9 * size_of_things
         assert abs(got.equity[t] - got.bars[t, codes.BAR_CASH] - held @ mark) < 1e-9 * size_of_things
         before = got.equity[t]
@@ -387,9 +436,11 @@ def test_inputs_are_not_mutated(case):
 def test_the_plain_python_of_the_kernel_gives_the_same_bits():
     """The kernel without its compiler: bounds are checked, and nothing depends on compiled arithmetic."""
     code = (
-        "import numpy as np\n"
-        "from knowable.backtest.settings import Settings, Costs\n"
-        "from knowable.backtest.tape import Tape, read_only, rules_of\n"
+        "import numpy as np, pandas as pd\n"
+        "from knowable import Market\n"
+        "from knowable.backtest.settings import Settings\n"
+        "from knowable.backtest.costs import Costs\n"
+        "from knowable.backtest.tape import read_only, read_tape, rules_of\n"
         "from knowable.backtest.record import run_ledger\n"
         "rng = np.random.default_rng(7)\n"
         "close = 50 * np.exp(np.cumsum(rng.normal(0, .05, (80, 5)), 0))\n"
@@ -398,8 +449,9 @@ def test_the_plain_python_of_the_kernel_gives_the_same_bits():
         "w = rng.choice([0., .3, -.2, np.nan, .5], close.shape)\n"
         "c = Costs(fee_bps=5, fee_min=1, slippage_bps=3, borrow_bps_year=100)\n"
         "s = Settings(costs=c, lot=1, leverage_check='scale')\n"
-        "tape = Tape(start=0, stop=80, price=read_only(price), close=read_only(close), known=read_only(close * 1.01),\n"
-        "    days=read_only(np.ones(80)), marks=read_only(np.zeros(5)))\n"
+        "m = Market.from_frames(close=pd.DataFrame(close, pd.bdate_range('2020', periods=80)), missing='allow',\n"
+        "    open=pd.DataFrame(price, pd.bdate_range('2020', periods=80)))\n"
+        "tape = read_tape(m, s)\n"
         "r = run_ledger(read_only(w), read_only(np.ones(80, bool)), tape, rules_of(s, on_change=False), cash=1e5)\n"
         "print(r.equity.tobytes().hex(), r.orders.tobytes().hex())\n"
     )

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from knowable.backtest.costs import Costs
 from knowable.backtest.reasons import REASONS
-from knowable.backtest.settings import Costs, Settings
-from knowable.backtest.tape import read_only, rules_of
+from knowable.backtest.settings import Settings
+from knowable.backtest.tape import read_only, rest_of, rules_of
 from knowable.kernels import account as codes
+from knowable.kernels.account import Feed
 from knowable.kernels.exits import Bars, Guards
 from knowable.kernels.signals import signals_kernel
 from knowable.testing.signals_oracle import SlowSignals
@@ -32,20 +34,32 @@ def run(account: Settings, flags, size, guards, bars, cuts=(), *, records=True) 
     }[account.fill]  # fmt: skip
     flags, size, price = read_only(flags), read_only(size), read_only(price)
     bars, guards = Bars(*map(read_only, bars)), Guards(*map(read_only, guards))
-    state = codes.new_state(np.zeros(n_assets), account.cash)
+    state = codes.new_state(np.zeros(n_assets), np.zeros(n_assets), account.cash)
     rules = rules_of(account, on_change=False)
     equity, rows = np.full(n_bars, np.nan), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     orders = np.zeros((n_bars * n_assets * 8 + 64, codes.N_ORDER_COLUMNS) if records else (0, codes.N_ORDER_COLUMNS))
-    days = np.ones(n_bars)
+    none = read_only(np.empty((0, n_assets)))
+    feed = Feed(
+        price=price, close=bars.close, known=none, days=read_only(np.ones(n_bars)), volume=none,
+        terms=terms(account.costs), actions=read_only(np.empty((0, codes.N_ACTION_COLUMNS))),
+    )  # fmt: skip
     for a, b in zip([0, *cuts], [*cuts, n_bars], strict=True):
         done = signals_kernel(
             flags[a:b], size[a:b], Guards(*(guard[a:b] for guard in guards)), Bars(*(each[a:b] for each in bars)),
-            price[a:b], read_only(np.empty((0, n_assets))), read_only(days)[a:b], rules, state,
+            rest_of(feed, a), rules, state,
             np.empty((1, n_assets)), np.full(2, -1.0), equity[a:b], rows[a:b] if records else rows[:0], orders,
         )  # fmt: skip
         assert done == b - a
     settled = orders[: int(state.account[codes.N_ORDERS])] if records else orders
     return {"equity": equity, "cash": rows[:, codes.BAR_CASH], "orders": settled, "state": state}
+
+
+def terms(costs: Costs) -> np.ndarray:
+    """By hand: the kernel's numbers."""
+    bps, year = 1e-4, 365.0
+    made = [costs.fee_bps * bps, costs.fee_per_share, costs.fee_min, costs.half_spread_bps * bps,
+            costs.slippage_bps * bps, costs.impact, costs.borrow_bps_year * bps / year, 0.0, 0.0]  # fmt: skip
+    return read_only(np.array(made).reshape(1, -1, 1))
 
 
 def told(orders) -> list[tuple]:

@@ -13,11 +13,10 @@ from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.signals import SignalPanels
 from knowable.backtest.simulate import explain_leverage, result_of
-from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
+from knowable.backtest.tape import Tape, read_only, read_tape, rest_of, rules_of
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels import account as codes
-from knowable.kernels.account import new_state
 from knowable.kernels.exits import Bars
 from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, signals_kernel
 from knowable.metrics.describe import measure
@@ -89,7 +88,7 @@ def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings, *
     panels = panels.rows(tape.start, tape.stop)
     n_bars, n_assets = panels.flags.shape
     rules = rules_of(settings, on_change=False)
-    state = new_state(tape.marks, settings.cash)
+    state = tape.new_state(settings.cash)
     equity = np.empty(n_bars)
     rows = np.zeros((n_bars if records else 0, codes.N_BAR_COLUMNS))
     room = 0
@@ -106,9 +105,7 @@ def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings, *
             rest.size,
             rest.guards,
             Bars(*(each[done:] for each in bars)),
-            tape.price[done:],
-            tape.known[done:],
-            tape.days[done:],
+            rest_of(tape.feed, done),
             rules,
             state,
             scratch,

@@ -16,19 +16,23 @@ class Reason(StrEnum):
     sentence: str
 
     FILLED = "filled", "Filled in full at the first price after the decision."
-    LATE = "filled late", "Filled in full, but it had to wait: there was no price at the first bar after the decision."
+    LATE = (
+        "filled late",
+        "Filled, but it had to wait: the first bar after the decision had no price, or too little volume.",
+    )
     CUT = "cut to cash", "Filled in part: cash was short, so all buys of the bar shrank by the same share."
     NO_CASH = "no cash", "Not filled: no cash was left, or not enough for its fee or one lot."
-    NO_PRICE = "no price", "Not filled: no price came before the last bar."
+    NO_PRICE = "no price", "Not filled, or not the rest of it: no price, or no volume, came before the last bar."
     LAST_BAR = "last bar", "Not filled: it was decided on the last bar, and there is no next one."
     REPLACED = "replaced", "Not filled: no price came before a newer decision changed the target."
     ROUNDED = "rounded to zero", "No order: the target is less than one lot."
-    LIQUIDATED = "liquidated", "Forced: equity had come to nothing, so every position was closed."
-    CANCELLED = "cancelled", "Not filled: equity came to nothing while it was pending."
+    LIQUIDATED = "liquidated", "Forced: equity had fallen to nothing, or to the maintenance margin."
+    CANCELLED = "cancelled", "Not filled: the account was liquidated while it was pending."
     TOO_DEAR = "fee too high", "Not filled: the fee is more than the sale brings, and cash does not cover the rest."
     STOPPED = "stop", "Filled at the stop of the position, or at the open where that was already past it."
     TARGET_REACHED = "target", "Filled at the target of the position, or at the open where that was already past it."
     TRAILED = "trailing stop", "Filled at the trailing stop, or at the open where that was already past it."
+    LIMITED = "volume limit", "Filled in part: that was all of the bar's volume that it might be; the rest waited."
     NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
 
     def __new__(cls, word: str, sentence: str) -> Self:
@@ -53,7 +57,7 @@ class Ending(StrEnum):
     COMPLETED = "completed", "The run reached its last bar."
     LIQUIDATED = (
         "liquidated",
-        "Equity came to nothing: orders were cancelled, positions closed at the next price, no more traded.",
+        "Equity fell to nothing or the maintenance margin: orders were cancelled, positions closed, no more traded.",
     )
 
     def __new__(cls, word: str, sentence: str) -> Self:

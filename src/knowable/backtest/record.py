@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from knowable.backtest.tape import Tape
+from knowable.backtest.tape import Tape, rest_of
 from knowable.kernels import account as codes
-from knowable.kernels.account import LedgerState, Rules, new_state
+from knowable.kernels.account import LedgerState, Rules
 from knowable.kernels.ledger import ledger_kernel
 
 __all__ = ["LedgerRecord", "record_of", "run_ledger"]
@@ -55,7 +55,7 @@ def run_ledger(
             decided on, up to a bound (pages that stay unused cost nothing).
     """
     n_bars, n_assets = weights.shape
-    state = new_state(tape.marks, cash)
+    state = tape.new_state(cash)
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     if room is None:
         room = min(int(decide.sum()) * n_assets, _MOST_ROOM)
@@ -65,10 +65,7 @@ def run_ledger(
         done += ledger_kernel(
             weights[done:],
             decide[done:],
-            tape.price[done:],
-            tape.close[done:],
-            tape.known[done:],
-            tape.days[done:],
+            rest_of(tape.feed, done),
             rules,
             state,
             equity[done:],

@@ -130,7 +130,10 @@ class Result:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """(n_bars, 4) what each bar cost: fees, spread, slippage, borrow. ``result.costs.sum()`` gives the totals."""
+        """(n_bars, 6) what each bar cost: fees, spread, slippage, impact, borrow, margin_interest.
+
+        ``result.costs.sum()`` gives the totals.
+        """
         return costs_table(self.record.bars, self.index)
 
     @cached_property
@@ -285,7 +288,7 @@ class Result:
         plain = asdict(self.settings)
         costs = {name: value for name, value in plain.pop("costs").items() if value}
         facts = {name: str(value) for name, value in plain.items() if value is not None}
-        facts["costs"] = ", ".join(f"{name}={value:g}" for name, value in costs.items()) or "none"
+        facts["costs"] = ", ".join(f"{name}={_told(value)}" for name, value in costs.items()) or "none"
         facts["ending"] = self.ending.sentence
         for pin in self.pins:
             facts[f"data: {pin.get('dataset', 'dataset')}"] = ", ".join(f"{k} {v}" for k, v in pin.items())
@@ -304,6 +307,12 @@ class Result:
         )
         notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.warnings)
         return f"<b>{html.escape(self._title())}</b><table>{rows}</table>" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _told(cost: Any) -> str:
+    if isinstance(cost, Mapping):
+        return f"{min(cost.values()):g} to {max(cost.values()):g} by asset"
+    return f"{cost:g}" if isinstance(cost, float) else f"the field {cost!r}"
 
 
 def _text(name: str, value: float) -> str:

@@ -1,4 +1,4 @@
-"""What a simulated account is: its cash, its fills, its costs."""
+"""What a simulated account is: its cash, its fills, its limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
+from knowable.backtest.costs import Costs
 from knowable.errors import InputError, shown, unknown_name
 
-__all__ = ["Costs", "Fill", "Intrabar", "LeverageCheck", "Preset", "Settings", "SizeAt"]
+__all__ = ["Fill", "Intrabar", "LeverageCheck", "Preset", "Settings", "SizeAt"]
 
 Fill = Literal["next_open", "next_close", "next_vwap", "close"]
 SizeAt = Literal["decision", "fill"]
@@ -27,44 +28,6 @@ _PRESET_COSTS = {
     "vectorbt": ("fee_bps", "half_spread_bps", "slippage_bps"),
     "backtesting": ("fee_bps", "half_spread_bps"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What trading costs. One number each, for every asset and bar; all are >= 0.
-
-    Attributes:
-        fee_bps: fee on the value of a fill, hundredths of a per cent.
-        fee_per_share: fee a share, currency.
-        fee_min: least fee of a fill, currency.
-        half_spread_bps: how far the fill is from the reference price for the spread.
-        slippage_bps: how much further it is for slippage.
-        borrow_bps_year: of the value of short positions, a year of 365 calendar days, paid for each night held.
-    """
-
-    fee_bps: float = 0.0
-    fee_per_share: float = 0.0
-    fee_min: float = 0.0
-    half_spread_bps: float = 0.0
-    slippage_bps: float = 0.0
-    borrow_bps_year: float = 0.0
-
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = _number(entry.name, getattr(self, entry.name), "Costs")
-            if value < 0.0:
-                raise InputError(f"`{entry.name} >= 0` must hold, but {entry.name}={value:g}, in Costs.")
-            object.__setattr__(self, entry.name, value)
-        adverse = self.half_spread_bps + self.slippage_bps
-        if adverse >= 10_000.0:
-            raise InputError(
-                f"`half_spread_bps + slippage_bps < 10000` must hold, or a sale brings nothing, but it is {adverse:g}."
-            )
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` wrote."""
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +49,10 @@ class Settings:
         intrabar: how a bar is taken to have gone where both a stop and a target lie within it: ``"pessimistic"``: to
             the stop first; ``"ohlc"``: open, high, low, close; ``"olhc"``: open, low, high, close.
         exit_on_entry_bar: whether a position entered at a bar's open may be closed by its stop or target within it.
+        volume_limit: largest share of a bar's volume that fills of an asset may be, such as 0.1; the rest of an order
+            waits for the next bar. None: any. Where a bar has no volume nothing is filled.
+        maintenance_margin: share of the positions' absolute value that equity must stay above, such as 0.25; at or
+            below it all is closed at the next fill, and no more is traded. 0: once nothing is left.
         preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
             arithmetic (docs/decisions/parity.md).
 
@@ -103,6 +70,8 @@ class Settings:
     leverage_check: LeverageCheck = "strict"
     intrabar: Intrabar = "pessimistic"
     exit_on_entry_bar: bool = True
+    volume_limit: float | None = None
+    maintenance_margin: float = 0.0
     preset: Preset | None = None
 
     def __post_init__(self) -> None:
@@ -113,14 +82,20 @@ class Settings:
             ("intrabar", Intrabar),
         ):
             _one_of(name, getattr(self, name), get_args(choices))
-        for name in ("cash", "max_leverage", "lot"):
+        for name in ("cash", "max_leverage", "lot", "volume_limit"):
             value = getattr(self, name)
-            if name == "lot" and value is None:
+            if name in ("lot", "volume_limit") and value is None:
                 continue
             number = _number(name, value, "Settings")
             if number <= 0.0:
                 raise InputError(f"`{name} > 0` must hold, but {name}={number:g}, in Settings.")
             object.__setattr__(self, name, number)
+        margin = _number("maintenance_margin", self.maintenance_margin, "Settings")
+        if not 0.0 <= margin < 1.0:
+            raise InputError(
+                f"`0 <= maintenance_margin < 1` must hold, but maintenance_margin={margin:g}, in Settings."
+            )
+        object.__setattr__(self, "maintenance_margin", margin)
         if not isinstance(self.exit_on_entry_bar, bool):
             raise InputError(
                 f"`exit_on_entry_bar` must be True or False, but it is {shown(self.exit_on_entry_bar)}, in Settings."
@@ -142,12 +117,16 @@ class Settings:
             object.__setattr__(self, name, value)
         if self.max_leverage != 1.0:
             raise InputError(f"preset={self.preset!r} has no leverage, but max_leverage={self.max_leverage:g}.")
+        for name in ("volume_limit", "maintenance_margin"):
+            if getattr(self, name):
+                raise InputError(f"preset={self.preset!r} has no {name}, but {name}={getattr(self, name):g}.")
         known = _PRESET_COSTS[str(self.preset)]
         for entry in fields(Costs):
-            if getattr(self.costs, entry.name) and entry.name not in known:
+            value = getattr(self.costs, entry.name)
+            if value and (entry.name not in known or not isinstance(value, float)):
                 raise InputError(
-                    f"preset={self.preset!r} knows the costs {', '.join(known)} only, "
-                    f"but {entry.name}={getattr(self.costs, entry.name):g}."
+                    f"preset={self.preset!r} knows the costs {', '.join(known)} only, one number each, "
+                    f"but {entry.name}={value!r}."
                 )
 
     def with_preset(self, preset: Preset | None) -> Self:

@@ -150,18 +150,16 @@ def score(
     metrics = np.full((n_trials, N_FIGURES), np.nan)
     moments = np.full((n_trials, N_BLOCKS, N_MOMENTS), np.nan)
     faults = np.empty((n_trials, 2))
-    size = max(1, _STACK_BYTES // max(1, 8 * tape.price.size))
+    size = max(1, _STACK_BYTES // max(1, 8 * tape.feed.price.size))
     for at in range(0, n_trials, size):
         part = slice(at, at + size)
         stack = _stack([_cut(panel, market, tape) for panel in weights[part]])
         score_kernel(
             stack,
             rows,
-            tape.price,
-            tape.close,
-            tape.known,
-            tape.days,
+            tape.feed,
             tape.marks,
+            tape.unfunded,
             rules,
             settings.cash,
             float(market.bars_per_year),

@@ -124,9 +124,10 @@ def positions_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, .
 
 
 def costs_table(bars: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
-    """(n_bars, 4) what each bar cost."""
-    columns = [codes.BAR_FEES, codes.BAR_SPREAD, codes.BAR_SLIPPAGE, codes.BAR_BORROW]
-    return pd.DataFrame(bars[:, columns], index=index, columns=pd.Index(["fees", "spread", "slippage", "borrow"]))
+    """(n_bars, 6) what each bar cost."""
+    names = ["fees", "spread", "slippage", "impact", "borrow", "margin_interest"]
+    paid = bars[:, codes.BAR_FEES : codes.BAR_MARGIN_INTEREST + 1]
+    return pd.DataFrame(paid, index=index, columns=pd.Index(names))
 
 
 def drawdowns_table(equity: Panel, cash: float, days: Days, index: pd.DatetimeIndex) -> pd.DataFrame:

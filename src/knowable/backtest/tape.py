@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from knowable.backtest.costs import terms_of
 from knowable.backtest.settings import Settings
 from knowable.data.market import Market
 from knowable.errors import InputError
-from knowable.kernels.account import AS_BACKTESTING, AS_VECTORBT, AT_DECISION, AT_FILL, Rules
+from knowable.kernels.account import (
+    AS_BACKTESTING,
+    AS_VECTORBT,
+    AT_DECISION,
+    AT_FILL,
+    N_ACTION_COLUMNS,
+    Feed,
+    LedgerState,
+    Rules,
+    new_state,
+)
 from knowable.kernels.exits import HIGH_FIRST, LOW_FIRST, STOP_FIRST
 
-__all__ = ["Tape", "carry_forward", "read_only", "read_tape", "rules_of"]
+__all__ = ["Tape", "by_volume", "carry_forward", "read_only", "read_tape", "rest_of", "rules_of"]
 
 Panel = npt.NDArray[np.float64]
 
-_BPS = 1e-4
 _PRICE_FIELD = {"next_open": "open", "next_close": "close", "close": "close"}
 _TYPICAL = ("high", "low", "close")
 _typical_cache: dict[str, Panel] = {}
@@ -34,21 +45,37 @@ class Tape:
     Attributes:
         start: first row.
         stop: row after the last.
-        price: (n_rows, n_assets) reference prices of fills; NaN: no fill.
-        close: (n_rows, n_assets) marks.
-        known: (n_rows, n_assets) last close known at each row's decision, carried forward; NaN: none so far.
-            (0, n_assets) where the marks tell it: no close was revised or late, or sizes wait for the fill.
-        days: (n_rows,) calendar days since the row before; 0 on the first.
+        feed: what the kernels read, row 0 being `start`. Its `known` is (0, n_assets) where the marks tell it: no
+            close was revised or late, or sizes wait for the fill.
         marks: (n_assets,) last close before the first row; 0 where none.
+        unfunded: (n_assets,) 1 for futures and perpetuals, which are not paid for; else 0.
     """
 
     start: int
     stop: int
-    price: Panel
-    close: Panel
-    known: Panel
-    days: Panel
+    feed: Feed
     marks: Panel
+    unfunded: Panel
+
+    def new_state(self, cash: float) -> LedgerState:
+        """An account that begins on the first row with nothing but cash."""
+        made: LedgerState = new_state(self.marks, self.unfunded, cash)
+        return made
+
+
+def rest_of(feed: Feed, done: int) -> Feed:
+    """The same without its first `done` rows."""
+    if done == 0:
+        return feed
+    return Feed(
+        price=feed.price[done:],
+        close=feed.close[done:],
+        known=feed.known[done:],
+        days=feed.days[done:],
+        volume=feed.volume[done:],
+        terms=feed.terms[done:] if len(feed.terms) > 1 else feed.terms,
+        actions=feed.actions,
+    )
 
 
 def read_tape(
@@ -71,19 +98,27 @@ def read_tape(
             f"`0 <= start < stop <= {market.n_bars}` must hold, but start={start} and stop={stop}: rows of the market."
         )
     days = np.zeros(stop - start)
-    if settings.costs.borrow_bps_year > 0.0:
+    if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
     close = _field(market, "close", settings)
     known = _known_closes(market) if always_known or settings.size_at == "decision" else None
-    return Tape(
-        start=start,
-        stop=stop,
+    none = read_only(np.empty((0, market.n_assets)))
+    feed = Feed(
         price=_prices(market, settings)[start:stop],
         close=close[start:stop],
-        known=read_only(np.empty((0, market.n_assets))) if known is None else known[start:stop],
+        known=none if known is None else known[start:stop],
         days=read_only(days),
-        marks=read_only(_marks_before(close, start)),
+        volume=_volume(market, settings)[start:stop] if by_volume(settings) else none,
+        terms=terms_of(settings.costs, market, start, stop),
+        actions=read_only(np.empty((0, N_ACTION_COLUMNS))),
     )
+    marks = read_only(_marks_before(close, start))
+    return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(np.zeros(market.n_assets)))
+
+
+def by_volume(settings: Settings) -> bool:
+    """Whether fills hang on the volume of their bar."""
+    return settings.volume_limit is not None or bool(settings.costs.impact)
 
 
 def rules_of(settings: Settings, *, on_change: bool) -> Rules:
@@ -99,12 +134,11 @@ def rules_of(settings: Settings, *, on_change: bool) -> Rules:
         max_leverage=settings.max_leverage,
         scale=settings.leverage_check == "scale",
         on_change=on_change,
-        fee_rate=costs.fee_bps * _BPS,
-        fee_per_share=costs.fee_per_share,
-        fee_min=costs.fee_min,
-        spread_rate=costs.half_spread_bps * _BPS,
-        slippage_rate=costs.slippage_bps * _BPS,
-        borrow_rate=costs.borrow_bps_year * _BPS / 365.0,
+        borrows=bool(costs.borrow_bps_year),
+        earns=bool(costs.cash_rate or costs.margin_rate),
+        maintenance=settings.maintenance_margin,
+        volume_limit=math.inf if settings.volume_limit is None else settings.volume_limit,
+        futures=False,
         intrabar=_INTRABAR[settings.intrabar],
         at_open=settings.fill == "next_open",
         entry_bar=settings.exit_on_entry_bar,
@@ -164,6 +198,16 @@ def _prices(market: Market, settings: Settings) -> Panel:
         _typical_cache.clear()  # the last market's only: a sweep asks for it once a batch
         _typical_cache[market.fingerprint] = typical
     return typical
+
+
+def _volume(market: Market, settings: Settings) -> Panel:
+    if "volume" in market.final:
+        return read_only(market.final["volume"])
+    what = "impact" if settings.volume_limit is None else "volume_limit"
+    raise InputError(
+        f"`{what}` needs the volume of each bar, but the market has {', '.join(market.final)} only.\n"
+        f"Give it, as in Market.from_frames(close=..., volume=...), or leave {what} out."
+    )
 
 
 def _field(market: Market, name: str, settings: Settings) -> Panel:

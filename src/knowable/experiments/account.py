@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Literal, TypedDict
 
-from knowable.backtest.settings import Costs, Settings
+from knowable.backtest.costs import Costs
+from knowable.backtest.settings import Settings
 from knowable.errors import unknown_name
 
 __all__ = ["Account", "account_settings"]
@@ -24,6 +25,8 @@ class Account(TypedDict, total=False):
         leverage_check: ``"strict"`` refuses larger sums, ``"scale"`` scales them down.
         intrabar: where a stop and a target lie in one bar: ``"pessimistic"``, ``"ohlc"`` or ``"olhc"``, its path.
         exit_on_entry_bar: whether a stop or target may close a position on the bar whose open it was entered at.
+        volume_limit: largest share of a bar's volume that fills of an asset may be; the rest of an order waits.
+        maintenance_margin: share of the positions' value that equity must stay above, or all is closed.
         preset: ``"vectorbt"`` or ``"backtesting"``: that engine's semantics.
     """
 
@@ -36,6 +39,8 @@ class Account(TypedDict, total=False):
     leverage_check: Literal["strict", "scale"]
     intrabar: Literal["pessimistic", "ohlc", "olhc"]
     exit_on_entry_bar: bool
+    volume_limit: float | None
+    maintenance_margin: float
     preset: Literal["vectorbt", "backtesting"] | None
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 import knowable.experiments.backtest as one
 import knowable.experiments.search as many
-from knowable.backtest.settings import Costs, Settings
+from knowable.backtest.costs import Costs
+from knowable.backtest.settings import Settings
 from knowable.data.corporate.universe import Largest
 from knowable.data.market import Market
 from knowable.data.quality.rules import read_rule

@@ -8,7 +8,22 @@ import numpy as np
 from numba import njit
 from numba.core.options import DefaultOptions
 
-__all__ = ["LedgerState", "Rules", "clear", "new_state", "record_unfilled", "trade", "value_at", "whole_lots"]
+__all__ = [
+    "Feed",
+    "LedgerState",
+    "Rules",
+    "clear",
+    "fee_of",
+    "impact_of",
+    "new_state",
+    "record_unfilled",
+    "term",
+    "tradable",
+    "trade",
+    "value_at",
+    "whole_lots",
+    "worse_by",
+]
 
 # Options of the helpers. They make no array, so they may do without reference counts, which cost atomic operations at
 # each helper's entry: with them a fill takes 240 ns, without 40, and compiling twice as long. Numba's option has a
@@ -31,6 +46,7 @@ NOTHING, SHARE_COUNT, FRACTION, UNPRICED = 0.0, 1.0, 2.0, 3.0
 FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
 LIQUIDATED, CANCELLED, NEVER_PRICED, TOO_DEAR = 8.0, 9.0, 10.0, 11.0
 STOPPED, TARGET_REACHED, TRAILED = 12.0, 13.0, 14.0
+LIMITED = 15.0
 NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
@@ -53,20 +69,33 @@ STOP, GOAL = 14, 15  # prices at which it is closed
 ANCHOR = 16  # best price since: highest high of a long, lowest low of a short
 TRAIL = 17  # fraction of the anchor at which it is closed
 NEXT_STOP, NEXT_GOAL, NEXT_TRAIL = 18, 19, 20  # fractions of the entry price that the entry decided last asks for
-N_SLOTS = 21
+CAPPED = 21  # scratch within a row: 1 if the order at hand is only what the bar's volume allows, and the rest waits
+UNFUNDED = 22  # 1: a future or perpetual, whose gains are settled in cash and which is not paid for
+USED, USED_ON = 23, 24  # shares filled of the volume of bar USED_ON
+N_SLOTS = 25
 
-# Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). TRADED ... N_EXPOSED are totals and stand
+# Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). FEES ... FUNDING are of the row at hand:
+# costs to MARGIN_INTEREST, then what comes in (or, below 0, goes out). TRADED ... N_EXPOSED are totals and stand
 # together: `statistics_kernel` takes them as its activity.
-CASH, EQUITY, FEES, SPREAD, SLIPPAGE, BORROW = range(6)  # costs: of the row at hand
-TRADED, N_TRADES, N_WINS, N_EXPOSED = range(6, 10)
-ALL_FEES, ALL_SPREAD, ALL_SLIPPAGE, ALL_BORROW = range(10, 14)
-BAR, N_ORDERS, N_FILLS, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(14, 21)
-LIQUIDATION, N_ENTRIES = 21, 22  # the bar on which equity came to nothing; -1 while it has not
+CASH, EQUITY, FEES, SPREAD, SLIPPAGE, IMPACT, BORROW, MARGIN_INTEREST, INTEREST, DIVIDENDS, FUNDING = range(11)
+N_FLOWS = 9  # FEES ... FUNDING
+TRADED, N_TRADES, N_WINS, N_EXPOSED = range(11, 15)
+BAR, N_ORDERS, N_FILLS, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(15, 22)
+LIQUIDATION, NEXT_ACTION, N_ENTRIES = 22, 23, 24  # the bar of liquidation, -1 while there is none; row of `actions`
 
-# Columns of `bars_out` and of `orders_out`.
-BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_BORROW, N_BAR_COLUMNS = range(6)
+# Columns of `bars_out` (the flows as in `account`) and of `orders_out`.
+BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_IMPACT, BAR_BORROW, BAR_MARGIN_INTEREST = range(7)
+BAR_INTEREST, BAR_DIVIDENDS, BAR_FUNDING, N_BAR_COLUMNS = range(7, 11)
 ORDER_ASSET, ORDER_DECIDED, ORDER_FILLED, ORDER_WANTED, ORDER_SIZE = range(5)
 ORDER_REFERENCE, ORDER_PRICE, ORDER_FEE, ORDER_REASON, N_ORDER_COLUMNS = range(5, 10)
+
+# Middle index of `terms`, what it costs to trade, to hold and to owe; rates are fractions.
+TERM_FEE, TERM_FEE_PER_SHARE, TERM_FEE_MIN, TERM_SPREAD, TERM_SLIPPAGE = range(5)
+TERM_IMPACT = 5  # of the price, for a fill as large as the bar's volume
+TERM_BORROW, TERM_CASH, TERM_MARGIN, N_TERMS = 6, 7, 8, 9  # a calendar day; those of cash in the first column
+
+# Columns of `actions`, what happens to what is held, in order of rows. `knowable.kernels.actions` says what each does.
+ACTION_ROW, ACTION_ASSET, ACTION_KIND, ACTION_RATIO, ACTION_AMOUNT, ACTION_OTHER, N_ACTION_COLUMNS = range(7)
 
 ORDERS_PER_ASSET = 7  # the most one asset can leave in one row; the buffer keeps room for a whole row
 DUST = 1e-9  # a change smaller than this share of the position is rounding, not an order
@@ -83,19 +112,30 @@ class Rules(NamedTuple):
     max_leverage: float
     scale: bool
     on_change: bool
-    fee_rate: float
-    fee_per_share: float
-    fee_min: float
-    spread_rate: float
-    slippage_rate: float
-    borrow_rate: float  # of short value, a calendar day
+    borrows: bool  # whether shorts pay
+    earns: bool  # whether cash earns or costs interest
+    maintenance: float  # share of the positions' value that equity must stay above
+    volume_limit: float  # share of a bar's volume that fills may be; inf: any
+    futures: bool  # whether any asset is unfunded
     intrabar: int = 0  # how a bar went between its open and its close: STOP_FIRST ... LOW_FIRST of `exits`
     at_open: bool = True  # whether fills are at the open, before the rest of their bar
     entry_bar: bool = True  # whether a position may be closed on the bar it was entered at the open of
 
 
+class Feed(NamedTuple):
+    """What each row brings from outside; n_bars rows each but for `terms`, which may be the same for all."""
+
+    price: np.ndarray  # (n_bars, n_assets) reference prices of fills; NaN: no fill
+    close: np.ndarray  # (n_bars, n_assets) marks; NaN: the last one stands
+    known: np.ndarray  # (n_bars, n_assets) last close known at each decision; NaN: none. (0, n_assets): the marks
+    days: np.ndarray  # (n_bars,) calendar days since the row before
+    volume: np.ndarray  # (n_bars, n_assets) of each bar, where fills hang on it, else (0, n_assets)
+    terms: np.ndarray  # (n_bars or 1, N_TERMS, n_assets or 1)
+    actions: np.ndarray  # (n_actions, N_ACTION_COLUMNS) of the whole run; rows counted from its first
+
+
 class LedgerState(NamedTuple):
-    """All that the ledger remembers between rows. Two arrays, not one for each thing remembered: every helper is handed
+    """All that the ledger remembers between rows. Few arrays, not one for each thing remembered: every helper is handed
     them, and 13 arguments more cost more than the work (a trial took 310 microseconds instead of 130).
     """
 
@@ -104,15 +144,23 @@ class LedgerState(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def new_state(marks, cash):
-    """An account with `cash` and no positions; `marks` (n_assets,): closes before the first row, 0 where none."""
+def new_state(marks, unfunded, cash):
+    """An account with `cash` and no positions.
+
+    Args:
+        marks: (n_assets,) closes before the first row, 0 where none.
+        unfunded: (n_assets,) 1 for futures and perpetuals, else 0.
+        cash: to begin with.
+    """
     account = np.zeros(N_ENTRIES)
     account[CASH] = cash
     account[EQUITY] = cash
     account[LIQUIDATION] = -1.0
     assets = np.zeros((N_SLOTS, marks.shape[0]))
     assets[MARK] = marks
+    assets[UNFUNDED] = unfunded
     assets[SINCE] = -1.0
+    assets[USED_ON] = -1.0
     return LedgerState(assets, account)
 
 
@@ -128,6 +176,18 @@ def value_at(t, price, assets, account):
 
 
 @njit(**HELPER)
+def tradable(t, j, size, feed, rules, assets, account):
+    """How much of `size` shares, above 0, the bar's volume still allows; 0 where it has none."""
+    if feed.volume.shape[0] == 0:
+        return size
+    if not feed.volume[t, j] > 0.0:
+        return 0.0
+    used = assets[USED, j] if assets[USED_ON, j] == account[BAR] else 0.0
+    left = rules.volume_limit * feed.volume[t, j] - used
+    return size if size <= left else max(whole_lots(left, rules.lot), 0.0)
+
+
+@njit(**HELPER)
 def whole_lots(shares, lot):
     """Round toward zero; a share count within 1e-9 of a whole lot is that lot (0.3 / 0.1 is 3, not 2)."""
     if lot == 0.0:
@@ -137,23 +197,55 @@ def whole_lots(shares, lot):
 
 
 @njit(**HELPER)
-def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
-    """Exchange shares for cash at the reference price made worse by spread and slippage, and pay the fee."""
-    held = assets[HELD, j]
-    rate = rules.spread_rate + rules.slippage_rate
+def term(t, which, j, terms):
+    """A number of `terms`, which may be one for all rows, for all assets, or for both."""
+    return terms[t if terms.shape[0] > 1 else 0, which, j if terms.shape[2] > 1 else 0]
+
+
+@njit(**HELPER)
+def fee_of(t, j, size, price, terms):
+    """The fee for `size` shares, above 0, at a price."""
+    fee = size * price * term(t, TERM_FEE, j, terms) + size * term(t, TERM_FEE_PER_SHARE, j, terms)
+    return max(fee, term(t, TERM_FEE_MIN, j, terms))
+
+
+@njit(**HELPER)
+def worse_by(t, j, size, feed):
+    """The share of the reference price by which a fill of `size` shares, above 0, is worse.
+
+    Spread and slippage, and the square-root law of market impact: a coefficient times the root of the share that the
+    fill is of its bar's volume (Almgren, Thum, Hauptmann and Li, "Direct estimation of equity market impact", 2005;
+    Bouchaud, Farmer and Lillo, 2009, for the exponent 1/2).
+    """
+    return term(t, TERM_SPREAD, j, feed.terms) + term(t, TERM_SLIPPAGE, j, feed.terms) + impact_of(t, j, size, feed)
+
+
+@njit(**HELPER)
+def impact_of(t, j, size, feed):
+    """See `worse_by`."""
+    if feed.volume.shape[0] == 0:
+        return 0.0
+    impact = term(t, TERM_IMPACT, j, feed.terms)
+    return impact * np.sqrt(size / feed.volume[t, j]) if impact > 0.0 else 0.0
+
+
+@njit(**HELPER)
+def trade(t, j, delta, wanted, ref, reason, feed, rules, assets, account, orders_out):
+    """Exchange shares for cash at the reference price made worse by spread, slippage and impact, and pay the fee."""
+    held, size = assets[HELD, j], abs(delta)
+    rate = worse_by(t, j, size, feed)
     at_level = reason == TARGET_REACHED or (rules.sizing == AS_VECTORBT and reason >= STOPPED)
     if at_level or (rules.sizing == AS_BACKTESTING and held * delta < 0.0):
         rate = 0.0  # a limit is filled at its price; so are vectorbt's stops; backtesting.py takes spread on entries
-    price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - rate)
-    size = abs(delta)
-    fee = max(size * price * rules.fee_rate + size * rules.fee_per_share, rules.fee_min)
+    price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - min(rate, 1.0))
+    fee = fee_of(t, j, size, price, feed.terms)
     account[CASH] = account[CASH] - delta * price - fee
-    adverse = size * abs(price - ref)
-    spread = adverse * (rules.spread_rate / rate) if rate > 0.0 else 0.0
     account[FEES] += fee
-    account[SPREAD] += spread
-    account[SLIPPAGE] += adverse - spread
+    _attribute(t, j, size, size * abs(price - ref), rate, feed, account)
     account[TRADED] += size * ref
+    if feed.volume.shape[0] > 0:
+        assets[USED, j] = size + (assets[USED, j] if assets[USED_ON, j] == account[BAR] else 0.0)
+        assets[USED_ON, j] = account[BAR]
     _account_trade(j, delta, price, fee, assets, account)
     if assets[MARK, j] == 0.0:
         assets[MARK, j] = ref  # no close so far: what was just paid is the best that is known of its worth
@@ -169,6 +261,18 @@ def trade(j, delta, wanted, ref, reason, rules, assets, account, orders_out):
         elif reason == FILLED and account[BAR] - assets[DECIDED, j] > rules.delay:
             reason = LATE
         _record(j, account[BAR], wanted, delta, ref, price, fee, reason, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def _attribute(t, j, size, adverse, rate, feed, account):
+    """Share out the money by which a fill was worse."""
+    if rate == 0.0:
+        return
+    spread = adverse * (term(t, TERM_SPREAD, j, feed.terms) / rate)
+    impact = adverse * (impact_of(t, j, size, feed) / rate)
+    account[SPREAD] += spread
+    account[IMPACT] += impact
+    account[SLIPPAGE] += adverse - spread - impact
 
 
 @njit(**HELPER)

@@ -17,15 +17,14 @@ from knowable.kernels.account import (
     EQUITY,
     HELPER,
     LIQUIDATION,
-    N_HELD,
     N_PENDING,
-    N_UNPRICED,
     WEIGHT,
 )
+from knowable.kernels.actions import rows_to_action
 from knowable.kernels.bar_types import account_of, bar_maker, borrowed
 from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS, differs
-from knowable.kernels.ledger import end_row, mark_row
-from knowable.kernels.turns import asks_for_shares, close_row_kernel, has_room, open_row_kernel
+from knowable.kernels.ledger import end_row, has_room, is_quiet, mark_row
+from knowable.kernels.turns import asks_for_shares, close_row_kernel, open_row_kernel
 
 __all__ = ["bar_loop", "compiled_on_bar"]
 
@@ -54,7 +53,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
         stop: row to end before.
         decide: (n_bars,) bool, rows on which to call it.
         members: as in `close_row_kernel`.
-        price: and the rest up to `state` as in `ledger_kernel`.
+        feed: and the rest up to `state` as in `ledger_kernel`.
         asked: (N_ASKED_ROWS, n_assets) with nothing asked.
         limit: sum of |w| that may not be passed.
         takes_shares: whether orders in shares may be.
@@ -68,19 +67,19 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
 
     @njit(nogil=True)
     def loop(
-        me, panels, offset, first, stop, decide, members, price, close, known, days, rules, state, asked, limit,
+        me, panels, offset, first, stop, decide, members, feed, rules, state, asked, limit,
         takes_shares, equity_out, bars_out, orders_out, targets_out,
     ):  # fmt: skip
         assets, account = borrowed(state.assets), borrowed(state.account)
-        me, panels, ask, seen = borrowed(me), borrowed(panels), borrowed(asked), borrowed(known)
+        me, panels, ask, seen = borrowed(me), borrowed(panels), borrowed(asked), borrowed(feed.known)
         nothing = asked[:0]
         for t in range(first, stop):
-            if not has_room(assets, account, orders_out):
+            if not has_room(feed, assets, account, orders_out):
                 return t, 0.0
-            if _is_quiet(rules, account):
-                account[EQUITY] = account[CASH] + mark_row(t, close, assets)
+            if is_quiet(rules, account) and rows_to_action(feed.actions, account) > 0:
+                account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
             else:
-                open_row_kernel(t, price, close, known, days, rules, state, orders_out)
+                open_row_kernel(t, feed, rules, state, orders_out)
             news = False
             if decide[t] and account[LIQUIDATION] < 0.0:
                 on_bar(me, make_bar(offset + t, panels), account_of(assets, account, ask, seen, t, takes_shares))
@@ -90,28 +89,18 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
             if news:
                 in_shares = targets_out.shape[0] > 0 and asks_for_shares(asked)
                 kinds = asked[ASKED_KIND].copy() if in_shares else asked[ASKED_KIND]
-                gross = close_row_kernel(
-                    t, asked, members, price, close, known, rules, state, equity_out, bars_out, orders_out
-                )
+                gross = close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out)
                 if in_shares:
                     _keep_shares(t, kinds, members, assets, targets_out)
                 if not gross <= limit:
                     return t, gross
-            elif account[EQUITY] <= 0.0 or (account[N_PENDING] > 0 and rules.delay == 0):
-                close_row_kernel(
-                    t, nothing, members, price, close, known, rules, state, equity_out, bars_out, orders_out
-                )
+            elif account[EQUITY] <= 0.0 or rules.maintenance > 0.0 or (account[N_PENDING] > 0 and rules.delay == 0):
+                close_row_kernel(t, nothing, members, feed, rules, state, equity_out, bars_out, orders_out)
             else:
-                end_row(t, account, equity_out, bars_out)
+                end_row(t, rules, assets, account, equity_out, bars_out)
         return stop, 0.0
 
     return loop
-
-
-@njit(**HELPER)
-def _is_quiet(rules, account):
-    nothing_waits = account[N_PENDING] + account[N_UNPRICED] == 0.0
-    return nothing_waits and (rules.borrow_rate == 0.0 or account[N_HELD] == 0.0)
 
 
 @njit(**HELPER)

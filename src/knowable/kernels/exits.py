@@ -85,7 +85,7 @@ def arm_row(bar, rules, assets):
 
 
 @njit(**HELPER)
-def exits_row(t, bars, rules, assets, account, orders_out):
+def exits_row(t, bars, feed, rules, assets, account, orders_out):
     """Close the positions whose levels this bar reached."""
     if account[LIQUIDATION] >= 0:
         return
@@ -117,7 +117,7 @@ def exits_row(t, bars, rules, assets, account, orders_out):
             if assets[KIND, j] == NOTHING:  # else what is pending has been decided since, and stands
                 assets[WEIGHT, j] = 0.0
                 assets[ACTED, j] = np.nan
-            trade(j, -held, -held, price, reason, rules, assets, account, orders_out)
+            trade(t, j, -held, -held, price, reason, feed, rules, assets, account, orders_out)
             assets[DECIDED, j] = decided
 
 

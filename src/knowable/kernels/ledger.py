@@ -3,8 +3,8 @@
 State is arrays in a named tuple, so a call over all rows, a call a row, and anything between give the same bits. A
 row on which nothing is decided and nothing is pending only marks positions; that is the loop that must be fast.
 
-A row goes: pay borrow for the nights since the last row; fill what is pending at this row's fill price; mark at this
-row's close; decide. Where fills happen on the decision's own bar, filling comes last and the row is marked again.
+A row goes: pay for the nights since the last row; book actions; fill what is pending at this row's fill price; mark at
+this row's close; decide. Where fills happen on the decision's own bar, filling comes last and the row is marked again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ from numba import njit
 
 from knowable.kernels.account import (
     ACTED,
-    ALL_FEES,
     BAR,
-    BAR_BORROW,
     BAR_CASH,
     BAR_FEES,
-    BAR_SLIPPAGE,
-    BAR_SPREAD,
     BORROW,
     CANCELLED,
     CASH,
@@ -30,45 +26,60 @@ from knowable.kernels.account import (
     FEES,
     HELD,
     HELPER,
+    INTEREST,
     KIND,
     LIQUIDATION,
+    MARGIN_INTEREST,
     MARK,
     N_DECISIONS,
     N_EXPOSED,
+    N_FLOWS,
     N_HELD,
     N_ORDERS,
     N_PENDING,
     N_UNPRICED,
+    NEXT_ACTION,
     NOTHING,
     ORDERS_PER_ASSET,
     SHARE_COUNT,
-    SLIPPAGE,
-    SPREAD,
     TARGET,
+    TERM_BORROW,
+    TERM_CASH,
+    TERM_MARGIN,
+    UNFUNDED,
     WEIGHT,
     clear,
     record_unfilled,
+    term,
 )
+from knowable.kernels.actions import book_action, rows_to_action
 from knowable.kernels.decision import decide_row, differs, size_unpriced
 from knowable.kernels.fills import fill_row
 
-__all__ = ["NO_LIMIT", "check_kernel", "close_row", "end_row", "ledger_kernel", "mark_row", "open_row", "pay_borrow"]
+__all__ = [
+    "NO_LIMIT",
+    "begin_row",
+    "check_kernel",
+    "close_row",
+    "end_row",
+    "has_room",
+    "is_quiet",
+    "ledger_kernel",
+    "mark_row",
+    "open_row",
+]
 
 NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
 
 
 @njit(**ENTRY)
-def ledger_kernel(weights, decide, price, close, known, days, rules, state, equity_out, bars_out, orders_out):
+def ledger_kernel(weights, decide, feed, rules, state, equity_out, bars_out, orders_out):
     """Run the rows; return how many were done.
 
     Args:
         weights: (n_bars, n_assets) target weights; NaN: no opinion.
         decide: (n_bars,) bool, rows on which targets are taken.
-        price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
-        close: (n_bars, n_assets) marks; NaN: the last one stands.
-        known: (n_bars, n_assets) last close known when each row was decided, carried forward; NaN: none so far. Counts
-            fixed at the decision come from these. (0, n_assets): the marks are what was known.
-        days: (n_bars,) calendar days since the row before, for borrow.
+        feed: `Feed`.
         rules: `Rules`.
         state: `LedgerState`, changed in place.
         equity_out: (n_bars,) account value at each close.
@@ -76,51 +87,89 @@ def ledger_kernel(weights, decide, price, close, known, days, rules, state, equi
         orders_out: (capacity, N_ORDER_COLUMNS), or (0, N_ORDER_COLUMNS) to keep none. With less room than one row may
             need, the scan stops before that row: grow the buffer and go on from there.
     """
-    n_bars, n_assets = weights.shape
+    n_bars = weights.shape[0]
     assets, account = state.assets, state.account
     t = np.int64(0)
     while t < n_bars:
-        if account[N_PENDING] + account[N_UNPRICED] == 0 and (rules.borrow_rate == 0.0 or account[N_HELD] == 0):
-            t = _quiet_rows(t, weights, decide, close, rules.on_change, assets, account, equity_out, bars_out)
+        if is_quiet(rules, account):
+            until = min(n_bars, t + rows_to_action(feed.actions, account))
+            on_change = rules.on_change
+            t = _quiet_rows(t, until, weights, decide, feed.close, on_change, assets, account, equity_out, bars_out)
             if t == n_bars:
                 break
-        if 0 < orders_out.shape[0] < account[N_ORDERS] + ORDERS_PER_ASSET * n_assets:
+        if not has_room(feed, assets, account, orders_out):
             break
-        open_row(t, price, close, known, days, rules, assets, account, orders_out)
+        open_row(t, feed, rules, assets, account, orders_out)
         if decide[t] and account[LIQUIDATION] < 0 and (not rules.on_change or differs(t, weights, assets, account)):
-            decide_row(t, weights, t, known, rules, assets, account, orders_out)
-        close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out)
+            decide_row(t, weights, t, feed.known, rules, assets, account, orders_out)
+        close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
         t += 1
     return t
 
 
 @njit(**HELPER)
-def open_row(t, price, close, known, days, rules, assets, account, orders_out):
-    """The part of a row before its decision: borrow, fills, marks, and sizes that waited for a close."""
-    if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
-        pay_borrow(days[t], rules, assets, account)
-    if account[N_PENDING] > 0 and rules.delay > 0:
-        fill_row(t, price, rules, assets, account, orders_out)
-    account[EQUITY] = account[CASH] + mark_row(t, close, assets)
-    if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
-        size_unpriced(t, known, rules, assets, account, orders_out)
+def is_quiet(rules, account):
+    """Whether rows only mark positions until something is decided or an action comes: nothing waits or accrues."""
+    if account[N_PENDING] + account[N_UNPRICED] > 0.0 or rules.earns:
+        return False
+    return account[N_HELD] == 0.0 or not (rules.borrows or rules.futures or rules.maintenance > 0.0)
 
 
 @njit(**HELPER)
-def close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out):
+def has_room(feed, assets, account, orders_out):
+    """Whether the records of one more row fit, or none are kept."""
+    if orders_out.shape[0] == 0:
+        return True
+    to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION])
+    return orders_out.shape[0] >= account[N_ORDERS] + ORDERS_PER_ASSET * assets.shape[1] + to_come
+
+
+@njit(**HELPER)
+def open_row(t, feed, rules, assets, account, orders_out):
+    """The part of a row before its decision: nights, actions, fills, marks, and sizes that waited for a close."""
+    begin_row(t, feed, rules, assets, account, orders_out)
+    if account[N_PENDING] > 0 and rules.delay > 0:
+        fill_row(t, feed, rules, assets, account, orders_out)
+    account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
+    if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
+        size_unpriced(t, feed.known, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def begin_row(t, feed, rules, assets, account, orders_out):
+    """What happens before any fill of a row: the nights since the last one are paid for, then actions are booked."""
+    if rules.earns or (rules.borrows and account[N_HELD] > 0):
+        pay_nights(t, feed, rules, assets, account)
+    while rows_to_action(feed.actions, account) == 0:
+        book_action(feed, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out):
     """The part of a row after its decision: fills on the same bar, liquidation, and the row's record."""
     if account[N_PENDING] > 0 and rules.delay == 0:
-        fill_row(t, price, rules, assets, account, orders_out)
-        account[EQUITY] = account[CASH] + mark_row(t, close, assets)
-    if account[EQUITY] <= 0.0 and account[LIQUIDATION] < 0:
+        fill_row(t, feed, rules, assets, account, orders_out)
+        account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
+    if account[LIQUIDATION] < 0 and account[EQUITY] <= _least_equity(rules, assets, account):
         _liquidate(assets, account, orders_out)
-    end_row(t, account, equity_out, bars_out)
+    end_row(t, rules, assets, account, equity_out, bars_out)
 
 
 @njit(**HELPER)
-def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_out, bars_out):
-    """Only mark, from row `t` on, while nothing is to be decided; the row at which this ends is not done yet."""
-    first, n_bars, n_assets = t, weights.shape[0], assets.shape[1]
+def _least_equity(rules, assets, account):
+    """The maintenance margin: equity at or below it closes the account."""
+    if rules.maintenance == 0.0 or account[N_HELD] == 0.0:
+        return 0.0
+    gross = 0.0
+    for j in range(assets.shape[1]):
+        gross += abs(assets[HELD, j]) * assets[MARK, j]
+    return rules.maintenance * gross
+
+
+@njit(**HELPER)
+def _quiet_rows(t, n_bars, weights, decide, close, on_change, assets, account, equity_out, bars_out):
+    """Only mark, rows [t, n_bars), while nothing is to be decided; the row at which this ends is not done yet."""
+    first, n_assets = t, assets.shape[1]
     alive = account[LIQUIDATION] < 0
     cash, equity = account[CASH], account[EQUITY]
     if n_assets == 1:  # the same with everything in registers: a fifth of the time for one asset
@@ -161,18 +210,15 @@ def _quiet_rows(t, weights, decide, close, on_change, assets, account, equity_ou
 
 
 @njit(**HELPER)
-def end_row(t, account, equity_out, bars_out):
-    """Write the row down and move its costs to the totals."""
+def end_row(t, rules, assets, account, equity_out, bars_out):
+    """Write the row down."""
     equity_out[t] = account[EQUITY]
     if bars_out.shape[0] > 0:
-        bars_out[t, BAR_CASH] = account[CASH]
-        bars_out[t, BAR_FEES] = account[FEES]
-        bars_out[t, BAR_SPREAD] = account[SPREAD]
-        bars_out[t, BAR_SLIPPAGE] = account[SLIPPAGE]
-        bars_out[t, BAR_BORROW] = account[BORROW]
-    for cost in range(4):
-        account[ALL_FEES + cost] += account[FEES + cost]
-        account[FEES + cost] = 0.0
+        bars_out[t, BAR_CASH] = cash_of(rules, assets, account)
+        for k in range(N_FLOWS):
+            bars_out[t, BAR_FEES + k] = account[FEES + k]
+    for k in range(N_FLOWS):
+        account[FEES + k] = 0.0
     if account[N_HELD] > 0:
         account[N_EXPOSED] += 1
     account[BAR] += 1
@@ -228,15 +274,38 @@ def mark_row(t, close, assets):
 
 
 @njit(**HELPER)
-def pay_borrow(n_days, rules, assets, account):
-    """Charge the nights since the last row on the short value they were held at: the last marks."""
-    short = 0.0
+def cash_of(rules, assets, account):
+    """Cash as a broker shows it. Within, futures are bought for their whole value; what that took is cash still."""
+    cash = account[CASH]
+    if rules.futures:
+        for j in range(assets.shape[1]):
+            if assets[UNFUNDED, j] != 0.0:
+                cash += assets[HELD, j] * assets[MARK, j]
+    return cash
+
+
+@njit(**HELPER)
+def pay_nights(t, feed, rules, assets, account):
+    """Charge the nights since the last row: shorts at the value they were held at, and cash for what it was.
+
+    What stands in futures is cash; proceeds of short sales are too.
+    """
+    cash, paid, n_days = cash_of(rules, assets, account), 0.0, feed.days[t]
     for j in range(assets.shape[1]):
-        if assets[HELD, j] < 0.0:
-            short -= assets[HELD, j] * assets[MARK, j]
-    paid = short * rules.borrow_rate * n_days
-    account[CASH] -= paid
+        if assets[HELD, j] < 0.0 and assets[UNFUNDED, j] == 0.0:
+            paid += -assets[HELD, j] * assets[MARK, j] * term(t, TERM_BORROW, j, feed.terms)
+    paid *= n_days
     account[BORROW] += paid
+    account[CASH] -= paid
+    if rules.earns:
+        if cash > 0.0:
+            earned = cash * term(t, TERM_CASH, 0, feed.terms) * n_days
+            account[INTEREST] += earned
+            account[CASH] += earned
+        else:
+            owed = -cash * term(t, TERM_MARGIN, 0, feed.terms) * n_days
+            account[MARGIN_INTEREST] += owed
+            account[CASH] -= owed
 
 
 @njit(**HELPER)

@@ -16,11 +16,9 @@ __all__ = ["score_kernel"]
 def score_kernel(
     weights,
     decide,
-    price,
-    close,
-    known,
-    days,
+    feed,
     marks,
+    unfunded,
     rules,
     cash,
     bars_per_year,
@@ -33,11 +31,9 @@ def score_kernel(
     Args:
         weights: (k, n_bars, n_assets); the rest as in `ledger_kernel`.
         decide: (n_bars,).
-        price: (n_bars, n_assets).
-        close: (n_bars, n_assets).
-        known: (n_bars, n_assets) or (0, n_assets).
-        days: (n_bars,).
+        feed: `Feed`.
         marks: (n_assets,) last closes before the first row; 0 where none.
+        unfunded: (n_assets,) 1 for futures and perpetuals, else 0.
         rules: `Rules`.
         cash: what each trial starts with.
         bars_per_year: for annualising.
@@ -59,8 +55,8 @@ def score_kernel(
         faults_out[i, 1] = gross
         if row >= 0:
             continue
-        state = new_state(marks, cash)
-        ledger_kernel(weights[i], decide, price, close, known, days, rules, state, equity, no_bars, no_orders)
+        state = new_state(marks, unfunded, cash)
+        ledger_kernel(weights[i], decide, feed, rules, state, equity, no_bars, no_orders)
         statistics_kernel(
             equity, cash, bars_per_year, state.account[TRADED : N_EXPOSED + 1], returns, figures_out[i], moments_out[i]
         )

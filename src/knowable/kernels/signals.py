@@ -28,23 +28,22 @@ from knowable.kernels.account import (
     N_EXPOSED,
     N_FILLS,
     N_HELD,
-    N_ORDERS,
     N_PENDING,
     N_UNPRICED,
     NEXT_GOAL,
     NEXT_STOP,
     NEXT_TRAIL,
     NOTHING,
-    ORDERS_PER_ASSET,
     SINCE,
     STOP,
     TRAIL,
     WEIGHT,
 )
+from knowable.kernels.actions import rows_to_action
 from knowable.kernels.decision import decide_row, size_unpriced
 from knowable.kernels.exits import arm_row, exits_row
 from knowable.kernels.fills import fill_row
-from knowable.kernels.ledger import close_row, mark_row, pay_borrow
+from knowable.kernels.ledger import begin_row, close_row, has_room, is_quiet, mark_row
 
 __all__ = ["signals_kernel"]
 
@@ -52,9 +51,7 @@ ENTER_LONG, LEAVE_LONG, ENTER_SHORT, LEAVE_SHORT = 1, 2, 4, 8
 
 
 @njit(**ENTRY)
-def signals_kernel(
-    flags, size, guards, bars, price, known, days, rules, state, scratch, fault, equity_out, bars_out, orders_out
-):
+def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault, equity_out, bars_out, orders_out):
     """Run the rows; return how many were done.
 
     Args:
@@ -62,9 +59,7 @@ def signals_kernel(
         size: (n_bars, n_assets), or (1, 1) for all, fraction of equity that an entry on that row asks for, above 0.
         guards: `Guards` of entries decided on each row.
         bars: `Bars`; closes are the marks.
-        price: (n_bars, n_assets) reference prices of fills; NaN: no fill.
-        known: as in `ledger_kernel`.
-        days: see there.
+        feed: as in `ledger_kernel`.
         rules: see there.
         state: see there.
         scratch: (1, n_assets) float64.
@@ -78,29 +73,29 @@ def signals_kernel(
     assets, account = state.assets, state.account
     t = np.int64(0)
     while t < n_bars:
-        if n_assets == 1 and account[N_PENDING] + account[N_UNPRICED] == 0:
+        if n_assets == 1 and is_quiet(rules, account):
+            until = min(n_bars, t + rows_to_action(feed.actions, account))
             if account[N_HELD] == 0:
-                t = _idle_rows(t, flags, bars.close, assets, account, equity_out, bars_out)
-            elif rules.borrow_rate == 0.0 or assets[HELD, 0] > 0.0:
-                t = _held_rows(t, flags, bars, assets, account, equity_out, bars_out)
+                t = _idle_rows(t, until, flags, bars.close, assets, account, equity_out, bars_out)
+            else:
+                t = _held_rows(t, until, flags, bars, assets, account, equity_out, bars_out)
             if t == n_bars:
                 break
-        if 0 < orders_out.shape[0] < account[N_ORDERS] + ORDERS_PER_ASSET * n_assets:
+        if not has_room(feed, assets, account, orders_out):
             break
-        if rules.borrow_rate > 0.0 and account[N_HELD] > 0:
-            pay_borrow(days[t], rules, assets, account)
-        _trade_within(t, bars, price, rules, assets, account, orders_out)
+        begin_row(t, feed, rules, assets, account, orders_out)
+        _trade_within(t, bars, feed, rules, assets, account, orders_out)
         account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
         if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
-            size_unpriced(t, known, rules, assets, account, orders_out)
+            size_unpriced(t, feed.known, rules, assets, account, orders_out)
         if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, rules, assets, account, scratch):
-            decide_row(0, scratch, t, known, rules, assets, account, orders_out)
+            decide_row(0, scratch, t, feed.known, rules, assets, account, orders_out)
             gross = _gross(assets)
             if not rules.scale and gross > rules.max_leverage * (1.0 + 1e-9):
                 fault[0], fault[1] = t, gross
                 return t
         filled = account[N_FILLS]
-        close_row(t, price, bars.close, rules, assets, account, equity_out, bars_out, orders_out)
+        close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
         if account[N_FILLS] != filled:
             arm_row(account[BAR] - 1.0, rules, assets)
         t += 1
@@ -118,21 +113,21 @@ def _gross(assets):
 
 
 @njit(**HELPER)
-def _trade_within(t, bars, price, rules, assets, account, orders_out):
+def _trade_within(t, bars, feed, rules, assets, account, orders_out):
     """Fill what is pending, and close what reached a level, in the order in which the bar brings them."""
     filled = account[N_FILLS]
     if rules.at_open:
         if account[N_PENDING] > 0 and rules.delay > 0:
-            fill_row(t, price, rules, assets, account, orders_out)
+            fill_row(t, feed, rules, assets, account, orders_out)
             if account[N_FILLS] != filled:
                 arm_row(account[BAR], rules, assets)
         if account[N_HELD] > 0:
-            exits_row(t, bars, rules, assets, account, orders_out)
+            exits_row(t, bars, feed, rules, assets, account, orders_out)
         return
     if account[N_HELD] > 0:
-        exits_row(t, bars, rules, assets, account, orders_out)
+        exits_row(t, bars, feed, rules, assets, account, orders_out)
     if account[N_PENDING] > 0 and rules.delay > 0:
-        fill_row(t, price, rules, assets, account, orders_out)
+        fill_row(t, feed, rules, assets, account, orders_out)
         if account[N_FILLS] != filled:
             arm_row(account[BAR], rules, assets)
 
@@ -188,13 +183,13 @@ def _goal(flag, side):
 
 
 @njit(**HELPER)
-def _held_rows(t, flags, bars, assets, account, equity_out, bars_out):
+def _held_rows(t, n_bars, flags, bars, assets, account, equity_out, bars_out):
     """One asset, nothing pending: only mark, up to a row that may reach a level or whose signals may turn it.
 
     What a row may reach is judged by its extremes, with the trailing level where this very row's best would raise it:
     whatever the path within the bar, a row that is passed here closes nothing.
     """
-    n_bars, cash, mark, held = flags.shape[0], account[CASH], assets[MARK, 0], assets[HELD, 0]
+    cash, mark, held = account[CASH], assets[MARK, 0], assets[HELD, 0]
     first, stop, goal, trail, anchor = t, assets[STOP, 0], assets[GOAL, 0], assets[TRAIL, 0], assets[ANCHOR, 0]
     long, trails, equity = held > 0.0, trail == trail, account[EQUITY]
     turns = 6 if long else 9
@@ -233,9 +228,9 @@ def _held_rows(t, flags, bars, assets, account, equity_out, bars_out):
 
 
 @njit(**HELPER)
-def _idle_rows(t, flags, close, assets, account, equity_out, bars_out):
+def _idle_rows(t, n_bars, flags, close, assets, account, equity_out, bars_out):
     """One asset, nothing held and nothing pending: cash is all there is until the next signal to enter."""
-    n_bars, cash, mark = flags.shape[0], account[CASH], assets[MARK, 0]
+    cash, mark = account[CASH], assets[MARK, 0]
     first, alive = t, account[LIQUIDATION] < 0
     while t < n_bars and not (alive and (flags[t, 0] & 5) != 0):
         c = close[t, 0]

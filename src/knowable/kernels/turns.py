@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof
 
-from knowable.kernels.account import ENTRY, HELPER, N_ORDERS, ORDERS_PER_ASSET
+from knowable.kernels.account import ENTRY, HELPER
 from knowable.kernels.decision import (
     ASKED_KIND,
     ASKED_NOTHING,
@@ -25,13 +25,12 @@ from knowable.kernels.decision import (
     weigh,
     weigh_shares,
 )
-from knowable.kernels.ledger import close_row, open_row
+from knowable.kernels.ledger import close_row, has_room, open_row
 
 __all__ = [
     "asks_for_shares",
     "close_row_kernel",
     "entry_point",
-    "has_room",
     "open_row_kernel",
     "turn_kernel",
     "value_kernel",
@@ -40,28 +39,26 @@ __all__ = [
 
 
 @njit(**ENTRY)
-def open_row_kernel(t, price, close, known, days, rules, state, orders_out):
+def open_row_kernel(t, feed, rules, state, orders_out):
     """The first half of row `t`. Arguments as in `ledger_kernel`.
 
     Returns: False, with nothing done, where `orders_out` has too little room for a whole row.
     """
-    if not has_room(state.assets, state.account, orders_out):
+    if not has_room(feed, state.assets, state.account, orders_out):
         return False
-    open_row(t, price, close, known, days, rules, state.assets, state.account, orders_out)
+    open_row(t, feed, rules, state.assets, state.account, orders_out)
     return True
 
 
 @njit(**ENTRY)
-def close_row_kernel(t, asked, members, price, close, known, rules, state, equity_out, bars_out, orders_out):
+def close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out):
     """The second half of row `t`: take what was asked for, if anything may be, and end the row.
 
     Args:
         t: the row.
         asked: (N_ASKED_ROWS, n_assets) as `knowable.kernels.decision` says; emptied. (0, n_assets): nothing may be.
         members: (n_bars, n_assets) bool, which assets may be held; others get the target 0. (0, n_assets): all.
-        price: and the rest as in `ledger_kernel`.
-        close: see there.
-        known: see there.
+        feed: and the rest as in `ledger_kernel`.
         rules: see there.
         state: see there.
         equity_out: see there.
@@ -74,33 +71,33 @@ def close_row_kernel(t, asked, members, price, close, known, rules, state, equit
     assets, account = state.assets, state.account
     gross, stood = 0.0, 0.0
     if asked.shape[0] > 0:
-        weigh_shares(t, known, assets, account)
+        weigh_shares(t, feed.known, assets, account)
         for j in range(assets.shape[1]):
             stood += counted_weight(j, assets)
         if members.shape[0] > 0:
             _members_only(t, asked, members)
         if not rules.on_change or differs(ASKED_WEIGHTS, asked, assets, account):
-            decide_row(ASKED_WEIGHTS, asked, t, known, rules, assets, account, orders_out)
+            decide_row(ASKED_WEIGHTS, asked, t, feed.known, rules, assets, account, orders_out)
         if asks_for_shares(asked):
-            order_shares(asked, t, known, rules, assets, account, orders_out)
+            order_shares(asked, t, feed.known, rules, assets, account, orders_out)
         for j in range(assets.shape[1]):
             gross += counted_weight(j, assets)
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
-    close_row(t, price, close, rules, assets, account, equity_out, bars_out, orders_out)
+    close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
     return gross if gross > stood else 0.0
 
 
 @njit(**ENTRY)
-def turn_kernel(t, asked, members, price, close, known, days, rules, state, equity_out, bars_out, orders_out):
+def turn_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out):
     """Close row `t` and open the next. Arguments and result as in `close_row_kernel`.
 
     Returns: -1, with nothing done, where `orders_out` has too little room for a whole row: grow it and call again.
     """
-    if not has_room(state.assets, state.account, orders_out):
+    if not has_room(feed, state.assets, state.account, orders_out):
         return -1.0
-    gross = close_row_kernel(t, asked, members, price, close, known, rules, state, equity_out, bars_out, orders_out)
-    open_row(t + 1, price, close, known, days, rules, state.assets, state.account, orders_out)
+    gross = close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out)
+    open_row(t + 1, feed, rules, state.assets, state.account, orders_out)
     return gross
 
 
@@ -126,12 +123,6 @@ def entry_point(kernel: Any, *arguments: Any) -> Any:
     types = tuple(typeof(each) for each in arguments)
     kernel.compile(types)
     return kernel.get_overload(types)
-
-
-@njit(**HELPER)
-def has_room(assets, account, orders_out):
-    """Whether the orders of one more row fit, or none are kept."""
-    return orders_out.shape[0] == 0 or orders_out.shape[0] >= account[N_ORDERS] + ORDERS_PER_ASSET * assets.shape[1]
 
 
 @njit(**HELPER)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from knowable.backtest.reasons import Reason
 from knowable.backtest.settings import Settings
 
-__all__ = ["SlowLedger", "SlowOrder"]
+__all__ = ["FLOWS", "SlowLedger", "SlowOrder"]
+
+FLOWS = (
+    "fees", "spread", "slippage", "impact", "borrow", "margin_interest", "interest", "dividends", "funding",
+)  # fmt: skip
 
 Rows = Sequence[Sequence[float]]
 Shares = Mapping[
@@ -54,6 +58,9 @@ class SlowLedger:
     settings: Settings
     on_change: bool
     n_assets: int
+    panels: Mapping[str, Rows] = field(default_factory=dict)  # fields of the market that costs name
+    volume: Rows | None = None
+    unfunded: frozenset[int] = frozenset()
     equity: list[float] = field(default_factory=list)
     cash_path: list[float] = field(default_factory=list)
     held_path: list[list[float]] = field(default_factory=list)
@@ -71,8 +78,7 @@ class SlowLedger:
         self.in_shares: set[int] = set()  # positions that were asked for in shares
         self.known: list[float | None] | None = None  # closes as known, where these are not the marks
         self.paid_for = [0.0] * self.n_assets  # average price of what is held
-        costs = self.settings.costs
-        self.adverse = (costs.half_spread_bps + costs.slippage_bps) * 1e-4
+        self.used: dict[int, float] = {}  # of the volume of the bar at hand
 
     def run(
         self,
@@ -97,8 +103,7 @@ class SlowLedger:
         if known is not None:
             self.known = [None] * self.n_assets
         for t in range(len(weights)):
-            self.paid.append({"fees": 0.0, "spread": 0.0, "slippage": 0.0, "borrow": 0.0})
-            self._pay_borrow(days[t])
+            self._begin_bar(t, days[t])
             if not same_bar:
                 self._fill(t, price[t])
             for j, value in enumerate(close[t]):
@@ -116,21 +121,58 @@ class SlowLedger:
                     self._order_shares(t, shares[t])
             if same_bar:
                 self._fill(t, price[t])
-            if self._value() <= 0.0 and self.liquidated_at is None:
-                self._liquidate(t)
-            self.equity.append(self._value())
-            self.cash_path.append(self.cash)
-            self.held_path.append(list(self.held))
+            self._end_bar(t)
         self._report_what_is_pending(len(weights))
 
     def _value(self) -> float:
         return self.cash + math.fsum(h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
 
-    def _pay_borrow(self, n_days: float) -> None:
-        short = math.fsum(-h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True) if h < 0.0)
-        cost = short * self.settings.costs.borrow_bps_year * 1e-4 / 365.0 * n_days
-        self.cash -= cost
-        self.paid[-1]["borrow"] += cost
+    def _begin_bar(self, t: int, n_days: float) -> None:
+        self.paid.append(dict.fromkeys(FLOWS, 0.0))
+        self.used = {}
+        cash = self._broker_cash()
+        for j, (held, mark) in enumerate(zip(self.held, self.mark, strict=True)):
+            if held < 0.0 and j not in self.unfunded:
+                cost = -held * (mark or 0.0) * self._cost("borrow_bps_year", t, j) * 1e-4 / 365.0 * n_days
+                self.cash -= cost
+                self.paid[-1]["borrow"] += cost
+        earned = cash * self._cost("cash_rate" if cash > 0.0 else "margin_rate", t, 0) / 365.0 * n_days
+        self.cash += earned
+        self.paid[-1]["interest" if cash > 0.0 else "margin_interest"] += abs(earned) if cash <= 0.0 else earned
+
+    def _end_bar(self, t: int) -> None:
+        gross = math.fsum(abs(h) * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
+        if self._value() <= self.settings.maintenance_margin * gross and self.liquidated_at is None:
+            self._liquidate(t)
+        self.equity.append(self._value())
+        self.cash_path.append(self._broker_cash())
+        self.held_path.append(list(self.held))
+
+    def _broker_cash(self) -> float:
+        """Futures are not paid for: what they are worth is cash still."""
+        return self.cash + math.fsum(self.held[j] * (self.mark[j] or 0.0) for j in self.unfunded)
+
+    def _cost(self, name: str, t: int, j: int) -> float:
+        amount = getattr(self.settings.costs, name)
+        return float(self.panels[amount][t][j] if isinstance(amount, str) else amount)
+
+    def _worse(self, t: int, j: int, size: float) -> float:
+        """By what share of the price a fill of `size` shares is worse."""
+        rate = (self._cost("half_spread_bps", t, j) + self._cost("slippage_bps", t, j)) * 1e-4
+        return rate + self._impact(t, j, size)
+
+    def _impact(self, t: int, j: int, size: float) -> float:
+        return self._cost("impact", t, j) * math.sqrt(size / self.volume[t][j]) if self.volume is not None else 0.0
+
+    def _allowed(self, t: int, j: int, size: float) -> float:
+        """What the bar's volume leaves of an order."""
+        if self.volume is None:
+            return size
+        if not self.volume[t][j] > 0.0:
+            return 0.0
+        limit = math.inf if self.settings.volume_limit is None else self.settings.volume_limit
+        left = limit * self.volume[t][j] - self.used.get(j, 0.0)
+        return size if size <= left else max(self._lots(left), 0.0)
 
     def _is_news(self, row: Sequence[float]) -> bool:
         if not self.on_change or self.last_weights is None:
@@ -255,6 +297,7 @@ class SlowLedger:
         ready = sorted(j for j, wish in self.wishes.items() if not wish.needs_close and not math.isnan(price[j]))
         value = self._value_at(price)
         deltas: dict[int, float] = {}
+        self.rest: dict[int, _Wish] = {}  # what the volume does not allow yet
         for j in ready:
             wish = self.wishes[j]
             goal = wish.shares
@@ -264,11 +307,16 @@ class SlowLedger:
                 if goal == 0.0 and self.held[j] == 0.0 and wish.weight != 0.0 and wish.fresh:
                     self._unfilled(j, wish, Reason.ROUNDED)
                 del self.wishes[j]
-            else:
-                deltas[j] = goal - self.held[j]
+                continue
+            whole = goal - self.held[j]
+            size = self._allowed(t, j, abs(whole))
+            if size > 0.0:
+                deltas[j] = math.copysign(size, whole)
+                if size < abs(whole):
+                    self.rest[j] = replace(wish, shares=goal)
         self._sell(t, {j: delta for j, delta in deltas.items() if delta < 0.0}, price)
         buys = {j: delta for j, delta in deltas.items() if delta > 0.0}
-        share = self._affordable(buys, price)
+        share = self._affordable(t, buys, price)
         for j, wanted in buys.items():
             size = wanted * share
             if share < 1.0 and self.settings.lot is not None:
@@ -277,28 +325,37 @@ class SlowLedger:
                 self._unfilled(j, self.wishes.pop(j), Reason.NO_CASH)
             else:
                 reason = Reason.CUT if size < wanted * (1.0 - _DUST) else Reason.FILLED
-                self._exchange(t, j, size, price[j], reason)
+                self._take(t, j, size, price[j], reason)
+
+    def _take(self, t: int, j: int, delta: float, price: float, reason: Reason) -> None:
+        """Exchange; what the volume did not allow waits, unless cash has cut the order short."""
+        rest = self.rest.get(j) if reason is Reason.FILLED else None
+        self._exchange(t, j, delta, price, reason if rest is None else Reason.LIMITED)
+        if rest is not None:
+            self.wishes[j] = rest
 
     def _sell(self, t: int, sales: dict[int, float], price: Sequence[float]) -> None:
         """Sales that bring cash, then those that take some, the cheapest first and only as long as cash lasts."""
         dear = []
         for j, delta in sales.items():
-            adverse = price[j] * (1.0 - self.adverse)
-            cost = self._fee(-delta, adverse) + delta * adverse
+            adverse = price[j] * (1.0 - min(self._worse(t, j, -delta), 1.0))
+            cost = self._fee(t, j, -delta, adverse) + delta * adverse
             if cost > 0.0 and self.liquidated_at is None:
                 dear.append((cost, j))
             else:
-                self._exchange(t, j, delta, price[j], Reason.FILLED)
+                self._take(t, j, delta, price[j], Reason.FILLED)
         for cost, j in sorted(dear):
             if cost <= self._cash_to_spend(price):
-                self._exchange(t, j, sales[j], price[j], Reason.FILLED)
+                self._take(t, j, sales[j], price[j], Reason.FILLED)
             else:
                 self._unfilled(j, self.wishes.pop(j), Reason.TOO_DEAR)
 
     def _cash_to_spend(self, price: Sequence[float]) -> float:
+        marks = [(self.mark[j] or 0.0) if math.isnan(price[j]) else price[j] for j in range(self.n_assets)]
+        cash = self.cash + math.fsum(self.held[j] * marks[j] for j in self.unfunded)
         if self.settings.max_leverage > 1.0:
-            return self.cash + (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
-        return self.cash
+            return cash + (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
+        return cash
 
     def _value_at(self, price: Sequence[float]) -> float:
         worth = [
@@ -306,16 +363,17 @@ class SlowLedger:
         ]
         return self.cash + math.fsum(worth)
 
-    def _affordable(self, buys: dict[int, float], price: Sequence[float]) -> float:
+    def _affordable(self, t: int, buys: dict[int, float], price: Sequence[float]) -> float:
         """The share of all buys that the cash allows, found by bisection."""
         cash = self._cash_to_spend(price)
 
         def cost(share: float) -> float:
-            return math.fsum(
-                wanted * share * price[j] * (1.0 + self.adverse)
-                + self._fee(wanted * share, price[j] * (1.0 + self.adverse))
-                for j, wanted in buys.items()
-            )
+            spent = []
+            for j, wanted in buys.items():
+                paid = price[j] * (1.0 + self._worse(t, j, wanted * share))
+                spent.append(wanted * share * (paid - price[j] if j in self.unfunded else paid))
+                spent.append(self._fee(t, j, wanted * share, paid))
+            return math.fsum(spent)
 
         if self.liquidated_at is not None or not buys or cost(1.0) <= cash:
             return 1.0
@@ -327,14 +385,18 @@ class SlowLedger:
             low, high = (middle, high) if cost(middle) <= cash else (low, middle)
         return low * (1.0 - 1e-12)
 
-    def _fee(self, size: float, price: float) -> float:
-        costs = self.settings.costs
-        return max(size * price * costs.fee_bps * 1e-4 + size * costs.fee_per_share, costs.fee_min)
+    def _fee(self, t: int, j: int, size: float, price: float) -> float:
+        fee = size * price * self._cost("fee_bps", t, j) * 1e-4 + size * self._cost("fee_per_share", t, j)
+        return max(fee, self._cost("fee_min", t, j))
 
-    def _exchange(self, t: int, j: int, delta: float, reference: float, reason: Reason) -> None:
+    def _exchange(
+        self, t: int, j: int, delta: float, reference: float, reason: Reason, *, at_level: bool = False
+    ) -> None:
         wish = self.wishes.pop(j)
-        price = reference * (1.0 + math.copysign(self.adverse, delta))
-        fee = self._fee(abs(delta), price)
+        rate = 0.0 if at_level else self._worse(t, j, abs(delta))
+        price = reference * (1.0 + rate if delta > 0.0 else 1.0 - min(rate, 1.0))
+        self.used[j] = self.used.get(j, 0.0) + abs(delta)
+        fee = self._fee(t, j, abs(delta), price)
         self.cash -= delta * price + fee
         before, self.held[j] = self.held[j], self.held[j] + delta
         if before * delta >= 0.0:
@@ -344,10 +406,12 @@ class SlowLedger:
         if self.mark[j] is None:
             self.mark[j] = reference
         adverse = abs(delta) * abs(price - reference)
-        spread = adverse * self.settings.costs.half_spread_bps * 1e-4 / self.adverse if self.adverse else 0.0
+        spread = adverse * self._cost("half_spread_bps", t, j) * 1e-4 / rate if rate else 0.0
+        impact = adverse * self._impact(t, j, abs(delta)) / rate if rate else 0.0
         self.paid[-1]["fees"] += fee
         self.paid[-1]["spread"] += spread
-        self.paid[-1]["slippage"] += adverse - spread
+        self.paid[-1]["impact"] += impact
+        self.paid[-1]["slippage"] += adverse - spread - impact
         delay = 0 if self.settings.fill == "close" else 1
         if self.liquidated_at is not None:
             reason = Reason.LIQUIDATED

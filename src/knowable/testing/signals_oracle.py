@@ -82,8 +82,7 @@ class SlowSignals(SlowLedger):
         self.next_guard = [(math.nan, math.nan, math.nan)] * self.n_assets
         self.guarded: dict[int, Guard] = {}
         for t in range(len(says)):
-            self.paid.append({"fees": 0.0, "spread": 0.0, "slippage": 0.0, "borrow": 0.0})
-            self._pay_borrow(days[t])
+            self._begin_bar(t, days[t])
             if self.settings.fill == "next_open":
                 self._fill_and_guard(t, price[t])
                 self._leave_at_levels(t, bars)
@@ -101,11 +100,7 @@ class SlowSignals(SlowLedger):
                     self._decide(t, row)
             if self.settings.fill == "close":
                 self._fill_and_guard(t, price[t])
-            if self._value() <= 0.0 and self.liquidated_at is None:
-                self._liquidate(t)
-            self.equity.append(self._value())
-            self.cash_path.append(self.cash)
-            self.held_path.append(list(self.held))
+            self._end_bar(t)
         self._report_what_is_pending(len(says))
 
     def _wanted(self, j: int, said: frozenset[str], size: float, guard: tuple[float, float, float]) -> float:
@@ -167,11 +162,8 @@ class SlowSignals(SlowLedger):
     def _leave(self, t: int, j: int, price: float, reason: Reason) -> None:
         waiting = self.wishes.pop(j, None)
         self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=self.guarded[j].since, fresh=True, needs_close=False)
-        adverse = self.adverse
-        if reason is Reason.TARGET_REACHED:  # a limit is filled at its price
-            self.adverse = 0.0
-        self._exchange(t, j, -self.held[j], price, reason)
-        self.adverse = adverse
+        limit = reason is Reason.TARGET_REACHED  # a limit is filled at its price
+        self._exchange(t, j, -self.held[j], price, reason, at_level=limit)
         del self.guarded[j]
         if waiting is not None:
             self.wishes[j] = waiting

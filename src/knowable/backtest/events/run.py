@@ -21,7 +21,6 @@ from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError
 from knowable.kernels import account as codes
-from knowable.kernels.account import new_state
 from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS
 from knowable.kernels.turns import close_row_kernel, entry_point, open_row_kernel, turn_kernel
 from knowable.strategy import Strategy
@@ -67,10 +66,10 @@ class EventRun:
     ) -> None:
         self.market, self.settings = market, settings
         self.tape = event_tape(market, settings, start, stop) if tape is None else tape
-        n_rows, n_assets = self.tape.price.shape
+        n_rows, n_assets = self.tape.feed.price.shape
         members = members_of(market)
         self.members = read_only(np.empty((0, n_assets), bool) if members is None else members[start:stop])
-        self.state = new_state(self.tape.marks, settings.cash)
+        self.state = self.tape.new_state(settings.cash)
         self.equity = np.empty(n_rows)
         self.bars = np.zeros((n_rows if records else 0, codes.N_BAR_COLUMNS))
         room = codes.ORDERS_PER_ASSET * n_assets + min(n_rows * n_assets, _MOST_ROOM) if records else 0
@@ -108,15 +107,15 @@ class EventRun:
         code = compiled_for(strategy, known)
         tape, offset = self.tape, self.tape.start
         before = [array.copy() for array in self.state]
-        rows = read_only(np.ascontiguousarray(decide[offset : offset + len(tape.price)]))
+        rows = read_only(np.ascontiguousarray(decide[offset : offset + len(tape.feed.price)]))
         me, panels = code.me(strategy), code.panels(known)
         t, end, gross = first - offset, stop - offset, 0.0
         try:
             while t < end and not gross > 0.0:
                 self._make_room()
                 t, gross = code.run(
-                    me, panels, offset, t, end, rows, self.members, tape.price, tape.close, tape.known,
-                    tape.days, self._rules, self.state, self._asked, self._limit, self.settings.preset is None,
+                    me, panels, offset, t, end, rows, self.members, tape.feed, self._rules,
+                    self.state, self._asked, self._limit, self.settings.preset is None,
                     self.equity, self.bars, self.orders, self.targets,
                 )  # fmt: skip
         except Exception as error:
@@ -138,7 +137,7 @@ class EventRun:
             state=self.state,
             asked=self._asked,
             history=history,
-            known=self.tape.known,
+            known=self.tape.feed.known,
             clock=clock,
             preset=self.settings.preset,
         )
@@ -194,7 +193,7 @@ class EventRun:
     def _open(self, t: int) -> None:
         self._make_room()
         tape = self.tape
-        open_row_kernel(t, tape.price, tape.close, tape.known, tape.days, self._rules, self.state, self.orders)
+        open_row_kernel(t, tape.feed, self._rules, self.state, self.orders)
         if self._turn_code is None:
             self._turn_code = entry_point(turn_kernel, *self._arguments(0, self._nothing))
 
@@ -203,8 +202,7 @@ class EventRun:
         kept = self._asked.copy() if len(self.targets) and len(asked) else None
         if last:
             self._make_room()
-            *before_days, _days, rules, state, equity, bars, orders = self._arguments(t, asked)
-            gross = close_row_kernel(*before_days, rules, state, equity, bars, orders)
+            gross = close_row_kernel(*self._arguments(t, asked))
         else:
             gross = self._turn_code(*self._arguments(t, asked))
             while gross == _NO_ROOM:
@@ -219,8 +217,7 @@ class EventRun:
     def _arguments(self, t: int, asked: Panel) -> tuple[Any, ...]:
         tape = self.tape
         return (
-            t, asked, self.members, tape.price, tape.close, tape.known, tape.days,
-            self._rules, self.state, self.equity, self.bars, self.orders,
+            t, asked, self.members, tape.feed, self._rules, self.state, self.equity, self.bars, self.orders,
         )  # fmt: skip
 
     def _keep(self, t: int, asked: Panel) -> None:
