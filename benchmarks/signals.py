@@ -64,7 +64,7 @@ def run_knowable():
 def run_pass():
     from knowable.backtest.by_signals import score_signals
     from knowable.backtest.costs import Costs
-from knowable.backtest.settings import Settings
+    from knowable.backtest.settings import Settings
     from knowable.backtest.signals import call_signals, signal_panels
 
     _, market, strategy = ours()
