@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "pages": set(),
     "data": {"calendars", "kernels", "pages", "cluster"},
     "features": {"kernels", "data", "params", "cluster"},
+    "portfolio": {"features", "data", "kernels", "calendars", "params"},
     "strategy": {"params", "features", "calendars"},
     "metrics": {"kernels"},
     "report": {"metrics", "pages"},
@@ -40,7 +41,7 @@ ARROWS: dict[str, set[str]] = {
 BELOW = set(ARROWS) - {"cli", "serve"}
 ARROWS["experiments"] = BELOW
 ARROWS["testing"] = BELOW | {"experiments"}
-DATA_ONLY_MARKET = {"features", "backtest", "analysis"}
+DATA_ONLY_MARKET = {"features", "portfolio", "backtest", "analysis"}
 WITH_CLUSTER = {  # these ask for worker processes, lazily: bulk ingest, and fits of models
     "data": {"data/ingest/work.py"},
     "features": {"features/models/crew.py"},
@@ -189,7 +190,7 @@ def test_the_public_face_has_at_most_twenty_names_and_all_load() -> None:
     assert knowable.__all__ == sorted(knowable.__all__)
     for name in knowable.__all__:
         assert getattr(knowable, name).__doc__, f"kn.{name} has no docstring"
-    assert set(knowable.__dir__()) == {*knowable.__all__, "features", "search", "__version__"}
+    assert set(knowable.__dir__()) == {*knowable.__all__, "features", "portfolio", "search", "__version__"}
 
 
 def test_an_unknown_public_name_says_what_there_is() -> None:

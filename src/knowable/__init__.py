@@ -76,7 +76,7 @@ _HOME = {
     "sweep": "experiments.sweep",
     "walk_forward": "experiments.search",
 }
-_ROOMS = frozenset({"features", "search"})
+_ROOMS = frozenset({"features", "portfolio", "search"})
 
 
 def __getattr__(name: str) -> Any:

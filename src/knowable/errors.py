@@ -24,6 +24,7 @@ __all__ = [
     "UnknownAttributeError",
     "UnknownNameError",
     "UnknownVersionError",
+    "UnsolvedError",
 ]
 
 
@@ -65,6 +66,22 @@ class LookAheadError(StrategyError):
 
 class ModelError(KnowableError, RuntimeError):
     """A model's fit or predict raised, or what it gave are no predictions."""
+
+
+class UnsolvedError(KnowableError, RuntimeError):
+    """No weights satisfy all that was asked of a portfolio in some row.
+
+    Attributes:
+        row: of the rows handed in.
+    """
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+    def at(self, row: int, label: object) -> UnsolvedError:
+        """The same, saying when it was."""
+        return UnsolvedError(f"In row {row} ({label}): {self}", row)
 
 
 class StoreError(KnowableError, RuntimeError):

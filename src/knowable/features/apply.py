@@ -21,12 +21,13 @@ from knowable.features.symbols import Expression, Symbol
 if TYPE_CHECKING:
     from knowable.features.feature import Feature
 
-__all__ = ["apply", "common_market", "feature_of", "named"]
+__all__ = ["apply", "common_market", "feature_of", "named", "rebalanced"]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _UNIVERSE = field(UNIVERSE)
 _ACROSS = frozenset(name for name, each in OPERATORS.items() if each.across)
 _COMMUTES = frozenset({"minimum", "maximum", "&", "|"})
+_WORDS = frozenset({"descending", "long_only", "covariance", "infeasible"})  # settings that are no numbers
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
@@ -71,6 +72,15 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
     return made
 
 
+def rebalanced(op: str, *operands: Any, every: Any = None, **settings: Any) -> Feature:
+    """The feature of an operator that reads a clock of its own, which may be that of every bar.
+
+    Raises: as `apply`.
+    """
+    clock = ends_node(every, lambda: f"{op}({', '.join(map(named, operands))}, every={shown(every)})")
+    return apply(op, *operands, clock=node("ends", (), (1,)) if clock is None else clock, **settings)
+
+
 def common_market(op: str, features: Sequence[Feature]) -> Market:
     """The market of all features, at least one. Raises: InputError if they belong to different ones."""
     market = features[0].market
@@ -110,7 +120,7 @@ def _members(x: Node) -> Node:
 
 def _setting(op: str, key: str, value: Any, where: Callable[[], str]) -> Any:
     if type(value) is Symbol:
-        if key == "descending":
+        if key in _WORDS:
             bool(value)  # raises NeedsValue
         return value._node  # noqa: SLF001 - symbols and features are one room
     return check_of(op, key)(value, where)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knowable.data.market import Market
-from knowable.errors import InputError, shown
+from knowable.errors import InputError, UnsolvedError, shown
 from knowable.features.feature import Feature
 from knowable.features.gate import clock_panel, run_operator, start_operator
 from knowable.features.memo import Memo
@@ -114,15 +114,19 @@ class Program:
                 so keeping it drives out what they share, and fills cold memory where warm would do.
 
         Returns: (n_bars, n_assets) float64, read-only; never a copy of a field.
-        Raises: InputError if a symbol has no value or a window comes out of range; UnknownNameError on an absent field.
+        Raises: InputError if a symbol has no value or a window comes out of range; UnknownNameError on an absent field;
+        UnsolvedError if a portfolio asks for what cannot be.
         """
-        if memo is None:
-            return self._evaluate_alone(market, self._numbers(params))
-        memo.bind(market)
-        found = self._find_whole(memo, params)
-        if found is not None:
-            return found
-        return self._evaluate_with(memo, market, params, keep_result=keep_result or not self.symbols)
+        try:
+            if memo is None:
+                return self._evaluate_alone(market, self._numbers(params))
+            memo.bind(market)
+            found = self._find_whole(memo, params)
+            if found is not None:
+                return found
+            return self._evaluate_with(memo, market, params, keep_result=keep_result or not self.symbols)
+        except UnsolvedError as error:
+            raise error.at(error.row, market.index[error.row]) from None
 
     def _numbers(self, params: Mapping[str, Any]) -> list[Any]:
         """The value of each scalar node, at its place."""

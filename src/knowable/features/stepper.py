@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.errors import InputError, ShapeError, StoreError, shown
+from knowable.errors import InputError, ShapeError, StoreError, UnsolvedError, shown
 from knowable.features.bars import panel_of, rows_of
 from knowable.features.gate import arrays_of, clock_rows, layout_of, run_operator, start_operator
 from knowable.features.node import CLOCKS, Node, digest, topological
@@ -199,7 +199,11 @@ class Stepper:
                 elif not each.scalar and each not in values:
                     out = np.empty((n_bars, len(self.assets)))
                     inputs = [values[below] for below in each.inputs]
-                    run_operator(OPERATORS[each.op], inputs, each.settings, self._states.get(each), out)
+                    try:
+                        run_operator(OPERATORS[each.op], inputs, each.settings, self._states.get(each), out)
+                    except UnsolvedError as error:
+                        when = pd.Timestamp(int(times[error.row])) if self.timed else "no clock"
+                        raise error.at(self.n_bars + error.row, when) from None
                     values[each] = out
                     for below in each.inputs:
                         if self._last_use[below] is each:  # a history takes no more memory than in a batch

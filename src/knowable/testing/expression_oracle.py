@@ -55,7 +55,7 @@ def slow_step(node: Node, inputs: list[Panel], panels: Mapping[str, Panel], cloc
 def check_oracles() -> None:
     """Raises: InputError, naming the operators of the table that have no oracle here."""
     known = {*_WHOLE, *_CELLS, *_CLOCKED, "isnan", "mask", "members", "where"}
-    bare = [name for name, each in OPERATORS.items() if name not in known and not each.coded]
+    bare = [name for name, each in OPERATORS.items() if name not in known and each.drawn and not each.coded]
     if bare:
         raise InputError(
             f"No slow oracle for {', '.join(bare)}: write one straight from the definition and register it in "

@@ -20,6 +20,7 @@ from knowable.features.feature import Feature
 from knowable.features.gate import day_node
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
 from knowable.kernels.clock import WAYS
+from knowable.kernels.covariance import ESTIMATORS
 
 __all__ = [
     "Pick",
@@ -71,6 +72,16 @@ _RULES: Mapping[str, Callable[[Pick, Mapping[str, Any]], Any]] = {
     "limit": lambda pick, _: (None, 0, 1, 3)[pick(4)],
     "share": lambda pick, _: (0.05, 0.0, 0.2, 0.5)[pick(4)],
     "total": lambda pick, _: (1.0, 2.0, 0.3)[pick(3)],
+    "band": lambda pick, _: (0.0, 0.01, 0.2)[pick(3)],
+    "covariance": lambda pick, _: ESTIMATORS[pick(len(ESTIMATORS))],
+    "risk_aversion": lambda pick, _: (1.0, 5.0)[pick(2)],
+    "long_only": lambda pick, _: bool(pick(2)),
+    "max_weight": lambda pick, _: (None, 0.3)[pick(2)],
+    "max_group": lambda pick, _: (None, 0.5)[pick(2)],
+    "turnover": lambda pick, _: (None, 0.2)[pick(2)],
+    "gross": lambda pick, _: (None, 1.0)[pick(2)],
+    "net": lambda pick, _: (None, 0.0)[pick(2)],
+    "infeasible": lambda pick, _: ("error", "keep")[pick(2)],
 }
 
 
@@ -180,7 +191,7 @@ def _codes(pick: Pick, drawn: Any) -> Feature:
 
 
 def _family(wanted: Callable[[Operator], bool]) -> tuple[Operator, ...]:
-    return tuple(op for op in OPERATORS.values() if wanted(op) and op.name != "members" and not op.coded)
+    return tuple(op for op in OPERATORS.values() if wanted(op) and op.name != "members" and op.drawn and not op.coded)
 
 
 # a market with a universe puts `members` in by itself

@@ -13,8 +13,9 @@ from knowable.features.operators.order import ORDER
 from knowable.features.operators.pairs import PAIRS
 from knowable.features.operators.paths import PATHS
 from knowable.features.operators.settings import SETTINGS
+from knowable.features.operators.weights import WEIGHTS
 
 __all__ = ["OPERATORS", "SETTINGS", "Operator"]
 
-_FAMILIES = (ELEMENT, MOVING, ORDER, PATHS, MOMENTS, PAIRS, EXPANDING, ACROSS, GROUPS, CLOCKED, MODELS)
+_FAMILIES = (ELEMENT, MOVING, ORDER, PATHS, MOMENTS, PAIRS, EXPANDING, ACROSS, GROUPS, CLOCKED, WEIGHTS, MODELS)
 OPERATORS: dict[str, Operator] = {each.name: each for family in _FAMILIES for each in family}

@@ -50,6 +50,8 @@ class Operator:
         version: of the state: raised by whoever changes what its arrays mean, so that one stored before is refused.
         coded: whether a setting of it is Python code, so that no text can hold it, nor chance draw it.
         across: whether an asset's value depends on the row's other assets; its first input then shows members only.
+        drawn: whether random expressions hold it; what may find no answer, or follows a path of decisions, is under
+            laws of its own.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Operator:
     version: int = 1
     coded: bool = False
     across: bool = False
+    drawn: bool = True
 
 
 def spread(x: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:

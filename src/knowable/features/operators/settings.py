@@ -13,6 +13,7 @@ import numpy as np
 from knowable.errors import InputError, shown, unknown_name
 from knowable.features.models.spec import ModelSpec
 from knowable.kernels.clock import WAYS
+from knowable.kernels.covariance import ESTIMATORS
 
 __all__ = ["SETTINGS", "check_of"]
 
@@ -43,10 +44,46 @@ def _span(value: Any, where: Callable[[], str]) -> float:
     return float(value)
 
 
-def _switch(value: Any, where: Callable[[], str]) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"`descending` must be True or False, but descending={shown(value)}, in {where()}.")
-    return bool(value)
+def _switch(name: str) -> Callable[[Any, Callable[[], str]], bool]:
+    def check(value: Any, where: Callable[[], str]) -> bool:
+        if not isinstance(value, bool | np.bool_):
+            raise InputError(f"`{name}` must be True or False, but {name}={shown(value)}, in {where()}.")
+        return bool(value)
+
+    return check
+
+
+def _choice(name: str, choices: tuple[str, ...]) -> Callable[[Any, Callable[[], str]], str]:
+    def check(value: Any, where: Callable[[], str]) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise unknown_name(name, value, choices, where=where())
+        return value
+
+    return check
+
+
+def _number(name: str, *, above: float, least: float, none: bool) -> Callable[[Any, Callable[[], str]], float | None]:
+    """A finite number > `above` and >= `least`; None too if `none`."""
+
+    def check(value: Any, where: Callable[[], str]) -> float | None:
+        if none and value is None:
+            return None
+        fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or not (float(value) > above and float(value) >= least):
+            bound = (
+                f"{name} >= {least:g}" if least > -math.inf else f"{name} > {above:g}" if above > -math.inf else name
+            )
+            leave = ", or be None" if none else ""
+            raise InputError(
+                f"`{bound}` must hold for a finite number{leave}, but {name}={shown(value)}, in {where()}."
+            )
+        return float(value)
+
+    return check
+
+
+def _positive(name: str, *, none: bool = True) -> Callable[[Any, Callable[[], str]], float | None]:
+    return _number(name, above=0.0, least=-math.inf, none=none)
 
 
 def _every(value: Any, where: Callable[[], str]) -> int | str:
@@ -131,7 +168,7 @@ SETTINGS: dict[str, Callable[[Any, Callable[[], str]], Any]] = {
     "window": _window,
     "n": _lag,
     "span": _span,
-    "descending": _switch,
+    "descending": _switch("descending"),
     "every": _every,
     "how": _how,
     "q": _share,
@@ -139,6 +176,17 @@ SETTINGS: dict[str, Callable[[Any, Callable[[], str]], Any]] = {
     "model": _model,
     "share": _tail,
     "total": _total,
+    # of portfolios
+    "band": _number("band", above=-math.inf, least=0.0, none=False),
+    "covariance": _choice("covariance", ESTIMATORS),
+    "risk_aversion": _positive("risk_aversion", none=False),
+    "long_only": _switch("long_only"),
+    "max_weight": _positive("max_weight"),
+    "max_group": _positive("max_group"),
+    "turnover": _positive("turnover"),
+    "gross": _positive("gross"),
+    "net": _number("net", above=-math.inf, least=-math.inf, none=True),
+    "infeasible": _choice("infeasible", ("error", "keep")),
 }
 
 # where an operator means something else by a name

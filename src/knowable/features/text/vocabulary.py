@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from knowable.errors import InputError
-from knowable.features.apply import apply
+from knowable.errors import InputError, UnknownNameError
+from knowable.features.apply import apply, rebalanced
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
 from knowable.features.text.grammar import LEVELS
 
@@ -30,7 +30,7 @@ def vocabulary() -> Mapping[str, Callable[..., Any]]:
         if inspect.isfunction(value) and value.__module__.startswith(_ROOM)
     }
     rows = (op for name, op in OPERATORS.items() if name not in found and name not in LEVELS)
-    return MappingProxyType(found | {op.name: _of_row(op) for op in rows if op.start is None and not op.variadic})
+    return MappingProxyType(found | {op.name: _of_row(op) for op in rows if not op.variadic})
 
 
 @functools.cache
@@ -51,26 +51,37 @@ def usage(name: str, function: Callable[..., Any]) -> str:
 
 
 def _of_row(op: Operator) -> Callable[..., Any]:
-    """An operator that has no function of its own, such as `members`: called by its row, switches off by default."""
+    """An operator that has no function in this room, such as `members` or those that kn.portfolio composes: called by
+    its row, switches off and limits left out by default.
+    """
     inputs = [f"x{k}" for k in range(1, op.arity + 1)]
-    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    kind, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     signature = inspect.Signature(
         [inspect.Parameter(name, kind) for name in inputs]
-        + [inspect.Parameter(name, kind, default=False if _is_switch(name) else empty) for name in op.settings]
+        + [inspect.Parameter(name, kind, default=_default(name)) for name in op.settings[:1]]
+        + [inspect.Parameter(name, by_name, default=_default(name)) for name in op.settings[1:]]
+        + [inspect.Parameter("every", by_name, default=1 if op.clock == "ends" else None)] * (op.start is not None)
     )
 
     def call(*given: Any, **named: Any) -> Any:
         arguments = signature.bind(*given, **named)
         arguments.apply_defaults()
         values = dict(arguments.arguments)
-        return apply(op.name, *(values.pop(name) for name in inputs), **values)
+        operands = [values.pop(name) for name in inputs]
+        if op.clock == "ends":
+            return rebalanced(op.name, *operands, **values)
+        return apply(op.name, *operands, **values)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 
 
-def _is_switch(setting: str) -> bool:
-    try:
-        return SETTINGS[setting](False, lambda: setting) is False
-    except InputError:
-        return False
+def _default(setting: str) -> Any:
+    """False or None where the setting may be that, and a text then leaves it out."""
+    for value in (False, None):
+        try:
+            if SETTINGS[setting](value, lambda: setting) is value:
+                return value
+        except (InputError, UnknownNameError):
+            pass
+    return inspect.Parameter.empty

@@ -1,0 +1,1 @@
+"""Weights that are solved for, rebalance by rebalance: risk parity and mean-variance."""

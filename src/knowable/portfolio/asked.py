@@ -1,0 +1,57 @@
+"""What the functions of this room are asked with, checked."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from knowable.data.market import UNIVERSE
+from knowable.errors import InputError, shown
+from knowable.features.apply import feature_of, named
+from knowable.features.feature import Feature
+from knowable.features.functions.element import where
+from knowable.features.symbols import Symbol
+
+__all__ = ["members_only", "positive", "selection", "window_of_two"]
+
+
+def members_only(op: str, w: Any) -> Feature:
+    """Weights that are 0 for who is no member on the bar; `w` itself where the market has no universe."""
+    weights = feature_of(op, w)
+    if UNIVERSE not in weights.market.panels:
+        return weights
+    return where(getattr(weights.market, UNIVERSE), weights, 0.0)
+
+
+def positive(op: str, name: str, value: Any) -> Any:
+    """A finite number above 0, or a parameter. Raises: InputError."""
+    if type(value) is Symbol:
+        return value
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or float(value) <= 0.0:
+        raise InputError(f"`{name} > 0` must hold for a finite number, but {name}={shown(value)}, in {op}.")
+    return value
+
+
+def selection(op: str, of: Any) -> Any:
+    """The feature that says which assets may be held; 1 for all. Raises: InputError."""
+    if of is None:
+        return 1.0
+    try:
+        return feature_of(op, of)
+    except InputError:
+        raise InputError(
+            f"`of` says on each bar which assets may be held, so it must be a feature, such as "
+            f"m.close > m.close.mean(200), but it is {shown(of)}, in {op}."
+        ) from None
+
+
+def window_of_two(op: str, price: Any, window: Any) -> Any:
+    """A window that can have a deviation; what is no whole number is left to the operator. Raises: InputError."""
+    if type(window) is not Symbol and hasattr(type(window), "__index__") and window < 2:
+        raise InputError(
+            f"`window >= 2` returns are needed for a deviation, but window={shown(window)}, in "
+            f"{op}({named(price)}, ...)."
+        )
+    return window
