@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 
+import numba
 import pandas as pd
 import pytest
 
@@ -24,6 +27,22 @@ def large_caps() -> pd.DataFrame:
     """Closes of 20 large US companies, a column each."""
     table = pd.read_csv(SAMPLES / "us-large-caps.csv.gz", parse_dates=["event_time"])
     return table.pivot_table(index="event_time", columns="entity", values="close").dropna()
+
+
+@pytest.fixture(scope="session")
+def vbt():
+    """Vectorbt, imported by the process that uses it: two seconds.
+
+    It keeps no compiled code, so its loops run as the Python they are written in: 3 s, compiling anew takes 30.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
+        before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, "VECTORBT_COMPILED" not in os.environ
+        import vectorbt
+
+        numba.config.DISABLE_JIT = before
+    vectorbt.settings.numba["check_func_type"] = False  # it asks whether what it calls is compiled
+    return vectorbt
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from knowable.data.market import Market
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
     import backtesting
+    from backtesting.lib import FractionalBacktest
 
 SLOW = 60
 
@@ -155,3 +156,71 @@ def test_random_signals_with_stops_and_targets_agree(sp500, monkeypatch):
 def test_three_hundred_random_signals_agree(sp500, monkeypatch):
     monkeypatch.setattr(backtesting.backtesting, "_tqdm", lambda rows, **_: rows)
     assert sum(signals_agree(sp500, seed) for seed in range(24, 324)) > 2000
+
+
+class Weighted(backtesting.Strategy):
+    """Holds given weights: turns and first entries as shares of equity, changes on one side in whole units.
+
+    Such a change is sized at the open it fills at, as the preset does; here that open is looked up.
+    """
+
+    weights: ClassVar[np.ndarray] = np.empty(0)
+    opens: ClassVar[np.ndarray] = np.empty(0)
+    held: ClassVar[list[float]] = []
+
+    def init(self):
+        self.held.clear()
+
+    def next(self):
+        row, position = len(self.data) - 1, self.position
+        self.held += [0.0] * (row - len(self.held)) + [position.size]
+        weight = self.weights[row]
+        if np.isnan(weight) or row + 1 == len(self.opens):
+            return
+        if position.size * weight > 0.0:
+            price = self.opens[row + 1]
+            value = self._broker._cash + sum(t.size * (price - t.entry_price) for t in self.trades)
+            change = int(weight * value / price) - position.size
+            if change:
+                (self.buy if change > 0 else self.sell)(size=abs(change))
+            return
+        if position:
+            position.close()
+        if weight:
+            (self.buy if weight > 0.0 else self.sell)(size=abs(weight))
+
+
+def weights_agree(sp500: pd.DataFrame, seed: int) -> int:
+    """Random weights on a stretch of real bars, in lots of several sizes; how many bars changed the position."""
+    rng = np.random.default_rng(seed)
+    n_bars, at = 200, int(rng.integers(0, len(sp500) - 200))
+    prices = sp500.iloc[at : at + n_bars]
+    low = [0.0, -0.9][seed % 2]
+    weights = np.where(rng.random(n_bars) < 0.25, 0.0, rng.uniform(low, 0.9, n_bars))
+    weights[rng.random(n_bars) >= [1.0, 0.4, 0.1][seed % 3]] = np.nan
+    weights[0] = np.nan  # it first decides on its second bar
+    lot, fee, spread = [1.0, 0.25, 0.01][seed // 3 % 3], [0, 10, 30][seed // 2 % 3], [0, 5][seed // 4 % 2]
+    told = type("Now", (Weighted,), {"weights": weights, "opens": prices["open"].to_numpy() * lot})
+    want = FractionalBacktest(
+        prices.rename(columns=str.title), told, fractional_unit=lot, cash=1e6, commission=fee / 1e4, spread=spread / 1e4
+    ).run()  # fmt: skip
+    account = Settings(preset="backtesting", lot=lot, costs=Costs(fee_bps=fee, half_spread_bps=spread))
+    market = Market.from_frames(**_named(prices))
+    got = simulate(weights[:, None], np.ones(n_bars, bool), market, account)
+    held = got.positions["GSPC"].to_numpy()
+    np.testing.assert_allclose(held, np.array(Weighted.held) * lot, rtol=1e-12, err_msg=str(seed))
+    np.testing.assert_allclose(got.equity.to_numpy(), want["_equity_curve"]["Equity"].to_numpy(), rtol=1e-9)
+    return int(np.count_nonzero(np.diff(held)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_random_weights_in_lots_hold_the_same_units(sp500, monkeypatch):
+    monkeypatch.setattr(backtesting.backtesting, "_tqdm", lambda rows, **_: rows)
+    assert sum(weights_agree(sp500, seed) for seed in range(30)) > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_three_hundred_random_weights_agree(sp500, monkeypatch):
+    monkeypatch.setattr(backtesting.backtesting, "_tqdm", lambda rows, **_: rows)
+    assert sum(weights_agree(sp500, seed) for seed in range(30, 330)) > 10_000

@@ -1,7 +1,6 @@
 """`preset="vectorbt"` against vectorbt itself on real prices; differences are explained in docs/decisions/parity.md.
 
-Vectorbt keeps no compiled code, so its loops run here as the Python they are written in: 3 s where compiling them anew
-takes 30. A slow test runs these tests with the compiled ones.
+Its loops run here as the Python they are written in; a slow test runs these tests with the compiled ones.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 
-import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,19 +16,6 @@ import pytest
 import knowable as kn
 from knowable.backtest import Costs, Settings, simulate
 from knowable.data.market import Market
-
-
-@pytest.fixture(scope="module")
-def vbt():
-    """Vectorbt, imported by the process that uses it: two seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its imports use what its dependencies have deprecated
-        before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, "VECTORBT_COMPILED" not in os.environ
-        import vectorbt
-
-        numba.config.DISABLE_JIT = before
-    vectorbt.settings.numba["check_func_type"] = False  # it asks whether what it calls is compiled
-    return vectorbt
 
 
 def crossover(close, short_side):

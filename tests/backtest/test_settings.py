@@ -28,7 +28,6 @@ from knowable.errors import InputError, UnknownNameError
         (lambda: Settings(leverage_check="strickt"), UnknownNameError, "Did you mean 'strict'"),
         (lambda: Settings(preset="vectorbot"), UnknownNameError, "Did you mean 'vectorbt'"),
         (lambda: Settings(preset="vectorbt", fill="next_close"), InputError, "needs fill='close'"),
-        (lambda: Settings(preset="vectorbt", lot=2), InputError, "needs lot=None"),
         (lambda: Settings(preset="backtesting", max_leverage=2), InputError, "no leverage"),
         (lambda: Settings(preset="backtesting", costs=Costs(slippage_bps=1)), InputError, "slippage_bps=1"),
         (lambda: Settings(preset="vectorbt", costs=Costs(fee_min=1)), InputError, "fee_min=1"),
@@ -50,3 +49,4 @@ def test_a_preset_sets_every_switch():
     assert (account.fill, account.size_at, account.lot) == ("next_open", "fill", 1.0)
     account = Settings(preset="vectorbt")
     assert (account.fill, account.size_at, account.lot) == ("close", "fill", None)
+    assert Settings(preset="vectorbt", lot=10).lot == Settings(preset="backtesting", lot=10).lot == 10.0

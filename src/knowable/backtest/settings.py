@@ -21,7 +21,7 @@ Intrabar = Literal["pessimistic", "ohlc", "olhc"]
 
 # What each preset sets, and the costs that its engine knows.
 _PRESETS: dict[str, dict[str, Any]] = {
-    "vectorbt": {"fill": "close", "size_at": "fill", "lot": None},
+    "vectorbt": {"fill": "close", "size_at": "fill"},
     "backtesting": {"fill": "next_open", "size_at": "fill", "lot": 1.0},
 }
 _PRESET_COSTS = {
@@ -53,8 +53,8 @@ class Settings:
             waits for the next bar. None: any. Where a bar has no volume nothing is filled.
         maintenance_margin: share of the positions' absolute value that equity must stay above, such as 0.25; at or
             below it all is closed at the next fill, and no more is traded. 0: once nothing is left.
-        preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and lot to that engine's, and follow its
-            arithmetic (docs/decisions/parity.md).
+        preset: ``"vectorbt"`` or ``"backtesting"``: set fill, size_at and, where none is given, lot to that engine's,
+            and follow its arithmetic (docs/decisions/parity.md).
 
     Raises:
         InputError: a value out of range, or one that contradicts the preset.
@@ -110,6 +110,8 @@ class Settings:
         usual = {entry.name: entry.default for entry in fields(Settings)}
         for name, value in _PRESETS[str(self.preset)].items():
             given = getattr(self, name)
+            if name == "lot" and given is not None:
+                continue
             if given not in (usual[name], value):
                 raise InputError(
                     f"preset={self.preset!r} needs {name}={value!r}, but {name}={given!r}; leave one of them out."

@@ -25,6 +25,7 @@ from knowable.kernels.account import (
     MARGIN,
     MARK,
     NO_CASH,
+    NO_PRICE,
     NOTHING,
     ROUNDED,
     SHARE_COUNT,
@@ -53,6 +54,8 @@ from knowable.kernels.account import (
 
 __all__ = ["fill_row", "to_spend"]
 
+SPENT = 100.0 * MARGIN  # share of the account below which cash is what cut buys have left of it
+
 
 @njit(**HELPER)
 def fill_row(t, feed, rules, assets, account, orders_out):
@@ -67,6 +70,9 @@ def fill_row(t, feed, rules, assets, account, orders_out):
         assets[WANTED, j] = 0.0
         ref = feed.price[t, j]
         if assets[KIND, j] == NOTHING or assets[KIND, j] == UNPRICED or ref != ref:
+            if rules.sizing == AS_VECTORBT and assets[KIND, j] != NOTHING and account[LIQUIDATION] < 0:
+                record_unfilled(j, NO_PRICE, assets, account, orders_out)  # that engine keeps no order
+                clear(j, assets, account)
             continue
         goal = (
             assets[TARGET, j]
@@ -75,6 +81,8 @@ def fill_row(t, feed, rules, assets, account, orders_out):
         )
         held = assets[HELD, j]
         delta = goal - held
+        if rules.sizing == AS_VECTORBT and account[LIQUIDATION] < 0:
+            delta = _floored(delta, rules.lot)  # that engine rounds the order, not the position
         if abs(delta) <= DUST * max(abs(goal), abs(held)):
             if goal == 0.0 and held == 0.0 and assets[WEIGHT, j] != 0.0 and assets[FRESH, j]:
                 assets[TARGET, j] = goal
@@ -185,7 +193,15 @@ def _goal_at_fill(t, j, ref, value, feed, rules, assets):
         adjusted = ref * (1.0 - term(t, TERM_SPREAD, j, feed.terms) - term(t, TERM_SLIPPAGE, j, feed.terms))
         after = value - max(assets[HELD, j], 0.0) * (ref - adjusted * (1.0 - rate))
         return w * after / (adjusted * (1.0 + rate))
-    return whole_lots(w * value / ref, rules.lot)
+    return whole_lots(w * value / ref, rules.lot if rules.sizing != AS_VECTORBT else 0.0)
+
+
+@njit(**HELPER)
+def _floored(shares, lot):
+    """Whole lots as vectorbt counts them: no rounding error is forgiven, 0.6 // 0.1 is 5."""
+    if lot == 0.0:
+        return shares
+    return shares // lot * lot if shares > 0.0 else -(-shares // lot * lot)
 
 
 @njit(**HELPER)
@@ -295,10 +311,8 @@ def _buy_smallest_first(t, feed, value, rules, assets, account, orders_out):
         wanted, ref = assets[WANTED, best], feed.price[t, best]
         rate = term(t, TERM_FEE, best, feed.terms)
         most = account[CASH] / (1.0 + rate) / (ref * (1.0 + worse_by(t, best, wanted, feed)))
-        size = wanted if wanted <= most else most * (1.0 - MARGIN)
-        if rules.lot > 0.0:
-            size = np.floor(size / rules.lot) * rules.lot
-        if size > 0.0:
+        size = wanted if wanted <= most else _floored(most * (1.0 - MARGIN), rules.lot)
+        if size > 0.0 and account[CASH] > SPENT * value:
             _fill(t, best, size, wanted, feed, rules, assets, account, orders_out)
         else:
             record_unfilled(best, NO_CASH, assets, account, orders_out)
