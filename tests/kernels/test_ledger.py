@@ -473,3 +473,110 @@ def test_the_plain_python_of_the_kernel_gives_the_same_bits():
 )
 def test_reasons_stand_in_the_order_of_the_kernels_codes(name):
     assert REASONS[int(getattr(codes, name))].name == name
+
+
+@st.composite
+def wider_cases(draw):
+    """The same with costs by bar and asset, impact, interest, volumes, a maintenance margin and futures."""
+    weights, decide, price, close, days, account, on_change = draw(cases())
+    rng, shape = np.random.default_rng(draw(st.integers(0, 2**32 - 1))), close.shape
+    amount = st.sampled_from
+    high = {"fee_bps": 40.0, "fee_min": 5.0, "half_spread_bps": 30.0, "impact": 0.2, "borrow_bps_year": 900.0}
+    by_bar = draw(st.sets(amount(sorted(high))))
+    panels = {name: rng.uniform(0.0, high[name], shape) for name in sorted(by_bar)}
+    base = {name: getattr(account.costs, name) for name in Costs.__slots__}
+    interest = {"cash_rate": draw(amount([0.0, 0.05, -0.01])), "margin_rate": draw(amount([0.0, 0.1]))}
+    impact = draw(amount([0.0, 0.05, 1.0]))
+    costs = Costs(**{**base, **interest, "impact": impact, **{name: name for name in panels}})
+    limit = draw(amount([None, 0.1, 0.5]))
+    other = {name: getattr(account, name) for name in account.__slots__}
+    other |= {"costs": costs, "volume_limit": limit, "maintenance_margin": draw(amount([0.0, 0.0, 0.3]))}
+    volume = None
+    if limit is not None or costs.impact:
+        volume = rng.uniform(1.0, 200.0, shape)
+        volume[rng.random(shape) < 0.1] = draw(amount([0.0, math.nan]))
+    unfunded = frozenset(np.flatnonzero(rng.random(shape[1]) < draw(amount([0.0, 0.4]))).tolist())
+    extra = Extra(volume=volume, panels=panels, unfunded=unfunded)
+    return (weights, decide, price, close, days, Settings(**other), on_change), extra
+
+
+@given(wider_cases())
+@COMMON
+def test_agrees_with_the_slow_ledger_on_all_kinds_of_costs_and_limits(case):
+    case, extra = case
+    check_against(fast(case, extra=extra), slow(case, extra=extra))
+
+
+@given(wider_cases(), st.data())
+@COMMON
+def test_any_chunking_gives_the_same_bits_with_all_kinds_of_costs_and_limits(case, data):
+    (weights, decide, price, close, days, account, on_change), extra = case
+    whole = fast(case[0], extra=extra)
+    n_bars, n_assets = weights.shape
+    cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
+    tape, rules = tape_of(price, close, days, account, extra=extra), rules_with(account, on_change, extra)
+    state = tape.new_state(account.cash)
+    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    orders = np.empty((7 * n_assets * (n_bars + 1), codes.N_ORDER_COLUMNS))
+    for a, b in itertools.pairwise(cuts):
+        rows = read_only(weights[a:b]), read_only(decide[a:b]), rest_of(tape.feed, a)
+        ledger_kernel(*rows, rules, state, equity[a:b], bars[a:b], orders)
+    assert equity.tobytes() == whole.equity.tobytes()
+    assert bars.tobytes() == whole.bars.tobytes()
+    n_orders = int(state.account[codes.N_ORDERS])
+    assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
+
+
+def by_hand(weights, price, account, extra=None):
+    """Fills at the given prices, which are the closes too; decided on the first row and on each that differs."""
+    price = np.array(price, dtype=float)
+    weights = np.array([*weights, *[[np.nan] * price.shape[1]] * (len(price) - len(weights))])
+    return fast((weights, np.ones(len(price), bool), price, price, np.ones(len(price)), account, True), extra=extra)
+
+
+def test_a_future_is_not_paid_for_and_its_gains_are_cash():
+    """Half in a share, half in a future, both sized at 100 and 50; at the fill the share costs twice as much."""
+    account, extra = Settings(cash=1000.0), Extra(unfunded=frozenset({1}))
+    got = by_hand([[0.5, 0.5]], [[100, 50], [200, 50], [200, 60], [200, 55]], account, extra)
+    assert got.orders[:, codes.ORDER_SIZE].tolist() == [5.0, 10.0]
+    assert got.bars[:, codes.BAR_CASH].tolist() == [1000.0, 0.0, 100.0, 50.0]
+    assert got.equity.tolist() == [1000.0, 1000.0, 1100.0, 1050.0]
+
+
+def test_where_cash_is_short_a_future_shrinks_with_the_rest_but_takes_none():
+    account, extra = Settings(cash=1000.0), Extra(unfunded=frozenset({1}))
+    got = by_hand([[0.5, 0.5]], [[100, 50], [250, 50]], account, extra)
+    np.testing.assert_allclose(got.orders[:, codes.ORDER_SIZE], [4.0, 8.0])  # 1000 of the 1250 that the shares cost
+
+
+def test_a_short_is_closed_at_the_maintenance_margin():
+    """10 short at 100 leave 2000 of cash; at 155 equity is 450, and 0.3 of 1550 is 465."""
+    account = Settings(cash=1000.0, maintenance_margin=0.3)
+    got = by_hand([[-1.0]], [[100], [100], [153], [155], [150], [90]], account)
+    assert got.liquidated_at == 3
+    assert got.orders[:, codes.ORDER_SIZE].tolist() == [-10.0, 10.0]
+    assert got.equity.tolist() == [1000.0, 1000.0, 470.0, 450.0, 500.0, 500.0]
+
+
+def test_a_limit_of_volume_fills_over_several_bars_and_impact_is_the_root_of_participation():
+    """10 shares wanted, at most a quarter of 16 and of 4, then the rest; 0.1 of the price at a participation of 1."""
+    account = Settings(cash=1000.0, volume_limit=0.25, costs=Costs(impact=0.1))
+    volume = np.array([[100.0], [16.0], [4.0], [np.nan], [400.0]])
+    got = by_hand([[1.0]], [[100]] * 5, account, Extra(volume=volume))
+    said = [REASONS[int(code)].name for code in got.orders[:, codes.ORDER_REASON]]
+    assert said == ["LIMITED", "LIMITED", "CUT"]
+    assert got.orders[:2, codes.ORDER_SIZE].tolist() == [4.0, 1.0]
+    np.testing.assert_allclose(got.orders[:2, codes.ORDER_PRICE], [105.0, 105.0])
+    left = 1000.0 - 5 * 105.0
+    size = got.orders[2, codes.ORDER_SIZE]
+    np.testing.assert_allclose(size * 100 * (1 + 0.1 * math.sqrt(size / 400.0)), left, rtol=1e-9)
+    np.testing.assert_allclose(got.bars[:, codes.BAR_IMPACT].sum() + got.equity[-1], 1000.0)
+
+
+def test_cash_earns_and_debt_costs_by_the_calendar_day():
+    """2 x 1000 in a share with 1000: a debt of 1000 pays 10 % of a year a day of 3.65 %, and 365 / 365 of 36.5 %."""
+    account = Settings(cash=1000.0, max_leverage=2.0, costs=Costs(cash_rate=0.365, margin_rate=0.73))
+    got = by_hand([[0.0], [2.0]], [[100]] * 4, account)
+    np.testing.assert_allclose(got.bars[:, codes.BAR_INTEREST], [1.0, 1.001, 1.002001, 0.0])
+    owed = -got.bars[2, codes.BAR_CASH]
+    np.testing.assert_allclose(got.bars[:, codes.BAR_MARGIN_INTEREST], [0.0, 0.0, 0.0, owed * 0.002])

@@ -1,0 +1,136 @@
+"""Costs as one number, by asset and by bar; what cannot be is refused with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import knowable as kn
+from knowable.errors import InputError, UnknownNameError
+
+BARS = pd.date_range("2024-01-01", periods=60, freq="D")
+NAMES = ["A", "B", "C"]
+
+
+def frames():
+    rng = np.random.default_rng(3)
+    close = pd.DataFrame(100 * np.exp(rng.normal(0, 0.02, (60, 3)).cumsum(axis=0)), BARS, NAMES)
+    volume = pd.DataFrame(rng.uniform(1e3, 1e4, (60, 3)), BARS, NAMES)
+    return {"close": close, "open": close * 1.001, "volume": volume}
+
+
+class Turns(kn.Strategy):
+    """A weight for each asset that changes every ten bars, one of them short."""
+
+    def weights(self, m):
+        """Fixed numbers."""
+        rows = np.arange(m.n_bars)[:, None] // 10
+        return np.where(rows % 2 == 0, [0.3, -0.2, 0.1], [-0.1, 0.3, 0.2])
+
+
+AMOUNTS = {
+    "fee_bps": 12.0, "fee_per_share": 0.02, "fee_min": 3.0, "half_spread_bps": 4.0, "slippage_bps": 3.0,
+    "impact": 0.05, "borrow_bps_year": 250.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+def test_one_number_a_number_for_each_asset_and_a_field_of_it_are_the_same(name):
+    amount, given = AMOUNTS[name], frames()
+    market = kn.Market.from_frames(**given, paid=given["close"] * 0.0 + amount)
+    one, by_asset, by_bar = (
+        kn.backtest(Turns(), market, costs=kn.Costs(**{name: each}))
+        for each in (amount, dict.fromkeys(NAMES, amount), "paid")
+    )
+    assert by_asset.equity.equals(one.equity)
+    assert by_bar.equity.equals(one.equity)
+    column = {"half_spread_bps": "spread", "slippage_bps": "slippage", "impact": "impact", "borrow_bps_year": "borrow"}
+    assert (one.costs.sum() > 0.0).to_dict() == {each: each == column.get(name, "fees") for each in one.costs.columns}
+
+
+def test_a_cost_of_one_asset_and_of_one_bar_is_paid_there_only():
+    given = frames()
+    paid = given["close"] * 0.0
+    paid.iloc[11] = 50.0  # the fills of the second decision
+    market = kn.Market.from_frames(**given, paid=paid)
+    by_asset = kn.backtest(Turns(), market, costs=kn.Costs(fee_bps={"A": 10, "B": 0, "C": 0}))
+    assert ((by_asset.orders["fee"] > 0.0) == (by_asset.orders["asset"] == "A")).all()
+    by_bar = kn.backtest(Turns(), market, costs=kn.Costs(fee_bps="paid"))
+    assert by_bar.costs["fees"].to_numpy().nonzero()[0].tolist() == [11]
+
+
+def test_a_sweep_sees_costs_by_bar_as_a_backtest_does():
+    given = frames()
+    market = kn.Market.from_frames(**given, paid=given["volume"] * 1e-3)
+    costs = kn.Costs(half_spread_bps="paid", impact=0.1, cash_rate=0.03, borrow_bps_year={"A": 1, "B": 2, "C": 3})
+    account = {"costs": costs, "volume_limit": 0.05, "maintenance_margin": 0.1}
+
+    class Sized(Turns):
+        """Of a size."""
+
+        size = kn.Float(0.1, 1.0)
+
+        def weights(self, m):
+            """Scaled."""
+            return self.size * Turns.weights(self, m)
+
+    table = kn.sweep(Sized, market, grid={"size": [0.2, 0.9]}, **account)
+    for row in table.to_dict("records"):
+        alone = kn.backtest(Sized(size=row["size"]), market, **account)
+        assert row["sharpe"] == alone.metrics["sharpe"]
+    assert alone.orders["reason"].eq("volume limit").any()
+
+
+def test_settings_survive_a_trip_through_json():
+    import json
+    from dataclasses import asdict
+
+    from knowable.backtest.settings import Settings
+
+    costs = kn.Costs(fee_bps={"A": 1.0, "B": 2.0}, half_spread_bps="spread", impact=0.1, cash_rate=-0.01)
+    account = Settings(costs=costs, volume_limit=0.1, maintenance_margin=0.25)
+    assert Settings.from_plain(json.loads(json.dumps(asdict(account)))) == account
+
+
+@pytest.mark.parametrize(
+    ("costs", "error", "says"),
+    [
+        (lambda: kn.Costs(fee_bps=frames()["close"]), InputError, r"a field of the market:\nmarket = Market.from_fr"),
+        (lambda: kn.Costs(fee_bps={"A": 1, "B": -1}), InputError, r"`fee_bps >= 0` must hold, but fee_bps=-1 for 'B'"),
+        (lambda: kn.Costs(margin_rate=-0.1), InputError, "`margin_rate >= 0` must hold"),
+        (lambda: kn.Costs(cash_rate={"A": 1}), InputError, "finite number or the name of a field"),
+    ],
+)
+def test_what_cannot_be_a_cost_is_refused(costs, error, says):
+    with pytest.raises(error, match=says):
+        costs()
+
+
+@pytest.mark.parametrize(
+    ("account", "error", "says"),
+    [
+        ({"costs": kn.Costs(fee_bps={"A": 1})}, InputError, "has no number for 2 of 3 assets: B, C"),
+        ({"costs": kn.Costs(fee_bps={"A": 1, "b": 1})}, UnknownNameError, "Unknown asset 'b' in Costs"),
+        ({"costs": kn.Costs(fee_bps="clos")}, UnknownNameError, "Did you mean 'close'"),
+        ({"costs": kn.Costs(half_spread_bps="holes")}, InputError, "but it is nan for 'B' at 2024-01-06"),
+        ({"volume_limit": 0.0}, InputError, "`volume_limit > 0` must hold"),
+        ({"maintenance_margin": 1.0}, InputError, "`0 <= maintenance_margin < 1` must hold"),
+        ({"preset": "vectorbt", "volume_limit": 0.1}, InputError, "has no volume_limit"),
+        ({"preset": "vectorbt", "costs": kn.Costs(fee_bps="close")}, InputError, "one number each"),
+    ],
+)
+def test_costs_that_do_not_fit_the_market_or_the_preset_are_refused(account, error, says):
+    given = frames()
+    holes = given["close"] * 0.0
+    holes.loc["2024-01-06", "B"] = np.nan
+    with pytest.raises(error, match=says):
+        kn.backtest(Turns(), kn.Market.from_frames(**given, holes=holes), **account)
+
+
+def test_impact_and_limits_need_volume_and_say_so():
+    given = frames()
+    del given["volume"]
+    for account in ({"volume_limit": 0.1}, {"costs": kn.Costs(impact=0.1)}):
+        with pytest.raises(InputError, match="needs the volume of each bar"):
+            kn.backtest(Turns(), kn.Market.from_frames(**given), **account)
