@@ -16,6 +16,7 @@ __all__ = [
     "fee_of",
     "impact_of",
     "new_state",
+    "record",
     "record_unfilled",
     "term",
     "tradable",
@@ -72,7 +73,9 @@ NEXT_STOP, NEXT_GOAL, NEXT_TRAIL = 18, 19, 20  # fractions of the entry price th
 CAPPED = 21  # scratch within a row: 1 if the order at hand is only what the bar's volume allows, and the rest waits
 UNFUNDED = 22  # 1: a future or perpetual, whose gains are settled in cash and which is not paid for
 USED, USED_ON = 23, 24  # shares filled of the volume of bar USED_ON
-N_SLOTS = 25
+# Slot 25 is taken by what actions remember.
+NOW, LOW_NEXT, IS_CHANGE = 26, 27, 28  # scratch of a walk: the price it is at, and its way; 1: TARGET is a change asked
+N_SLOTS = 29
 
 # Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). FEES ... FUNDING are of the row at hand:
 # costs to MARGIN_INTEREST, then what comes in (or, below 0, goes out). TRADED ... N_EXPOSED are totals and stand
@@ -81,7 +84,8 @@ CASH, EQUITY, FEES, SPREAD, SLIPPAGE, IMPACT, BORROW, MARGIN_INTEREST, INTEREST,
 N_FLOWS = 9  # FEES ... FUNDING
 TRADED, N_TRADES, N_WINS, N_EXPOSED = range(11, 15)
 BAR, N_ORDERS, N_FILLS, N_PENDING, N_UNPRICED, N_HELD, N_DECISIONS = range(15, 22)
-LIQUIDATION, NEXT_ACTION, N_ENTRIES = 22, 23, 24  # the bar of liquidation, -1 while there is none; row of `actions`
+LIQUIDATION, NEXT_ACTION = 22, 23  # the bar of liquidation, -1 while there is none; row of `actions`
+N_BOOK, N_NUMBERED, N_BOOK_NEWS, N_ENTRIES = 24, 25, 26, 27  # rows of `book`, numbers given, asked of it on this row
 
 # Columns of `bars_out` (the flows as in `account`) and of `orders_out`.
 BAR_CASH, BAR_FEES, BAR_SPREAD, BAR_SLIPPAGE, BAR_IMPACT, BAR_BORROW, BAR_MARGIN_INTEREST = range(7)
@@ -96,6 +100,16 @@ TERM_BORROW, TERM_CASH, TERM_MARGIN, N_TERMS = 6, 7, 8, 9  # a calendar day; tho
 
 # Columns of `actions`, what happens to what is held, in order of rows. `knowable.kernels.actions` says what each does.
 ACTION_ROW, ACTION_ASSET, ACTION_KIND, ACTION_RATIO, ACTION_AMOUNT, ACTION_OTHER, N_ACTION_COLUMNS = range(7)
+
+# Columns of `book`, the orders that rest in the market; its first N_BOOK rows are in use, in order of their numbers.
+B_NUMBER, B_ASSET, B_STATE, B_ROLE = range(4)
+B_SHARES = 4  # signed shares left; of a bracket's child only what its parent has filled
+B_LIMIT, B_STOP, B_TRAIL, B_ANCHOR = range(5, 9)  # prices and a fraction of ANCHOR, the best price so far; NaN: none
+B_PLACED = 9  # the bar it was decided on
+B_DAY = 10  # 1: until the end of the session of the bar after that
+B_PARENT = 11  # the number of a child's parent, else -1
+B_SINCE, B_INSIDE = 12, 13  # the last bar its parent filled on, and whether that was after the open
+B_DONE, N_BOOK_COLUMNS = 14, 15  # the bar whose volume it has used up
 
 ORDERS_PER_ASSET = 7  # the most one asset can leave in one row; the buffer keeps room for a whole row
 DUST = 1e-9  # a change smaller than this share of the position is rounding, not an order
@@ -141,11 +155,12 @@ class LedgerState(NamedTuple):
 
     assets: np.ndarray  # (N_SLOTS, n_assets) float64
     account: np.ndarray  # (N_ENTRIES,) float64
+    book: np.ndarray  # (capacity, N_BOOK_COLUMNS) float64; (0, N_BOOK_COLUMNS) where no order may rest
 
 
 @njit(cache=True, nogil=True)
 def new_state(marks, unfunded, cash):
-    """An account with `cash` and no positions.
+    """An account with `cash`, no positions and no room for orders that rest.
 
     Args:
         marks: (n_assets,) closes before the first row, 0 where none.
@@ -161,7 +176,7 @@ def new_state(marks, unfunded, cash):
     assets[UNFUNDED] = unfunded
     assets[SINCE] = -1.0
     assets[USED_ON] = -1.0
-    return LedgerState(assets, account)
+    return LedgerState(assets, account, np.zeros((0, N_BOOK_COLUMNS)))
 
 
 @njit(**HELPER)
@@ -260,7 +275,7 @@ def trade(t, j, delta, wanted, ref, reason, feed, rules, assets, account, orders
             reason = LIQUIDATED
         elif reason == FILLED and account[BAR] - assets[DECIDED, j] > rules.delay:
             reason = LATE
-        _record(j, account[BAR], wanted, delta, ref, price, fee, reason, assets, account, orders_out)
+        record(j, account[BAR], wanted, delta, ref, price, fee, reason, assets, account, orders_out)
 
 
 @njit(**HELPER)
@@ -320,11 +335,12 @@ def record_unfilled(j, reason, assets, account, orders_out):
         wanted = assets[TARGET, j] - assets[HELD, j]
     if reason == ROUNDED:
         wanted = 0.0
-    _record(j, NO_BAR, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
+    record(j, NO_BAR, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
 
 
 @njit(**HELPER)
-def _record(j, bar, wanted, size, ref, price, fee, reason, assets, account, orders_out):
+def record(j, bar, wanted, size, ref, price, fee, reason, assets, account, orders_out):
+    """Write a row of the list, of the decision that the asset's slot names; there must be a list."""
     row = int(account[N_ORDERS])
     orders_out[row, ORDER_ASSET] = j
     orders_out[row, ORDER_DECIDED] = assets[DECIDED, j]

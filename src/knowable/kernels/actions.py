@@ -19,6 +19,6 @@ def rows_to_action(actions, account):
 
 
 @njit(**HELPER)
-def book_action(feed, rules, assets, account, orders_out):  # noqa: ARG001
+def book_action(t, feed, rules, assets, account, book, orders_out):  # noqa: ARG001
     """Book the next action; its row is at hand."""
     account[NEXT_ACTION] += 1.0

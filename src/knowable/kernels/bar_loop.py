@@ -70,11 +70,11 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
         me, panels, offset, first, stop, decide, members, feed, rules, state, asked, limit,
         takes_shares, equity_out, bars_out, orders_out, targets_out,
     ):  # fmt: skip
-        assets, account = borrowed(state.assets), borrowed(state.account)
+        assets, account, book = borrowed(state.assets), borrowed(state.account), borrowed(state.book)
         me, panels, ask, seen = borrowed(me), borrowed(panels), borrowed(asked), borrowed(feed.known)
         nothing = asked[:0]
         for t in range(first, stop):
-            if not has_room(feed, assets, account, orders_out):
+            if not has_room(feed, assets, account, book, orders_out):
                 return t, 0.0
             if is_quiet(rules, account) and rows_to_action(feed.actions, account) > 0:
                 account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)

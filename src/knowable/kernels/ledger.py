@@ -53,6 +53,7 @@ from knowable.kernels.account import (
     term,
 )
 from knowable.kernels.actions import book_action, rows_to_action
+from knowable.kernels.book import book_records, cancel_book
 from knowable.kernels.decision import decide_row, differs, size_unpriced
 from knowable.kernels.fills import fill_row
 
@@ -88,7 +89,7 @@ def ledger_kernel(weights, decide, feed, rules, state, equity_out, bars_out, ord
             need, the scan stops before that row: grow the buffer and go on from there.
     """
     n_bars = weights.shape[0]
-    assets, account = state.assets, state.account
+    assets, account, book = state
     t = np.int64(0)
     while t < n_bars:
         if is_quiet(rules, account):
@@ -97,12 +98,12 @@ def ledger_kernel(weights, decide, feed, rules, state, equity_out, bars_out, ord
             t = _quiet_rows(t, until, weights, decide, feed.close, on_change, assets, account, equity_out, bars_out)
             if t == n_bars:
                 break
-        if not has_room(feed, assets, account, orders_out):
+        if not has_room(feed, assets, account, book, orders_out):
             break
-        open_row(t, feed, rules, assets, account, orders_out)
+        open_row(t, feed, rules, assets, account, book, orders_out)
         if decide[t] and account[LIQUIDATION] < 0 and (not rules.on_change or differs(t, weights, assets, account)):
             decide_row(t, weights, t, feed.known, rules, assets, account, orders_out)
-        close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
+        close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
         t += 1
     return t
 
@@ -116,18 +117,18 @@ def is_quiet(rules, account):
 
 
 @njit(**HELPER)
-def has_room(feed, assets, account, orders_out):
+def has_room(feed, assets, account, book, orders_out):
     """Whether the records of one more row fit, or none are kept."""
     if orders_out.shape[0] == 0:
         return True
-    to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION])
+    to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION]) + book_records(assets, account, book)
     return orders_out.shape[0] >= account[N_ORDERS] + ORDERS_PER_ASSET * assets.shape[1] + to_come
 
 
 @njit(**HELPER)
-def open_row(t, feed, rules, assets, account, orders_out):
+def open_row(t, feed, rules, assets, account, book, orders_out):
     """The part of a row before its decision: nights, actions, fills, marks, and sizes that waited for a close."""
-    begin_row(t, feed, rules, assets, account, orders_out)
+    begin_row(t, feed, rules, assets, account, book, orders_out)
     if account[N_PENDING] > 0 and rules.delay > 0:
         fill_row(t, feed, rules, assets, account, orders_out)
     account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
@@ -136,22 +137,22 @@ def open_row(t, feed, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def begin_row(t, feed, rules, assets, account, orders_out):
+def begin_row(t, feed, rules, assets, account, book, orders_out):
     """What happens before any fill of a row: the nights since the last one are paid for, then actions are booked."""
     if rules.earns or (rules.borrows and account[N_HELD] > 0):
         pay_nights(t, feed, rules, assets, account)
     while rows_to_action(feed.actions, account) == 0:
-        book_action(feed, rules, assets, account, orders_out)
+        book_action(t, feed, rules, assets, account, book, orders_out)
 
 
 @njit(**HELPER)
-def close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out):
+def close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out):
     """The part of a row after its decision: fills on the same bar, liquidation, and the row's record."""
     if account[N_PENDING] > 0 and rules.delay == 0:
         fill_row(t, feed, rules, assets, account, orders_out)
         account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
     if account[LIQUIDATION] < 0 and account[EQUITY] <= _least_equity(rules, assets, account):
-        _liquidate(assets, account, orders_out)
+        _liquidate(assets, account, book, orders_out)
     end_row(t, rules, assets, account, equity_out, bars_out)
 
 
@@ -309,9 +310,10 @@ def pay_nights(t, feed, rules, assets, account):
 
 
 @njit(**HELPER)
-def _liquidate(assets, account, orders_out):
+def _liquidate(assets, account, book, orders_out):
     """The account is worth nothing: cancel what is pending and close every position at the next price."""
     account[LIQUIDATION] = account[BAR]
+    cancel_book(-1, CANCELLED, assets, account, book, orders_out)
     for j in range(assets.shape[1]):
         if assets[KIND, j] != NOTHING:
             record_unfilled(j, CANCELLED, assets, account, orders_out)

@@ -70,7 +70,7 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
         orders_out: see there.
     """
     n_bars, n_assets = flags.shape
-    assets, account = state.assets, state.account
+    assets, account, book = state
     t = np.int64(0)
     while t < n_bars:
         if n_assets == 1 and is_quiet(rules, account):
@@ -81,9 +81,9 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
                 t = _held_rows(t, until, flags, bars, assets, account, equity_out, bars_out)
             if t == n_bars:
                 break
-        if not has_room(feed, assets, account, orders_out):
+        if not has_room(feed, assets, account, book, orders_out):
             break
-        begin_row(t, feed, rules, assets, account, orders_out)
+        begin_row(t, feed, rules, assets, account, book, orders_out)
         _trade_within(t, bars, feed, rules, assets, account, orders_out)
         account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
         if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
@@ -95,7 +95,7 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
                 fault[0], fault[1] = t, gross
                 return t
         filled = account[N_FILLS]
-        close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
+        close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
         if account[N_FILLS] != filled:
             arm_row(account[BAR] - 1.0, rules, assets)
         t += 1

@@ -44,9 +44,9 @@ def open_row_kernel(t, feed, rules, state, orders_out):
 
     Returns: False, with nothing done, where `orders_out` has too little room for a whole row.
     """
-    if not has_room(feed, state.assets, state.account, orders_out):
+    if not has_room(feed, state.assets, state.account, state.book, orders_out):
         return False
-    open_row(t, feed, rules, state.assets, state.account, orders_out)
+    open_row(t, feed, rules, state.assets, state.account, state.book, orders_out)
     return True
 
 
@@ -68,7 +68,7 @@ def close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out
     Returns: sum of |w| that the leverage rule is about, as it stands after the decision, where it has grown by it;
         else 0.
     """
-    assets, account = state.assets, state.account
+    assets, account, book = state
     gross, stood = 0.0, 0.0
     if asked.shape[0] > 0:
         weigh_shares(t, feed.known, assets, account)
@@ -84,7 +84,7 @@ def close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out
             gross += counted_weight(j, assets)
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
-    close_row(t, feed, rules, assets, account, equity_out, bars_out, orders_out)
+    close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
     return gross if gross > stood else 0.0
 
 
@@ -94,10 +94,10 @@ def turn_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, ord
 
     Returns: -1, with nothing done, where `orders_out` has too little room for a whole row: grow it and call again.
     """
-    if not has_room(feed, state.assets, state.account, orders_out):
+    if not has_room(feed, state.assets, state.account, state.book, orders_out):
         return -1.0
     gross = close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out)
-    open_row(t + 1, feed, rules, state.assets, state.account, orders_out)
+    open_row(t + 1, feed, rules, state.assets, state.account, state.book, orders_out)
     return gross
 
 
