@@ -14,6 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.attribution import (
+    attribution_table,
+    borrow_rates,
+    cash_flows_table,
+    contributions_table,
+    marks_of,
+)
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
@@ -53,11 +60,15 @@ class Result:
         metrics: name -> figure, defined in `knowable.metrics.DEFINITIONS`; NaN where not defined.
         warnings: sentences to read before believing it.
         index: (n_bars,) labels of the bars it ran over.
+        times: (n_bars,) int64 ns UTC, the end of each bar.
         days: (n_bars,) datetime64[D], the session each bar belongs to.
         assets: names.
         bars_per_year: what figures were annualised with.
         pins: where the data came from.
-        prices: open, high, low and close of its bars, (n_bars, n_assets) each, those that the market has.
+        prices: open, high, low and close of its bars, (n_bars, n_assets) each, those that the market has; and
+            `borrow_bps_year` where that cost is a field of the market.
+        marks: (n_assets,) last close before the first bar of assets that have none on it; else 0.
+        volumes: (n_orders,) volume of the bar each order was filled on, NaN where none; None: the market has no volume.
         record: the ledger's own arrays.
         bar_returns: (n_bars,) what the metrics are made of; see `returns`.
     """
@@ -68,11 +79,14 @@ class Result:
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
     index: pd.DatetimeIndex
+    times: npt.NDArray[np.int64]
     days: npt.NDArray[np.datetime64]
     assets: tuple[str, ...]
     bars_per_year: float
     pins: tuple[Mapping[str, str], ...]
     prices: Mapping[str, npt.NDArray[np.float64]]
+    marks: npt.NDArray[np.float64]
+    volumes: npt.NDArray[np.float64] | None
     record: LedgerRecord
     bar_returns: npt.NDArray[np.float64]
 
@@ -126,7 +140,7 @@ class Result:
         NaN while equity is at or below 0. A position counts at the asset's last close.
         """
         positions = self.positions.to_numpy()
-        return exposure_table(positions, self.prices["close"], self.record.equity, self.index)
+        return exposure_table(positions, self._marks(), self.record.equity, self.index)
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -135,6 +149,40 @@ class Result:
         ``result.costs.sum()`` gives the totals.
         """
         return costs_table(self.record.bars, self.index)
+
+    @cached_property
+    def attribution(self) -> pd.DataFrame:
+        """(n_bars, 10) why equity changed on each bar; a row sums to equity less the one before, the first's cash.
+
+        Columns: gain (what was held times the move of its close, what was traded times the way from its reference price
+        to the close), what it cost, <= 0 (fees, spread, slippage, impact, borrow, margin_interest), and what else came
+        in or went out (interest, dividends, funding). `gain` is counted from shares and prices, never from equity.
+        ``result.attribution.sum()`` gives the totals.
+        """
+        return attribution_table(self._marks(), self.record.orders, self.record.bars, self.index)
+
+    @cached_property
+    def cash_flows(self) -> pd.DataFrame:
+        """(n_bars, 7) why cash changed on each bar; a row sums to cash less the one before, the first's the start.
+
+        Columns: trades (sales less purchases at the prices paid, which have spread, slippage and impact in them), fees,
+        borrow, margin_interest (<= 0), interest, dividends, funding.
+        """
+        return cash_flows_table(self.record.orders, self.record.bars, self.index)
+
+    @cached_property
+    def contributions(self) -> pd.DataFrame:
+        """(n_assets, 4) what each asset brought over the whole run, in currency.
+
+        Columns: gain (as in `attribution`), costs (<= 0: fees, what fills were worse than their reference price, and
+        borrow, shared out by the value of each short times its rate), net, share (of all assets' net; NaN where that
+        is 0). Interest is of no asset: net and interest together are what equity gained.
+        """
+        rates = borrow_rates(self.settings.costs.borrow_bps_year, self.prices, self.assets)
+        return contributions_table(self._marks(), self.record.orders, self.record.bars, rates, self.assets)
+
+    def _marks(self) -> npt.NDArray[np.float64]:
+        return marks_of(self.prices["close"], self.marks, self.record.orders)
 
     @cached_property
     def cash(self) -> pd.Series:

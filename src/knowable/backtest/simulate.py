@@ -14,9 +14,10 @@ from knowable.backtest.record import LedgerRecord, run_ledger
 from knowable.backtest.remarks import remarks
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
-from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
+from knowable.backtest.tape import Tape, marks_before, read_only, read_tape, rules_of
 from knowable.data.market import Market
 from knowable.errors import InputError, ShapeError
+from knowable.kernels.account import ORDER_ASSET, ORDER_FILLED
 from knowable.kernels.ledger import NO_LIMIT, check_kernel
 from knowable.kernels.scoring import score_kernel
 from knowable.kernels.statistics import N_BLOCKS, N_FIGURES, N_MOMENTS
@@ -107,14 +108,37 @@ def result_of(
         metrics=MappingProxyType(metrics),
         warnings=remarks(metrics, record, settings, market.index[start:stop]) + market.notes,
         index=market.index[start:stop],
+        times=market.times[start:stop],
         days=market.days[start:stop],
         assets=market.assets,
         bars_per_year=market.bars_per_year,
         pins=market.pins,
-        prices={name: market.final[name][start:stop] for name in _DRAWN if name in market.final},
+        prices=_kept(market, settings, start, stop),
+        marks=read_only(marks_before(market.final["close"], start)),
+        volumes=_volumes(record, market, start),
         record=record,
         bar_returns=read_only(returns),
     )
+
+
+def _kept(market: Market, settings: Settings, start: int, stop: int) -> dict[str, Panel]:
+    """What tables read of the market beside the record: its prices, and what borrowing cost where that is a field."""
+    kept = {name: market.final[name][start:stop] for name in _DRAWN if name in market.final}
+    rate = settings.costs.borrow_bps_year
+    return {**kept, "borrow_bps_year": market.final[rate][start:stop]} if isinstance(rate, str) else kept
+
+
+def _volumes(record: LedgerRecord, market: Market, start: int) -> Panel | None:
+    """(n_orders,) volume of the bar on which each order was filled; None for a market without. No panel of it is kept,
+    since there are far fewer fills than cells.
+    """
+    if "volume" not in market.final:
+        return None
+    found = np.full(len(record.orders), np.nan)
+    bar = record.orders[:, ORDER_FILLED].astype(np.int64)
+    rows = np.flatnonzero(bar >= 0)
+    found[rows] = market.final["volume"][start + bar[rows], record.orders[rows, ORDER_ASSET].astype(np.int64)]
+    return read_only(found)
 
 
 def score(

@@ -101,9 +101,9 @@ def _excursions(trades: Panel, prices: Mapping[str, Panel], *, at_open: bool) ->
     return adverse, favourable
 
 
-def exposure_table(positions: Panel, close: Panel, equity: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
+def exposure_table(positions: Panel, marks: Panel, equity: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
     """(n_bars, 4) value of the positions as fractions of equity; columns as `Result.exposure`."""
-    value = positions * np.nan_to_num(carry_forward(close), nan=0.0)
+    value = positions * marks
     long, short = np.where(value > 0.0, value, 0.0).sum(axis=1), np.where(value < 0.0, value, 0.0).sum(axis=1)
     whole = np.where(equity > 0.0, equity, np.nan)
     columns = {"long": long, "short": short, "gross": long - short, "net": long + short}

@@ -26,7 +26,7 @@ from knowable.kernels.account import (
 )
 from knowable.kernels.exits import HIGH_FIRST, LOW_FIRST, STOP_FIRST
 
-__all__ = ["Tape", "by_volume", "carry_forward", "read_only", "read_tape", "rest_of", "rules_of"]
+__all__ = ["Tape", "by_volume", "carry_forward", "marks_before", "read_only", "read_tape", "rest_of", "rules_of"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def read_tape(
         terms=terms_of(settings.costs, market, start, stop),
         actions=read_only(np.empty((0, N_ACTION_COLUMNS))),
     )
-    marks = read_only(_marks_before(close, start))
+    marks = read_only(marks_before(close, start))
     return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(np.zeros(market.n_assets)))
 
 
@@ -174,7 +174,7 @@ def _known_closes(market: Market) -> Panel | None:
     return found[0]
 
 
-def _marks_before(close: Panel, start: int) -> Panel:
+def marks_before(close: Panel, start: int) -> Panel:
     """(n_assets,) last close before a row, for assets that have none on it; 0 where there is none or no need."""
     marks = np.zeros(close.shape[1])
     gaps = np.flatnonzero(np.isnan(close[start]))

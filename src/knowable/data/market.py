@@ -320,7 +320,7 @@ class Market:
             moment = moment.tz_convert("UTC").tz_localize(None)
         elif zone is not None and moment.tz is None:
             moment = moment.tz_localize(zone)
-        return int(self.index.searchsorted(moment, side="left"))
+        return int(self.index.as_unit("ns").searchsorted(moment.as_unit("ns"), side="left"))
 
     def save(self, folder: str | Path) -> Path:
         """Write the market as memory-mappable arrays into `folder`, all or nothing; a folder that is there is kept.
