@@ -1,0 +1,205 @@
+"""A result that was saved and loaded is the same to the bit, and what is no result is refused in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+import knowable as kn
+from knowable.backtest.record import LedgerRecord
+from knowable.errors import DataError, InputError
+
+from .results_made import by_weights, results
+
+TABLES = (
+    "equity", "returns", "orders", "trades", "positions", "exposure", "costs", "cash", "drawdowns", "monthly",
+    "attribution", "cash_flows", "contributions",
+)  # fmt: skip
+
+
+def same(one: kn.Result, other: kn.Result) -> None:
+    """All that can be asked of them is the same."""
+    for name in TABLES:
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.index.equals(b.index)
+        assert a.index.dtype == b.index.dtype
+        assert a.index.names == b.index.names
+        check = pd.testing.assert_series_equal if isinstance(a, pd.Series) else pd.testing.assert_frame_equal
+        check(a, b, check_exact=True)
+    for part in ("equity", "bars", "orders", "activity"):
+        assert getattr(one.record, part).tobytes() == getattr(other.record, part).tobytes()
+    for name in ("name", "params", "settings", "warnings", "assets", "bars_per_year", "pins", "ending"):
+        assert getattr(one, name) == getattr(other, name)
+    assert str(dict(one.metrics)) == str(dict(other.metrics))
+    assert one.days.tobytes() == other.days.tobytes()
+    assert one.times.tobytes() == other.times.tobytes()
+    assert set(one.prices) == set(other.prices)
+    assert all(one.prices[name].tobytes() == other.prices[name].tobytes() for name in one.prices)
+    assert repr(one.stats()) == repr(other.stats())
+    assert repr(one) == repr(other)
+
+
+@given(results())
+@settings(max_examples=40, deadline=None)
+def test_a_loaded_result_is_the_saved_one_to_the_bit(result):
+    folder = Path(tempfile.mkdtemp())
+    try:
+        assert result.save(folder) == folder
+        loaded = kn.Result.load(folder)
+        same(result, loaded)
+        same(loaded, kn.Result.load(loaded.save(folder)))
+        assert len(list(folder.iterdir())) == 4, "what was replaced is gone"
+    finally:
+        shutil.rmtree(folder)
+
+
+DAYS = pd.bdate_range("2024-01-01", periods=6)
+
+
+def small(index: pd.DatetimeIndex = DAYS, **params: object) -> kn.Result:
+    close = pd.DataFrame({"A": [10.0, 11, 12, 11, 13, 12], "B": [5.0, 5, 6, 6, 7, 6]}, index)
+    wanted = np.array([[0.5, 0.5], [0.2, 0.3], [0.0, 0.5], [0.3, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    result = kn.backtest(by_weights(wanted), kn.Market.from_frames(close=close), fill="next_close")
+    return replace(result, params={**result.params, **params})
+
+
+def test_a_figure_of_a_loaded_result_is_the_same(tmp_path):
+    result = small()
+    loaded = kn.Result.load(result.save(tmp_path / "deep" / "down"))
+    assert result.plot(asset="A").to_json() == loaded.plot(asset="A").to_json()
+    one, other = result.report(tmp_path / "a.html"), loaded.report(tmp_path / "b.html")
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo", "+02:00"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_labels_keep_unit_zone_name_and_frequency(tmp_path, zone, unit):
+    index = pd.date_range("2024-03-29", periods=6, freq="D", tz=zone, name="when").as_unit(unit)
+    result = replace(small(index), index=index)
+    loaded = kn.Result.load(result.save(tmp_path))
+    pd.testing.assert_index_equal(loaded.index, index, exact=True)
+    assert loaded.index.freq == index.freq
+    assert loaded.index.unit == unit
+
+
+def test_parameters_that_json_has_come_back_equal_and_others_are_refused_by_name(tmp_path):
+    kept = {"mode": "x", "top": 3, "rate": 0.1, "flag": True, "none": None, "most": float("inf"), "list": [1, [2.5]]}
+    loaded = kn.Result.load(small(**kept).save(tmp_path / "kept"))
+    assert {name: loaded.params[name] for name in kept} == kept
+    assert [type(loaded.params[name]) for name in kept] == [type(value) for value in kept.values()]
+    for odd in ((1, 2), {1: 2}, np.ones(2), object()):
+        with pytest.raises(InputError, match=r"params\['odd'\]"):
+            small(odd=odd).save(tmp_path / "odd")
+    assert not (tmp_path / "odd").exists()
+
+
+def test_every_field_of_a_result_is_written():
+    """A field added to either must be given a place in the files."""
+    assert {each.name for each in fields(kn.Result)} == {
+        "name", "params", "settings", "metrics", "warnings", "index", "times", "days", "assets", "bars_per_year",
+        "pins", "prices", "marks", "volumes", "record", "bar_returns",
+    }  # fmt: skip
+    assert {each.name for each in fields(LedgerRecord)} == {
+        "equity", "bars", "orders", "activity", "n_fills", "liquidated_at",
+    }  # fmt: skip
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.docx").write_text("years of work")
+    with pytest.raises(InputError, match=r"holds something else than a result: thesis.docx"):
+        small().save(tmp_path)
+    (tmp_path / "result.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match="something else"):
+        small().save(tmp_path)
+    with pytest.raises(InputError, match="is a file"):
+        small().save(tmp_path / "thesis.docx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "thesis.docx"]
+    for odd in ("", None, "a\0b"):
+        with pytest.raises(InputError, match="must name a folder"):
+            small().save(odd)
+
+
+def test_a_save_that_fails_leaves_the_older_result_whole(tmp_path, monkeypatch):
+    result = small()
+    result.save(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    for name in ("fsync", "fdopen"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, full)
+            with pytest.raises(InputError, match=r"(?s)No space left on device.*nothing was changed"):
+                replace(result, name="Other").save(tmp_path)
+        left = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]
+        assert sorted(left) == before
+        same(result, kn.Result.load(tmp_path))
+
+
+def test_what_is_no_result_is_told_so(tmp_path):
+    with pytest.raises(InputError, match=r"There is no saved result in .* it is no folder"):
+        kn.Result.load(tmp_path / "absent")
+    with pytest.raises(InputError, match="it is empty"):
+        kn.Result.load(tmp_path)
+    (tmp_path / "bars.csv").write_text("a,b")
+    with pytest.raises(InputError, match=r"(?s)holds bars.csv.*result.save"):
+        kn.Result.load(tmp_path)
+    (tmp_path / "result.json").write_text('{"sharpe": 3}')
+    with pytest.raises(InputError, match="is no saved result"):
+        kn.Result.load(tmp_path)
+    (tmp_path / "result.json").write_text('{"kind": "knowable re')
+    with pytest.raises(DataError, match="is damaged"):
+        kn.Result.load(tmp_path)
+    with pytest.raises(InputError, match="must name a folder"):
+        kn.Result.load(7)
+
+
+def test_a_newer_format_is_told_so(tmp_path):
+    page = json.loads((small().save(tmp_path) / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**page, "format": 2}))
+    with pytest.raises(InputError, match=r"(?s)has format 2 of saved results; this release reads 1.*newer"):
+        kn.Result.load(tmp_path)
+
+
+def test_damage_anywhere_is_found_and_named(tmp_path):
+    small().save(tmp_path / "whole")
+    rng = np.random.default_rng(3)
+    for path in sorted((tmp_path / "whole").iterdir()):
+        for _ in range(12):
+            shutil.rmtree(tmp_path / "hurt", ignore_errors=True)
+            shutil.copytree(tmp_path / "whole", tmp_path / "hurt")
+            hurt, content = tmp_path / "hurt" / path.name, bytearray(path.read_bytes())
+            content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+            hurt.write_bytes(content)
+            with pytest.raises((DataError, InputError), match=path.name):
+                kn.Result.load(tmp_path / "hurt")
+        hurt.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(DataError, match=path.name):
+            kn.Result.load(tmp_path / "hurt")
+        hurt.unlink()
+        with pytest.raises((DataError, InputError), match=path.name):
+            kn.Result.load(tmp_path / "hurt")
+
+
+def test_a_page_cannot_lead_outside_its_folder(tmp_path):
+    from knowable.backtest.result_files import _seal
+
+    small().save(tmp_path / "one")
+    page = json.loads((tmp_path / "one" / "result.json").read_text())
+    (tmp_path / "secret.arrow").write_bytes(b"x" * page["files"]["bars"]["bytes"])
+    page["files"]["bars"]["name"] = "../secret.arrow"
+    page.pop("sha256")
+    page["sha256"] = _seal(page)
+    (tmp_path / "one" / "result.json").write_text(json.dumps(page))
+    with pytest.raises(DataError, match="absent"):
+        kn.Result.load(tmp_path / "one")
