@@ -31,6 +31,7 @@ from knowable.kernels.decision import (
 )
 from knowable.kernels.ledger import ledger_kernel
 from knowable.kernels.turns import close_row_kernel, open_row_kernel, turn_kernel
+from knowable.testing.ledger_actions_oracle import SlowAction
 from knowable.testing.ledger_oracle import FLOWS, SlowLedger
 
 WEIGHTS = [0.0, 0.0, 0.2, 0.25, -0.2, 0.3, -0.1, math.nan]
@@ -104,7 +105,7 @@ def tape_of(price, close, days, account, known=None, marks=None, extra=None):
             days=read_only(days),
             volume=none if extra.volume is None else read_only(extra.volume),
             terms=read_only(terms(account.costs, extra.panels, n_bars, n_assets)),
-            actions=read_only(np.empty((0, codes.N_ACTION_COLUMNS))),
+            actions=read_only(rows_of(extra.actions)),
         ),
         marks=read_only(np.zeros(n_assets) if marks is None else marks),
         unfunded=read_only(extra.unfunded_of(n_assets)),
@@ -118,9 +119,16 @@ class Extra:
     volume: np.ndarray | None = None
     panels: dict[str, np.ndarray] = field(default_factory=dict)
     unfunded: frozenset[int] = frozenset()
+    actions: tuple[SlowAction, ...] = ()
 
     def unfunded_of(self, n_assets):
         return np.array([float(j in self.unfunded) for j in range(n_assets)])
+
+
+def rows_of(actions):
+    code = {reason: float(k) for k, reason in enumerate(REASONS)}
+    rows = [(a.row, a.asset, code[a.kind], a.ratio, a.amount, a.other) for a in actions]
+    return np.array(rows, dtype=np.float64).reshape(-1, codes.N_ACTION_COLUMNS)
 
 
 def terms(costs, panels, n_bars, n_assets):
@@ -164,6 +172,7 @@ def slow(case, known=None, marks=None, extra=None):
         panels={name: panel.tolist() for name, panel in extra.panels.items()},
         volume=None if extra.volume is None else extra.volume.tolist(),
         unfunded=extra.unfunded,
+        actions=extra.actions,
     )
     ledger.run(
         weights.tolist(),

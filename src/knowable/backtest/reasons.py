@@ -33,6 +33,13 @@ class Reason(StrEnum):
     TARGET_REACHED = "target", "Filled at the target of the position, or at the open where that was already past it."
     TRAILED = "trailing stop", "Filled at the trailing stop, or at the open where that was already past it."
     LIMITED = "volume limit", "Filled in part: that was all of the bar's volume that it might be; the rest waited."
+    DELISTED = "delisted", "Closed at its delisting value, without costs; or not filled, for it trades no more."
+    MERGED = "merger", "Exchanged for what its buyer gave; or not filled, for it trades no more."
+    SPLIT = "split", "The number of shares changed by a split."
+    DIVIDEND = "dividend", "Cash for each share held; shorts owe it."
+    SPUN_OFF = "spin-off", "Shares of another asset for those held."
+    PAID_FUNDING = "funding", "Paid or received on a perpetual for its funding rate."
+    ROLLED = "roll", "A future moved to its next contract, which costs a trade out of one and into the other."
     NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
 
     def __new__(cls, word: str, sentence: str) -> Self:

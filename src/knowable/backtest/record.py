@@ -59,6 +59,7 @@ def run_ledger(
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     if room is None:
         room = min(int(decide.sum()) * n_assets, _MOST_ROOM)
+    room += 2 * len(tape.feed.actions)
     orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
     done = 0
     while True:
@@ -113,5 +114,6 @@ def _still_pending(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
     rows[:, codes.ORDER_FEE] = 0.0
     last = (decided[pending] == n_bars - 1) & (rules.delay > 0)
     reason = np.where(last, codes.LAST_BAR, codes.NO_PRICE)
-    rows[:, codes.ORDER_REASON] = np.where(kind[pending] == codes.UNPRICED, codes.NEVER_PRICED, reason)
+    reason = np.where(kind[pending] == codes.UNPRICED, codes.NEVER_PRICED, reason)
+    rows[:, codes.ORDER_REASON] = np.where(state.assets[codes.GONE, pending] != 0.0, codes.DELISTED, reason)
     return rows

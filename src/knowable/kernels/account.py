@@ -12,6 +12,7 @@ __all__ = [
     "Feed",
     "LedgerState",
     "Rules",
+    "account_trade",
     "clear",
     "fee_of",
     "impact_of",
@@ -48,6 +49,8 @@ FILLED, LATE, CUT, NO_CASH, NO_PRICE, LAST_BAR, REPLACED, ROUNDED = 0.0, 1.0, 2.
 LIQUIDATED, CANCELLED, NEVER_PRICED, TOO_DEAR = 8.0, 9.0, 10.0, 11.0
 STOPPED, TARGET_REACHED, TRAILED = 12.0, 13.0, 14.0
 LIMITED = 15.0
+# What `knowable.kernels.actions` books, and the kinds of its actions:
+DELISTED, MERGED, SPLIT, DIVIDEND, SPUN_OFF, PAID_FUNDING, ROLLED = 16.0, 17.0, 18.0, 19.0, 20.0, 21.0, 22.0
 NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
@@ -73,7 +76,7 @@ NEXT_STOP, NEXT_GOAL, NEXT_TRAIL = 18, 19, 20  # fractions of the entry price th
 CAPPED = 21  # scratch within a row: 1 if the order at hand is only what the bar's volume allows, and the rest waits
 UNFUNDED = 22  # 1: a future or perpetual, whose gains are settled in cash and which is not paid for
 USED, USED_ON = 23, 24  # shares filled of the volume of bar USED_ON
-# Slot 25 is taken by what actions remember.
+GONE = 25  # 1 once it was delisted or taken over
 NOW, LOW_NEXT, IS_CHANGE = 26, 27, 28  # scratch of a walk: the price it is at, and its way; 1: TARGET is a change asked
 N_SLOTS = 29
 
@@ -261,7 +264,7 @@ def trade(t, j, delta, wanted, ref, reason, feed, rules, assets, account, orders
     if feed.volume.shape[0] > 0:
         assets[USED, j] = size + (assets[USED, j] if assets[USED_ON, j] == account[BAR] else 0.0)
         assets[USED_ON, j] = account[BAR]
-    _account_trade(j, delta, price, fee, assets, account)
+    account_trade(j, delta, price, fee, assets, account)
     if assets[MARK, j] == 0.0:
         assets[MARK, j] = ref  # no close so far: what was just paid is the best that is known of its worth
     assets[HELD, j] = held + delta
@@ -291,7 +294,7 @@ def _attribute(t, j, size, adverse, rate, feed, account):
 
 
 @njit(**HELPER)
-def _account_trade(j, delta, price, fee, assets, account):
+def account_trade(j, delta, price, fee, assets, account):
     """Average entry price: a fill that reduces a position closes a trade of that size."""
     held, size = assets[HELD, j], abs(delta)
     if held * delta >= 0.0:

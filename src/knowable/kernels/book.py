@@ -27,7 +27,7 @@ from knowable.kernels.account import (
     whole_lots,
 )
 
-__all__ = ["adjust_book", "book_records", "book_room", "cancel_book", "compact", "leave_book"]
+__all__ = ["adjust_book", "book_records", "book_room", "cancel_book", "compact", "leave_book", "shift_book"]
 
 # States of an order: placed on this row; resting; a stop-limit that is a limit now; a child whose parent has not
 # filled; to be cancelled when the row is decided; out, to be removed. The record of it has been made by then.
@@ -57,6 +57,16 @@ def adjust_book(j, ratio, rules, account, book):
             book[i, B_LIMIT] /= ratio
             book[i, B_STOP] /= ratio
             book[i, B_ANCHOR] /= ratio
+
+
+@njit(**HELPER)
+def shift_book(j, amount, account, book):
+    """A future's next contract is `amount` dearer: prices of its orders follow."""
+    for i in range(int(account[N_BOOK])):
+        if book[i, B_ASSET] == j:
+            book[i, B_LIMIT] += amount
+            book[i, B_STOP] += amount
+            book[i, B_ANCHOR] += amount
 
 
 @njit(**HELPER)

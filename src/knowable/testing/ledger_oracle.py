@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from knowable.backtest.reasons import Reason
 from knowable.backtest.settings import Settings
+from knowable.testing.ledger_actions_oracle import SlowAction, SlowFlow, book
 
 __all__ = ["FLOWS", "SlowLedger", "SlowOrder"]
 
@@ -61,10 +62,12 @@ class SlowLedger:
     panels: Mapping[str, Rows] = field(default_factory=dict)  # fields of the market that costs name
     volume: Rows | None = None
     unfunded: frozenset[int] = frozenset()
+    actions: Sequence[SlowAction] = ()
     equity: list[float] = field(default_factory=list)
     cash_path: list[float] = field(default_factory=list)
     held_path: list[list[float]] = field(default_factory=list)
     orders: list[SlowOrder] = field(default_factory=list)
+    flows: list[SlowFlow] = field(default_factory=list)
     paid: list[dict[str, float]] = field(default_factory=list)
     liquidated_at: int | None = None
 
@@ -79,6 +82,7 @@ class SlowLedger:
         self.known: list[float | None] | None = None  # closes as known, where these are not the marks
         self.paid_for = [0.0] * self.n_assets  # average price of what is held
         self.used: dict[int, float] = {}  # of the volume of the bar at hand
+        self.gone: set[int] = set()  # delisted, or taken over
 
     def run(
         self,
@@ -104,6 +108,9 @@ class SlowLedger:
             self.known = [None] * self.n_assets
         for t in range(len(weights)):
             self._begin_bar(t, days[t])
+            for action in self.actions:
+                if action.row == t:
+                    book(self, t, action, price[t])
             if not same_bar:
                 self._fill(t, price[t])
             for j, value in enumerate(close[t]):
@@ -431,14 +438,28 @@ class SlowLedger:
     def _liquidate(self, t: int) -> None:
         self.liquidated_at = t
         for j in sorted(self.wishes):
-            self._unfilled(j, self.wishes.pop(j), Reason.CANCELLED)
-        for j, held in enumerate(self.held):
-            if held != 0.0:
-                self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=t, fresh=False, needs_close=False)
+            self.cancel(j, Reason.CANCELLED)
+        for j in range(self.n_assets):
+            self.close_if_liquidated(t, j)
+
+    def cancel(self, j: int, reason: Reason) -> None:
+        """Take back what is pending."""
+        self._unfilled(j, self.wishes.pop(j), reason)
+
+    def close_if_liquidated(self, t: int, j: int) -> None:
+        """Ask for what is held to be closed, where that is the state of the account."""
+        if self.liquidated_at is not None and self.held[j] != 0.0 and j not in self.wishes:
+            self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=t, fresh=False, needs_close=False)
+
+    def closed(self, t: int, j: int, delta: float, price: float) -> None:
+        """An order that nobody gave: a delisting."""
+        self.orders.append(
+            SlowOrder(asset=j, decided_at=t, filled_at=t, size=delta, price=price, fee=0.0, reason=Reason.DELISTED)
+        )
 
     def _report_what_is_pending(self, n_bars: int) -> None:
         for j in sorted(self.wishes):
             wish = self.wishes[j]
             last = wish.decided_at == n_bars - 1 and self.settings.fill != "close"
             reason = Reason.NEVER_PRICED if wish.needs_close else Reason.LAST_BAR if last else Reason.NO_PRICE
-            self._unfilled(j, wish, reason)
+            self._unfilled(j, wish, Reason.DELISTED if j in self.gone else reason)
