@@ -215,7 +215,7 @@ def _delist(j, ratio, amount, assets, account, orders_out):
     account_trade(j, -held, price, 0.0, assets, account)
     _empty(j, assets, account)
     account[N_FILLS] += 1
-    _note(j, -held, -held, assets[MARK, j], price, 0.0, DELISTED, account, orders_out)
+    _note(j, -held, -held, price, price, 0.0, DELISTED, account, orders_out)
 
 
 @njit(**HELPER)
@@ -241,7 +241,7 @@ def _merge(j, other, ratio, amount, rules, assets, account, orders_out):
     _note(j, held * cash, -held, cash, price, 0.0, MERGED, account, orders_out)
     if other >= 0:
         _receive(other, size, worth, assets, account)
-        _note(other, instead, size, worth if instead != 0.0 else 0.0, worth, 0.0, MERGED, account, orders_out)
+        _note(other, instead, size, worth, worth, 0.0, MERGED, account, orders_out)
 
 
 @njit(**HELPER)
@@ -264,9 +264,8 @@ def _spin_off(t, j, other, ratio, feed, rules, assets, account, orders_out):
     if assets[MARK, other] == 0.0:
         assets[MARK, other] = worth
     _receive(other, size, basis, assets, account)
-    shown = worth if instead != 0.0 else 0.0
     price = basis if size != 0.0 else np.nan
-    _note(other, instead, size, shown, price, 0.0, SPUN_OFF, account, orders_out)
+    _note(other, instead, size, worth, price, 0.0, SPUN_OFF, account, orders_out)
 
 
 @njit(**HELPER)
