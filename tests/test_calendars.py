@@ -1,9 +1,12 @@
 """Sessions and rebalance rows, against dates that anyone can look up."""
 
+import datetime as dt
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from knowable.calendars import calendar, index_bars_per_year, period_ends
+from knowable.calendars import calendar, index_bars_per_year, period_ends, rule_of
 from knowable.errors import DataError, InputError, UnknownNameError
 
 
@@ -72,8 +75,12 @@ def test_the_last_row_is_a_month_end_only_if_the_calendar_says_so() -> None:
     assert not period_ends(nyse.closes(early), early, "month_end", "XNYS")[-1]
 
 
-@pytest.mark.parametrize("rule", ["week_end", "month_end", "quarter_end", "year_end", 3, "bar", None])
-def test_rebalance_rows_of_a_prefix_are_a_prefix(rule: str | int | None) -> None:
+RULES = ["week_end", "month_end", "quarter_end", "year_end", 3, "bar", None, "monday", "friday", "month_start"]
+RULES += ["quarter_start", ["2019-12-25", "2020-01-18"], "2019-07-04, 2019-11-01"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rebalance_rows_of_a_prefix_are_a_prefix(rule: object) -> None:
     nyse = calendar("XNYS")
     sessions = nyse.sessions("2019-06-03", "2020-06-30")
     times = nyse.closes(sessions)
@@ -81,6 +88,61 @@ def test_rebalance_rows_of_a_prefix_are_a_prefix(rule: str | int | None) -> None
     for cut in (1, 5, 20, 143, 145, 200):
         part = period_ends(times[:cut], sessions[:cut], rule, "XNYS")
         assert part.tolist() == whole[:cut].tolist()
+
+
+def chosen(rule: object, first: str, last: str) -> list[str]:
+    """The sessions of XNYS on which a rule rebalances."""
+    sessions = calendar("XNYS").sessions(first, last)
+    return sessions[period_ends(calendar("XNYS").closes(sessions), sessions, rule, "XNYS")].astype(str).tolist()
+
+
+def test_a_week_day_that_is_a_holiday_gives_way_to_the_session_before_it() -> None:
+    # Friday 2 April 2021 was Good Friday, Monday 31 May Memorial Day
+    assert chosen("friday", "2021-03-22", "2021-04-12") == ["2021-03-26", "2021-04-01", "2021-04-09"]
+    assert chosen("monday", "2021-05-20", "2021-06-09") == ["2021-05-24", "2021-05-28", "2021-06-07"]
+    assert chosen("sunday", "2021-05-20", "2021-06-09") == chosen("week_end", "2021-05-20", "2021-06-09")
+
+
+def test_periods_begin_on_their_first_sessions_and_the_markets_first_begins_one() -> None:
+    assert chosen("month_start", "2021-03-22", "2021-06-09") == ["2021-03-22", "2021-04-01", "2021-05-03", "2021-06-01"]
+    assert chosen("week_start", "2021-05-26", "2021-06-09") == ["2021-05-26", "2021-06-01", "2021-06-07"]
+    assert chosen("year_start", "2020-12-30", "2021-01-06") == ["2020-12-30", "2021-01-04"]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2021-05-31", "2021-04-02", "2021-04-04", "2030-01-01"],
+        "2021-04-02 2021-04-04 2021-05-31",
+        " 2021-04-02, 2021-05-31 ",
+        pd.DatetimeIndex(["2021-04-02", "2021-05-31"]),
+        {dt.date(2021, 4, 2), dt.date(2021, 5, 31)},
+        np.array(["2021-04-02", "2021-05-31"], "datetime64[D]"),
+    ],
+)
+def test_dates_mean_the_last_session_up_to_each(dates: object) -> None:
+    assert chosen(dates, "2021-03-22", "2021-06-09") == ["2021-04-01", "2021-05-28"]
+
+
+def test_dates_have_one_form() -> None:
+    assert rule_of(["2021-05-31", "2021-04-02", "2021-04-02"]) == "2021-04-02 2021-05-31"
+    assert rule_of("2021-04-02,2021-05-31") == "2021-04-02 2021-05-31"
+    assert (rule_of(None), rule_of(np.int64(5)), rule_of("friday")) == (None, 5, "friday")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (["2021-13-01"], "`rebalance` must be a date or a moment, but it is '2021-13-01'"),
+        (["2021-04-02T10:00Z"], "takes dates of sessions, without a time and a zone"),
+        ([], "`rebalance` has no dates"),
+        (2.5, "must be a word such as 'month_end', a whole number of bars, or dates, but it is 2.5"),
+        (True, "must be a word such as 'month_end'"),
+    ],
+)
+def test_rules_that_are_none_are_told(rule: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        rule_of(rule)
 
 
 def test_a_row_within_the_last_session_of_a_month_does_not_end_it() -> None:

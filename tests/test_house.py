@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "calendars": set(),
     "pages": set(),
     "data": {"calendars", "kernels", "pages", "cluster"},
-    "features": {"kernels", "data", "params", "cluster"},
+    "features": {"kernels", "data", "params", "cluster", "calendars"},
     "portfolio": {"features", "data", "kernels", "calendars", "params"},
     "strategy": {"params", "features", "calendars"},
     "metrics": {"kernels"},

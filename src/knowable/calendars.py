@@ -7,9 +7,10 @@ themselves are the clock, and a label means the moment it names).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PERIODS",
+    "STARTS",
     "Calendar",
     "Days",
     "Nanos",
     "Rule",
     "calendar",
     "index_bars_per_year",
+    "numbering",
     "period_ends",
+    "rule_of",
 ]
 
 Days = npt.NDArray[np.datetime64]
@@ -38,14 +42,26 @@ _DAY_NS = 86_400_000_000_000
 _YEAR_NS = 365.25 * _DAY_NS
 _NEVER = np.iinfo(np.int64).min  # what NaT is in nanoseconds
 _MOST_BARS = 200_000_000
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DATES = re.compile(r"\s*\d{4}-\d\d-\d\d([\s,]+\d{4}-\d\d-\d\d)*[\s,]*")
+
+
+def _weeks(first: int) -> Callable[[Days], npt.NDArray[np.int64]]:
+    """Weeks that begin on a day, counted from Monday, 0."""
+    return lambda days: (days.astype("datetime64[D]").astype(np.int64) + 3 - first) // 7
+
+
 # the number of the period that each day lies in
 PERIODS: dict[str, Callable[[Days], npt.NDArray[np.int64]]] = {
     "day_end": lambda days: days.astype("datetime64[D]").astype(np.int64),
-    "week_end": lambda days: (days.astype("datetime64[D]").astype(np.int64) + 3) // 7,  # weeks start on Monday
+    "week_end": _weeks(0),
     "month_end": lambda days: days.astype("datetime64[M]").astype(np.int64),
     "quarter_end": lambda days: days.astype("datetime64[M]").astype(np.int64) // 3,
     "year_end": lambda days: days.astype("datetime64[Y]").astype(np.int64),
+    **{day: _weeks(k + 1) for k, day in enumerate(_WEEKDAYS)},  # weeks that end on that day
 }
+# rows that begin a period of that name
+STARTS = {f"{name}_start": f"{name}_end" for name in ("day", "week", "month", "quarter", "year")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,35 +200,85 @@ def calendar(name: str) -> Calendar:
     return Calendar(name)
 
 
-def period_ends(times: Nanos, days: Days, rule: Rule, clock: str | None) -> npt.NDArray[np.bool_]:
-    """Rows at which a period ends, known ahead because calendars are published ahead.
+def rule_of(rule: Any, name: str = "rebalance") -> Rule:
+    """A rule in the one form it has: a word, a whole number, None, or dates as one text, in order.
+
+    Args:
+        rule: see `period_ends`; dates also as a list, an index or a series of them.
+        name: of the argument, for errors.
+
+    Raises: InputError; UnknownNameError, offering the nearest word.
+    """
+    if rule is None or (isinstance(rule, int | np.integer) and not isinstance(rule, bool)):
+        return None if rule is None else int(rule)
+    if isinstance(rule, str) and not _DATES.fullmatch(rule):
+        if rule not in ("bar", *PERIODS, *STARTS):
+            raise unknown_name(
+                f"{name} rule",
+                rule,
+                ["bar", *PERIODS, *STARTS],
+                where=f"{name}; a whole number of bars also serves, and dates",
+            )
+        return rule
+    given = rule.replace(",", " ").split() if isinstance(rule, str) else rule
+    if isinstance(given, bool | float | bytes) or not isinstance(given, Iterable):
+        raise InputError(
+            f"`{name}` must be a word such as 'month_end', a whole number of bars, or dates, but it is {shown(rule)}."
+        )
+    dates = set()
+    for each in given:
+        date, moment = _bound(each, name)
+        if moment is not None:
+            raise InputError(f"`{name}` takes dates of sessions, without a time and a zone, but got {shown(each)}.")
+        dates.add(str(date))
+    if not dates:
+        raise InputError(f"`{name}` has no dates: {shown(rule)}.")
+    return " ".join(sorted(dates))
+
+
+def numbering(rule: str) -> Callable[[Days], npt.NDArray[np.int64]]:
+    """The number of the period that each day lies in, of a rule in its one form; days up to a date are one period."""
+    if rule in PERIODS or rule in STARTS:
+        return PERIODS[STARTS.get(rule, rule)]
+    dates = _dates(rule)
+    return lambda days: np.searchsorted(dates, days.astype("datetime64[D]")).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=64)
+def _dates(rule: str) -> Days:
+    return np.array(rule.split(), "datetime64[D]")
+
+
+def period_ends(times: Nanos, days: Days, rule: Any, clock: str | None) -> npt.NDArray[np.bool_]:
+    """Rows at which a period ends, known ahead because calendars are published ahead; or, if asked for, begins.
 
     Args:
         times: (n_bars,) int64 ns UTC bar ends.
         days: (n_bars,) datetime64[D], the session date of each bar.
         rule: ``"bar"`` or None (every row), ``"day_end"``, ``"week_end"``, ``"month_end"``, ``"quarter_end"``,
-            ``"year_end"``, or a whole number n: every n-th row, the first included.
+            ``"year_end"``; ``"monday"`` to ``"sunday"``: weeks that end on that day, so the last row of it, or of the
+            last day before it that has any; ``"day_start"`` to ``"year_start"``: the first row of each, that of the
+            market included; a whole number n: every n-th row, the first included; or dates, as a list or as one text:
+            the last row of each, or of the last day before it, but none twice.
         clock: calendar name, asked only about the last row: whether it ends its session, and which session is next.
             None takes the next weekday, and no end where rows share a day: more of them may come.
 
     Returns: (n_bars,) bool. Uses the labels of later rows, never their values.
     """
-    n = len(times)
+    n, rule = len(times), rule_of(rule)
     if rule is None or rule == "bar":
         return np.ones(n, dtype=bool)
-    if isinstance(rule, int) and not isinstance(rule, bool):
+    if isinstance(rule, int):
         if rule < 1:
             raise InputError(f"`rebalance >= 1` bars must hold, but rebalance={rule}.")
         every: npt.NDArray[np.bool_] = np.arange(n) % rule == 0
         return every
-    if not isinstance(rule, str) or rule not in PERIODS:
-        raise unknown_name(
-            "rebalance rule", rule, ["bar", *PERIODS], where="rebalance; a whole number of bars also serves"
-        )
     if n == 0:
         return np.zeros(0, dtype=bool)
+    period = numbering(rule)
+    if rule in STARTS:
+        return np.append(True, period(days[1:]) != period(days[:-1]))
     following = np.append(days[1:], _day_after(times, days, clock))
-    period = PERIODS[rule]
     ends: npt.NDArray[np.bool_] = period(days) != period(following)
     return ends
 

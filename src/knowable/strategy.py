@@ -33,8 +33,11 @@ class Strategy:
 
     Attributes:
         rebalance: when target weights are acted on, and `on_bar` is called. None: every bar on which the weights
-            change (`on_bar` is called on every bar). ``"bar"``, ``"day_end"``, ``"week_end"``, ``"month_end"``,
-            ``"quarter_end"``, ``"year_end"``, or a whole number n: every n-th bar, counted from the market's first.
+            change (`on_bar` is called on every bar). ``"bar"``: every bar. ``"day_end"``, ``"week_end"``,
+            ``"month_end"``, ``"quarter_end"``, ``"year_end"``: the last bar of each; ``"day_start"`` to
+            ``"year_start"``: the first. ``"monday"`` to ``"sunday"``: the last bar of that day, or of the last day
+            before it that has bars. A whole number n: every n-th bar, counted from the market's first. Dates, such as
+            ``["2024-03-15", "2024-06-21"]``: the last bar of each, or of the last day before it that has bars.
         compiled: True: `on_bar` keeps to numbers and arrays, and runs at the speed of compiled code.
         parameters: name -> declared parameter, in the order they were declared, base classes first.
 

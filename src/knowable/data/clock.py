@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable.calendars import PERIODS, Days, Nanos, calendar
+from knowable.calendars import STARTS, Days, Nanos, calendar, numbering
 from knowable.errors import InputError, shown
 from knowable.kernels.clock import EndsState, ends_kernel, ends_state
 
@@ -110,8 +110,8 @@ class Clock:
 
         Args:
             times: (n,) int64 ns UTC bar ends, in order, after those before.
-            every: ``"day_end"``, ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``, or a whole number
-                n: every n-th bar, the first included, as `Strategy.rebalance` counts.
+            every: a rule in its one form (`calendars.rule_of`), as `Strategy.rebalance` counts: a period's end or
+                start, a week day, dates, or a whole number n: every n-th bar, the first included.
             state: of the bars before; it is moved on.
 
         Returns: (n, 1) read-only: 0.0 nothing; 1.0 this bar ends its period; 2.0 the bar before ended one, and only
@@ -123,7 +123,9 @@ class Clock:
             return _column(number % every == 0)
         if not len(times):
             return _column(times)
-        number_of = PERIODS[every]
+        number_of = numbering(every)
+        if every in STARTS:
+            return _column(_begun(number_of(self.days(times)), state))
         if self.calendar is not None:
             days, following, ended = calendar(self.calendar).sessions_around(times)
             known = ended & (number_of(following) != number_of(days))
@@ -134,6 +136,16 @@ class Clock:
         out = np.empty(len(times))
         ends_kernel(number_of(days), known, EndsState(*state[:3]), out)
         return _column(out)
+
+
+def _begun(period: _Numbers, state: ClockState) -> _Flags:
+    """Bars that begin a period, the first of all included: known from themselves and the bar before."""
+    before = np.concatenate([state.period, period[:-1]])
+    begun: _Flags = period != before
+    begun[0] |= state.n_rows[0] == 0
+    state.period[0] = period[-1]
+    state.n_rows[0] += len(period)
+    return begun
 
 
 def _by_habit(days: _Numbers, state: ClockState) -> tuple[Days, _Flags]:

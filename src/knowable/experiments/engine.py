@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import score
 from knowable.backtest.weights import call_weights, decision_rows, members_only, weights_panel
+from knowable.calendars import rule_of
 from knowable.data.market import Market
 from knowable.errors import KnowableError, ParameterError, StrategyError
 from knowable.experiments.event_trials import EventTrials
@@ -209,6 +210,8 @@ def _rule(strategy: Strategy) -> tuple[type, Any]:
     """Its rebalance rule, which may be a property, as a key."""
     try:
         rule = strategy.rebalance
+        if isinstance(rule, Iterable) and not isinstance(rule, str):
+            rule = rule_of(rule)  # dates in a list, which is no key
         hash(rule)
     except KnowableError:
         raise

@@ -13,7 +13,11 @@ from knowable.data.market import Market
 
 __all__ = ["EVERY", "KINDS", "clocked_market"]
 
-EVERY = ("day_end", "week_end", "month_end", "quarter_end", "year_end", 2, 7)
+EVERY = (
+    *("day_end", "week_end", "month_end", "quarter_end", "year_end", 2, 7),
+    *("monday", "wednesday", "friday", "sunday", "day_start", "week_start", "month_start", "year_start"),
+    *("2020-02-28", "2016-11-24 2019-12-25 2020-02-29 2020-03-02 2021-04-02"),
+)
 """Clocks slower than the market's."""
 
 _DAYS = {  # without a calendar: first row, step

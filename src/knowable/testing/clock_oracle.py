@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,6 +26,16 @@ _PERIOD: dict[str, Callable[[dt.date], object]] = {
     "year_end": lambda day: day.year,
 }
 _DAY = dt.timedelta(days=1)
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _period(every: str, day: dt.date) -> object:
+    """What days of one period have in common."""
+    if every in _PERIOD:
+        return _PERIOD[every](day)
+    if every in _WEEKDAYS:
+        return day + _DAY * ((_WEEKDAYS.index(every) - day.weekday()) % 7)  # the day on which the week ends
+    return next((date for date in every.split() if day.isoformat() <= date), None)
 
 
 class SlowClock:
@@ -48,6 +59,9 @@ class SlowClock:
         """For each row, the rows of which it shows, and none before it did, that they ended a period."""
         if isinstance(every, int):
             return [[t] if t % every == 0 else [] for t in range(len(self.days))]
+        if every.endswith("_start"):
+            periods = [_period(every.replace("_start", "_end"), day) for day in self.days]
+            return [[t] if t == 0 or periods[t] != periods[t - 1] else [] for t in range(len(periods))]
         foreseen = [self._foreseen(t, every) for t in range(len(self.days))]
         known: list[list[int]] = [[]]
         known += [self._ended(t + 1, foreseen, every) for t in range(len(self.days))]
@@ -58,7 +72,7 @@ class SlowClock:
         ends = []
         periods: dict[object, list[int]] = {}
         for t in range(n_rows):
-            periods.setdefault(_PERIOD[every](self.days[t]), []).append(t)
+            periods.setdefault(_period(every, self.days[t]), []).append(t)
         for k, rows in enumerate(periods.values()):
             told = [t for t in rows if foreseen[t]]
             if told or k < len(periods) - 1:
@@ -68,7 +82,7 @@ class SlowClock:
     def _foreseen(self, t: int, every: str) -> bool:
         """Whether it can be said at row t that no more of its period will come."""
         following = self._following(t)
-        return following is not None and _PERIOD[every](following) != _PERIOD[every](self.days[t])
+        return following is not None and _period(every, following) != _period(every, self.days[t])
 
     def _following(self, t: int) -> dt.date | None:
         """The day of the next row as expected at row t: its own if more may come, None if nobody can tell."""
@@ -139,7 +153,9 @@ _WAYS: dict[str, Callable[[list[float]], float]] = {
 def _exchange(name: str, first: int, last: int) -> tuple[list[dt.date], list[pd.Timestamp]]:
     import exchange_calendars
 
-    found = exchange_calendars.get_calendar(name, start=f"{first}-01-01", end=f"{last}-12-31")
+    with warnings.catch_warnings():  # its quarrels with newer pandas are none of ours
+        warnings.simplefilter("ignore")
+        found = exchange_calendars.get_calendar(name, start=f"{first}-01-01", end=f"{last}-12-31")
     return [each.date() for each in found.sessions], list(found.closes)
 
 

@@ -19,8 +19,10 @@ def resample(x: Feature, every: str | int, how: str = "last") -> Feature:
 
     Args:
         x: (n_bars, n_assets).
-        every: ``"day_end"``, ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``; or a whole number n:
-            every n-th bar, the first included, as `Strategy.rebalance` counts.
+        every: ``"day_end"``, ``"week_end"``, ``"month_end"``, ``"quarter_end"``, ``"year_end"``; ``"monday"`` to
+            ``"sunday"``: weeks that end on that day; dates, as a list or as one text: periods that end on them;
+            ``"day_start"`` to ``"year_start"``: from the first bar of one to that of the next; or a whole number n:
+            every n-th bar, the first included. All as `Strategy.rebalance` counts.
         how: ``"last"``, ``"first"``, ``"min"``, ``"max"``, ``"sum"`` or ``"mean"`` of the period's values.
 
     Returns: (n_bars, n_assets). Missing values are skipped; NaN where a period has none, and before the first end. The
@@ -29,7 +31,7 @@ def resample(x: Feature, every: str | int, how: str = "last") -> Feature:
         What an unfinished period holds so far is never shown.
     Raises: InputError; UnknownNameError, offering the nearest period.
     """
-    if every is None or every in ("bar", 1):
+    if every is None or (isinstance(every, str | int) and every in ("bar", 1)):
         raise InputError(
             f"`every` must be slower than the bars, such as 'week_end' or 5, in resample({named(x)}, {every!r})."
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from knowable.calendars import PERIODS, STARTS, rule_of
 from knowable.errors import InputError, shown, unknown_name
 from knowable.features.models.spec import ModelSpec
 from knowable.kernels.clock import WAYS
@@ -18,8 +19,6 @@ from knowable.kernels.covariance import ESTIMATORS
 __all__ = ["SETTINGS", "check_of"]
 
 _MOST_BUCKETS = 1_000_000
-
-_PERIODS = ("day_end", "week_end", "month_end", "quarter_end", "year_end")
 
 
 def _window(value: Any, where: Callable[[], str]) -> int:
@@ -87,16 +86,19 @@ def _positive(name: str, *, none: bool = True) -> Callable[[Any, Callable[[], st
 
 
 def _every(value: Any, where: Callable[[], str]) -> int | str:
-    if isinstance(value, bool | np.bool_) or not (isinstance(value, str) or hasattr(type(value), "__index__")):
+    if isinstance(value, bool | np.bool_ | float | np.floating):
         raise InputError(
-            f"`every` must be {', '.join(map(repr, _PERIODS))} or a whole number of bars, but every={shown(value)}, "
+            f"`every` must be a word such as 'month_end', a whole number of bars, or dates, but every={shown(value)}, "
             f"in {where()}."
         )
-    if isinstance(value, str):
-        if value not in _PERIODS:
-            raise unknown_name("period", value, _PERIODS, where=where())
-        return value
-    return _whole("every", value, 1, where)
+    if isinstance(value, str) and value[:1].isalpha() and value not in (*PERIODS, *STARTS):
+        raise unknown_name("period", value, (*PERIODS, *STARTS), where=where())
+    if hasattr(type(value), "__index__"):
+        return _whole("every", value, 1, where)
+    try:
+        return str(rule_of(value, "every"))
+    except InputError as error:
+        raise InputError(f"{error}\nIn {where()}.") from None
 
 
 def _how(value: Any, where: Callable[[], str]) -> str:
