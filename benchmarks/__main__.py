@@ -30,6 +30,7 @@ ALL = (
     "tail",
     "alphas",
     "signals",
+    "scale",
 )
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 IF_INSTALLED = ("numbagg", "bottleneck")
