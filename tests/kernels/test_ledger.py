@@ -390,41 +390,6 @@ def test_with_the_same_fills_a_higher_cost_never_raises_equity(case, cost):
 
 @given(cases())
 @COMMON
-def test_equity_is_cash_plus_marked_positions_and_every_change_of_it_is_explained(case):
-    weights, _, _, close, _, account, _ = case
-    got = fast(case)
-    n_bars, n_assets = weights.shape
-    mark, held = np.zeros(n_assets), np.zeros(n_assets)
-    before = account.cash
-    fills = got.orders[got.orders[:, codes.ORDER_SIZE] != 0.0]
-    for t in range(n_bars):
-        gain, size_of_things = 0.0, abs(before) + 1.0
-        here = dict.fromkeys(range(n_assets))
-        for row in fills[fills[:, codes.ORDER_FILLED] == t]:
-            here[int(row[codes.ORDER_ASSET])] = row
-        for j, row in here.items():
-            if row is not None and mark[j] == 0.0:  # no close so far: marked at what was paid
-                mark[j] = row[codes.ORDER_REFERENCE]
-        now = np.where(np.isnan(close[t]), mark, close[t])
-        for j, row in here.items():
-            if row is None:
-                gain += held[j] * (now[j] - mark[j])
-            else:
-                at = row[codes.ORDER_REFERENCE]
-                gain += held[j] * (at - mark[j])
-                held[j] += row[codes.ORDER_SIZE]
-                gain += held[j] * (now[j] - at)
-            size_of_things += abs(held[j]) * now[j]
-        mark = now
-        flows = got.bars[t, codes.BAR_FEES :]
-        costs = flows[: codes.BAR_INTEREST - codes.BAR_FEES].sum() - flows[codes.BAR_INTEREST - codes.BAR_FEES :].sum()
-        assert abs(got.equity[t] - before - gain + costs) < 1e-9 * size_of_things
-        assert abs(got.equity[t] - got.bars[t, codes.BAR_CASH] - held @ mark) < 1e-9 * size_of_things
-        before = got.equity[t]
-
-
-@given(cases())
-@COMMON
 def test_a_long_only_account_without_leverage_never_borrows(case):
     weights, decide, price, close, days, account, on_change = case
     weights = np.abs(weights)
@@ -589,3 +554,40 @@ def test_cash_earns_and_debt_costs_by_the_calendar_day():
     np.testing.assert_allclose(got.bars[:, codes.BAR_INTEREST], [1.0, 1.001, 1.002001, 0.0])
     owed = -got.bars[2, codes.BAR_CASH]
     np.testing.assert_allclose(got.bars[:, codes.BAR_MARGIN_INTEREST], [0.0, 0.0, 0.0, owed * 0.002])
+
+
+@given(wider_cases())
+@COMMON
+def test_equity_is_cash_plus_marked_positions_and_every_change_of_it_is_explained(case):
+    case, extra = case
+    weights, _, _, close, _, account, _ = case
+    got = fast(case, extra=extra)
+    paid_for = 1.0 - extra.unfunded_of(weights.shape[1])  # what is not paid for has its worth in cash
+    n_bars, n_assets = weights.shape
+    mark, held = np.zeros(n_assets), np.zeros(n_assets)
+    before = account.cash
+    fills = got.orders[got.orders[:, codes.ORDER_SIZE] != 0.0]
+    for t in range(n_bars):
+        gain, size_of_things = 0.0, abs(before) + 1.0
+        here = dict.fromkeys(range(n_assets))
+        for row in fills[fills[:, codes.ORDER_FILLED] == t]:
+            here[int(row[codes.ORDER_ASSET])] = row
+        for j, row in here.items():
+            if row is not None and mark[j] == 0.0:  # no close so far: marked at what was paid
+                mark[j] = row[codes.ORDER_REFERENCE]
+        now = np.where(np.isnan(close[t]), mark, close[t])
+        for j, row in here.items():
+            if row is None:
+                gain += held[j] * (now[j] - mark[j])
+            else:
+                at = row[codes.ORDER_REFERENCE]
+                gain += held[j] * (at - mark[j])
+                held[j] += row[codes.ORDER_SIZE]
+                gain += held[j] * (now[j] - at)
+            size_of_things += abs(held[j]) * now[j]
+        mark = now
+        flows = got.bars[t, codes.BAR_FEES :]
+        costs = flows[: codes.BAR_INTEREST - codes.BAR_FEES].sum() - flows[codes.BAR_INTEREST - codes.BAR_FEES :].sum()
+        assert abs(got.equity[t] - before - gain + costs) < 1e-9 * size_of_things
+        assert abs(got.equity[t] - got.bars[t, codes.BAR_CASH] - (held * paid_for) @ mark) < 1e-9 * size_of_things
+        before = got.equity[t]
