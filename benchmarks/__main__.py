@@ -31,6 +31,7 @@ ALL = (
     "alphas",
     "signals",
     "scale",
+    "portfolio",
 )
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 IF_INSTALLED = ("numbagg", "bottleneck")

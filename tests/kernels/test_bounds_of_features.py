@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NAMES = ("rolling", "cross_section", "cross_regression", "groups", "element", "clock", "arithmetic", "order", "paths")
-NAMES += ("moments", "pairs", "expanding")
+NAMES += ("moments", "pairs", "expanding", "covariance", "risk_parity", "drift")
 FILES = [str(HERE / f"test_{name}.py") for name in NAMES]
 
 

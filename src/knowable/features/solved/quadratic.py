@@ -184,7 +184,8 @@ def _settings(clarabel: Any) -> Any:
     made.max_iter = 500
     made.tol_gap_abs = made.tol_gap_rel = made.tol_feas = _TOLERANCE
     made.reduced_tol_gap_abs = made.reduced_tol_gap_rel = made.reduced_tol_feas = _LOOSER
-    made.direct_solve_method = "qdldl"  # one thread: the same bits whatever else runs
+    made.direct_solve_method = "auto"  # by the problem's size and sparsity alone
+    made.max_threads = 1  # the same bits whatever else runs
     return made
 
 
