@@ -92,7 +92,7 @@ def signals_agree(vbt, sp500: pd.DataFrame, seed: int) -> int:
     chances = {"entries": 0.08, "exits": 0.05, "short_entries": 0.06 * shorts, "short_exits": 0.05 * shorts}
     says = {name: rng.random(n_bars) < chance for name, chance in chances.items()}
     guard = [{}, {"stop": 0.02}, {"trail": 0.03}][seed % 3] | [{}, {"target": 0.03}, {"target": 0.01}][seed // 3 % 3]
-    fee, slippage = [0, 10][seed % 2], [0, 5, 20][seed // 2 % 3]
+    fee, slippage, lot = [0, 10][seed % 2], [0, 5, 20][seed // 2 % 3], [None, 1.0][seed // 5 % 2]
 
     class Told(kn.Strategy):
         def signals(self, m):
@@ -101,7 +101,7 @@ def signals_agree(vbt, sp500: pd.DataFrame, seed: int) -> int:
 
     market = Market.from_frames(**{name: values.to_frame("A") for name, values in bars.items()})
     costs = Costs(fee_bps=fee, slippage_bps=slippage)
-    got = kn.backtest(Told(), market, preset="vectorbt", cash=1e5, costs=costs)
+    got = kn.backtest(Told(), market, preset="vectorbt", cash=1e5, costs=costs, lot=lot)
     levels = {"sl_stop": guard["stop"]} if "stop" in guard else {}
     levels |= {"sl_stop": guard["trail"], "sl_trail": True} if "trail" in guard else {}
     levels |= {"tp_stop": guard["target"]} if "target" in guard else {}
@@ -109,6 +109,7 @@ def signals_agree(vbt, sp500: pd.DataFrame, seed: int) -> int:
         bars["close"], **{name: pd.Series(flags, bars["close"].index) for name, flags in says.items()},
         open=bars["open"], high=bars["high"], low=bars["low"], upon_opposite_entry="reverse",
         init_cash=1e5, fees=fee / 1e4, slippage=slippage / 1e4, freq="1D", **levels,
+        size_granularity=np.nan if lot is None else lot,
     )  # fmt: skip
     ours, theirs = got.orders[got.orders["size"] > 0.0], want.orders.records_readable
     assert ours["fill_time"].tolist() == theirs["Timestamp"].tolist(), seed

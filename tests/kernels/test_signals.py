@@ -17,7 +17,7 @@ from knowable.backtest.tape import read_only, rest_of, rules_of
 from knowable.kernels import account as codes
 from knowable.kernels.account import Feed
 from knowable.kernels.exits import Bars, Guards
-from knowable.kernels.signals import signals_kernel
+from knowable.kernels.signals import flags_kernel, signals_kernel
 from knowable.testing.signals_oracle import SlowSignals
 
 WORDS = {"enter long": 1, "leave long": 2, "enter short": 4, "leave short": 8}
@@ -233,3 +233,25 @@ def test_pieces_of_any_size_and_a_run_without_records_give_the_same_bits(scenari
         assert other["state"].assets.tobytes() == whole["state"].assets.tobytes()
     assert pieces["orders"].tobytes() == whole["orders"].tobytes()
     assert pieces["state"].account.tobytes() == whole["state"].account.tobytes()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 4))
+def test_flags_say_what_each_cell_of_the_panels_says(seed, n_bars, n_assets):
+    rng = np.random.default_rng(seed)
+    values = [0.0, -0.0, 1.0, -3.0, math.nan, math.inf]
+    panels = {bit: rng.choice(values, (n_bars, n_assets)) for bit in (1, 2, 4, 8) if rng.random() < 0.7}
+    members = rng.random((n_bars, n_assets)) < 0.7 if rng.random() < 0.5 else np.empty((0, 0), np.bool_)
+    decide = rng.random(n_bars) < 0.7 if rng.random() < 0.5 else np.empty(0, np.bool_)
+    made = np.full((n_bars, n_assets), 99, np.uint8)
+    none = np.empty((0, 0))
+    flags_kernel(
+        *(read_only(panels.get(bit, none)) for bit in (1, 2, 4, 8)), read_only(members), read_only(decide), made
+    )
+    for t in range(n_bars):
+        for j in range(n_assets):
+            said = sum(
+                bit for bit, panel in panels.items() if panel[t, j] not in (0.0, None) and panel[t, j] == panel[t, j]
+            )
+            belongs = members.size == 0 or members[t, j]
+            spoken = decide.size == 0 or decide[t]
+            assert made[t, j] == (0 if not spoken else said if belongs else 2 | 8)

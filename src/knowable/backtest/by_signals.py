@@ -18,10 +18,11 @@ from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels import account as codes
 from knowable.kernels.exits import Bars
+from knowable.kernels.signal_scoring import score_signals_kernel
 from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, signals_kernel
-from knowable.metrics.describe import measure
+from knowable.kernels.statistics import N_BLOCKS, N_FIGURES, N_MOMENTS
 
-__all__ = ["score_signals", "simulate_signals"]
+__all__ = ["SignalScorer", "score_signals", "simulate_signals"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -50,7 +51,7 @@ def simulate_signals(
     Raises: InputError for a market without the prices that fills or levels need, or sizes above `max_leverage`.
     """
     tape = read_tape(market, settings, start, stop)
-    record = _run(panels, market, tape, settings, records=True)
+    record = _run(panels, market, tape, settings)
     return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
 
 
@@ -58,18 +59,67 @@ def score_signals(
     panels: SignalPanels, market: Market, settings: Settings, *, start: int, stop: int
 ) -> tuple[Panel, Panel]:
     """Figures (n_metrics,) and block moments (n_blocks, 3), to the bit those of `simulate_signals`."""
-    tape = read_tape(market, settings, start, stop)
-    record = _run(panels, market, tape, settings, records=False)
-    figures, _, moments = measure(record.equity, settings.cash, market.bars_per_year, record.activity)
-    return figures, moments
+    return SignalScorer(market, settings, start=start, stop=stop).score(panels)
 
 
-def _bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
+class SignalScorer:
+    """Scores panels of signals on the rows [start, stop) of a market, whose tape it reads once. Threads may share it.
+
+    Args:
+        market: prices.
+        settings: the account.
+        start: first row.
+        stop: row after the last.
+
+    Raises: InputError as `read_tape`.
+    """
+
+    def __init__(self, market: Market, settings: Settings, *, start: int, stop: int) -> None:
+        self._market, self._settings = market, settings
+        self._tape = read_tape(market, settings, start, stop)
+        self._rules = rules_of(settings, on_change=False)
+        self._bars: dict[bool, Bars] = {}
+
+    def score(self, panels: SignalPanels) -> tuple[Panel, Panel]:
+        """Figures (n_metrics,) and block moments (n_blocks, 3) of panels of the whole market.
+
+        Raises: InputError for levels without the prices they need, or sizes above `max_leverage`.
+        """
+        guarded, tape = _guarded(panels), self._tape
+        if guarded not in self._bars:
+            self._bars[guarded] = _bars(guarded, self._market, tape)
+        panels = panels.rows(tape.start, tape.stop)
+        figures, moments, fault = np.full(N_FIGURES, np.nan), np.empty((N_BLOCKS, N_MOMENTS)), np.full(2, -1.0)
+        score_signals_kernel(
+            panels.flags,
+            panels.size,
+            panels.guards,
+            self._bars[guarded],
+            tape.feed,
+            tape.marks,
+            tape.unfunded,
+            self._rules,
+            self._settings.cash,
+            float(self._market.bars_per_year),
+            figures,
+            moments,
+            fault,
+        )
+        if fault[0] >= 0:
+            row = tape.start + int(fault[0])
+            raise InputError(explain_leverage(float(fault[1]), self._market, row, self._settings, kept=True))
+        return figures, moments
+
+
+def _guarded(panels: SignalPanels) -> bool:
+    return any(not np.isnan(each).all() for each in panels.guards)
+
+
+def _bars(guarded: bool, market: Market, tape: Tape) -> Bars:
     """The prices that levels are met at. Without any level, the close stands for what the market has not.
 
     Raises: InputError if there are levels and the market lacks open, high or low.
     """
-    guarded = any(not np.isnan(each).all() for each in panels.guards)
     if guarded:
         missing = [name for name in ("open", "high", "low") if name not in market.final]
         if missing:
@@ -83,18 +133,16 @@ def _bars(panels: SignalPanels, market: Market, tape: Tape) -> Bars:
     return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
 
 
-def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings, *, records: bool) -> LedgerRecord:
-    bars = _bars(panels, market, tape)
+def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -> LedgerRecord:
+    bars = _bars(_guarded(panels), market, tape)
     panels = panels.rows(tape.start, tape.stop)
     n_bars, n_assets = panels.flags.shape
     rules = rules_of(settings, on_change=False)
     state = tape.new_state(settings.cash)
     equity = np.empty(n_bars)
-    rows = np.zeros((n_bars if records else 0, codes.N_BAR_COLUMNS))
-    room = 0
-    if records:
-        n_entries = int(np.count_nonzero(panels.flags & (ENTER_LONG | ENTER_SHORT)))
-        room = codes.ORDERS_PER_ASSET * n_assets + 3 * n_entries
+    rows = np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    n_entries = int(np.count_nonzero(panels.flags & (ENTER_LONG | ENTER_SHORT)))
+    room = codes.ORDERS_PER_ASSET * n_assets + 3 * n_entries
     orders = np.empty((room, codes.N_ORDER_COLUMNS))
     scratch, fault = np.empty((1, n_assets)), np.full(2, -1.0)
     done = 0

@@ -16,9 +16,9 @@ from knowable.backtest.tape import read_only
 from knowable.backtest.weights import explain_failure, place_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError, StrategyError
-from knowable.features import NeedsValue
+from knowable.features import NeedsValue, Symbol
 from knowable.kernels.exits import Guards
-from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT
+from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT, flags_kernel
 from knowable.strategy import Strategy
 
 __all__ = ["FLAGS", "NUMBERS", "SignalPanels", "Signals", "call_signals", "signal_panels"]
@@ -27,6 +27,8 @@ Panel: TypeAlias = npt.NDArray[np.float64]
 
 FLAGS = {"entry": ENTER_LONG, "exit": LEAVE_LONG, "short_entry": ENTER_SHORT, "short_exit": LEAVE_SHORT}
 NUMBERS = ("size", "stop", "target", "trail")
+_NOTHING, _EVERYONE = read_only(np.empty((0, 0))), read_only(np.empty((0, 0), np.bool_))
+_ALWAYS = read_only(np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +68,7 @@ class Signals:
             raise InputError("Signals need an `entry` or a `short_entry`; without one there is never a position.")
         for name in NUMBERS:
             value = getattr(self, name)
-            if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            if type(value) is not Symbol and isinstance(value, numbers.Real) and not isinstance(value, bool):
                 _check_number(name, float(value))
 
     def given(self) -> dict[str, Any]:
@@ -167,28 +169,38 @@ def signal_panels(
 
     Raises: StrategyError, ShapeError for what cannot be a signal.
     """
-    flags = np.zeros(market.shape, np.uint8)
-    for name, bit in FLAGS.items():
-        if name in given:
-            panel = as_panel(given[name], f"Signals({name}=...)", strategy, market)
-            flags |= np.where((panel != 0.0) & ~np.isnan(panel), np.uint8(bit), np.uint8(0))
+    entry, leave, short_entry, short_leave = (
+        as_panel(given[name], f"Signals({name}=...)", strategy, market) if name in given else _NOTHING for name in FLAGS
+    )
     members = members_of(market)
-    if members is not None:
-        flags = np.where(members, flags, np.uint8(LEAVE_LONG | LEAVE_SHORT))
-    if decide is not None:
-        flags = np.where(decide[:, None], flags, np.uint8(0))
+    flags = np.empty(market.shape, np.uint8)
+    flags_kernel(
+        entry,
+        leave,
+        short_entry,
+        short_leave,
+        _EVERYONE if members is None else read_only(np.ascontiguousarray(members)),
+        _ALWAYS if decide is None else read_only(np.ascontiguousarray(decide)),
+        flags,
+    )
     flags.flags.writeable = False
     made = {name: _numbers(name, given.get(name), strategy, market) for name in NUMBERS}
+    if made["size"].size > 1 or not made["size"][0, 0] > 0.0:
+        _check_sizes(flags, made["size"], strategy, market)
+    return SignalPanels(flags=flags, size=made["size"], guards=Guards(made["stop"], made["target"], made["trail"]))
+
+
+def _check_sizes(flags: npt.NDArray[np.uint8], sizes: Panel, strategy: Strategy, market: Market) -> None:
+    """Raise StrategyError where a position is entered whose size is not above 0."""
     enters = (flags & (ENTER_LONG | ENTER_SHORT)) != 0
-    bad = enters & ~(made["size"] > 0.0)
+    bad = enters & ~(sizes > 0.0)
     if bad.any():
         row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        size = np.broadcast_to(made["size"], market.shape)[row, column]
+        size = np.broadcast_to(sizes, market.shape)[row, column]
         raise StrategyError(
             f"`size` must be above 0 where a position is entered, but it is {size:g} for {market.assets[column]!r} "
             f"at {market.index[row]} (row {row}), in {strategy!r}."
         )
-    return SignalPanels(flags=flags, size=made["size"], guards=Guards(made["stop"], made["target"], made["trail"]))
 
 
 def _numbers(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:

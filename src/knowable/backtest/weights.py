@@ -167,7 +167,12 @@ def _numbers(panel: npt.NDArray[Any], strategy: Strategy, market: Market) -> Pan
 def place_of(error: BaseException) -> str:
     """Where in the user's own code an exception came from: the last frame outside this package and libraries."""
     ours = str(Path(__file__).resolve().parents[1])
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    made = ("<string>", "__init__")  # of a dataclass, such as Signals
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours) and (frame.filename, frame.name) != made
+    ]
     theirs = [f for f in frames if "site-packages" not in f.filename] or frames
     if not theirs:
         return ""

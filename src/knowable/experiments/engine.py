@@ -153,7 +153,7 @@ class TrialEngine:
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         for number, params in enumerate(trials):
             try:
-                rule = self._rule_of(params)
+                rule, _ = self.rule_of(params)
                 by_rule.setdefault(rule, []).append((number, self.weights(params, stop)))
             except KnowableError as error:
                 found[number] = TrialScore(figures=NO_FIGURES, error=str(error))
@@ -176,16 +176,16 @@ class TrialEngine:
                 )
         return [entry for entry in found if entry is not None]
 
-    def _rule_of(self, params: Mapping[str, Any]) -> tuple[type, Any]:
-        """The rebalance rule of one set, with its rows at hand; asked once where it hangs on no parameter."""
+    def rule_of(self, params: Mapping[str, Any]) -> tuple[tuple[type, Any], npt.NDArray[np.bool_]]:
+        """The rebalance rule of one set and its rows; asked once where it hangs on no parameter."""
         if self._same_rule is None:
             strategy = self.made(params)
             self.rows(strategy)
             fixed = not hasattr(inspect.getattr_static(self.strategy, "rebalance"), "__get__")
             if not fixed or self.strategy.__init__ is not Strategy.__init__:
-                return _rule(strategy)
+                return _rule(strategy), self.rows(strategy)
             self._same_rule = _rule(strategy)
-        return self._same_rule
+        return self._same_rule, self._rows[self._same_rule]
 
     def until(self, stop: int | None) -> Market:
         """The bars before row `stop`, the same market each time."""

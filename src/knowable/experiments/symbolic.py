@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 from knowable.data.market import Market
-from knowable.features import Feature, NeedsValue, Program, asked, bind, symbol
+from knowable.features import Feature, Formula, NeedsValue, Program, Symbol, asked, bind, symbol
 from knowable.params import Choice
 from knowable.strategy import Strategy
 
-__all__ = ["Ask", "shared_programs"]
+__all__ = ["Ask", "Shared", "shared_formulas", "shared_programs"]
 
 Ask: TypeAlias = Callable[[Strategy], Mapping[str, Any] | None]
+Shared: TypeAlias = dict[str, Program | Formula]
 
 
 def shared_programs(
     strategy: type[Strategy], ask: Ask, params: Mapping[str, Any], seen: Market
 ) -> dict[str, Program] | None:
+    """As `shared_formulas` where every answer must be a feature."""
+    found = shared_formulas(strategy, ask, params, seen, numbers=())
+    return None if found is None else {name: each for name, each in found.items() if isinstance(each, Program)}
+
+
+def shared_formulas(
+    strategy: type[Strategy], ask: Ask, params: Mapping[str, Any], seen: Market, *, numbers: Collection[str]
+) -> Shared | None:
     """The programs of what a strategy returns, for all sets with these choices.
 
     Args:
@@ -25,9 +34,11 @@ def shared_programs(
         ask: what to call on an instance; its answer is name -> feature, or None where one must ask each time.
         params: a complete parameter set; its choices hold for all.
         seen: the market that the answer must be built on.
+        numbers: names under which one number, a parameter itself perhaps, may stand in the place of a feature.
 
-    Returns: name -> program with the numbers as symbols. None where the strategy must be asked for each set: it returns
-        something else, looks at a value, computes from values when it is made, or keeps what it is asked.
+    Returns: name -> program, or formula of such a number, with the parameters as symbols. None where the strategy must
+        be asked for each set: it returns something else, looks at a value, computes from values when it is made, or
+        keeps what it is asked.
     """
     if strategy.__init__ is not Strategy.__init__:
         return None  # it may have computed something from the values
@@ -38,30 +49,42 @@ def shared_programs(
         answer = ask(strategy.holding({**params, **symbols}))
     except (NeedsValue, Exception):  # noqa: BLE001 - asked with values, it will say what is wrong
         return None
-    features = _features(answer, seen)
-    if features is None or any(asked(each) for each in symbols.values()):
+    shared = _formulas(answer, seen, numbers)
+    if shared is None or any(asked(each) for each in symbols.values()):
         return None
-    programs = {name: Program.of(feature) for name, feature in features.items()}
-    corners = _corners(strategy, params)
-    return programs if all(_agree(programs, strategy(**point), ask, point, seen) for point in corners) else None
+    for point in _corners(strategy, params):
+        if not _agree(shared, strategy(**point), lambda made: _formulas(ask(made), seen, numbers), point):
+            return None
+    return shared
 
 
-def _features(answer: Any, seen: Market) -> dict[str, Feature] | None:
-    """The answer if it is features of that very market, else None."""
+def _formulas(answer: Any, seen: Market, numbers: Collection[str]) -> Shared | None:
+    """The answer if it is features of that very market, and numbers where they may be, else None."""
     if not isinstance(answer, Mapping):
         return None
-    if not all(isinstance(each, Feature) and each.market is seen for each in answer.values()):
-        return None
-    return dict(answer)
+    found: Shared = {}
+    for name, each in answer.items():
+        if type(each) is Symbol or not isinstance(each, Feature):
+            formula = Formula.of(each) if name in numbers else None
+            if formula is None:
+                return None
+            found[name] = formula
+        elif each.market is seen:
+            found[name] = Program.of(each)
+        else:
+            return None
+    return found
 
 
-def _agree(programs: Mapping[str, Program], made: Strategy, ask: Ask, params: Mapping[str, Any], seen: Market) -> bool:
+def _agree(
+    shared: Shared, made: Strategy, again: Callable[[Strategy], Shared | None], params: Mapping[str, Any]
+) -> bool:
     """Whether asking with values gives the same expressions: code may branch on a type where no symbol notices."""
     try:
-        features = _features(ask(made), seen)
-        if features is None or list(features) != list(programs):
+        found = again(made)
+        if found is None or list(found) != list(shared):
             return False
-        return all(bind(programs[name].node, params) is feature.node for name, feature in features.items())
+        return all(bind(shared[name].node, params) is each.node for name, each in found.items())
     except Exception:  # noqa: BLE001 - the trial itself will tell it
         return False
 

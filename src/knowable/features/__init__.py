@@ -68,16 +68,15 @@ from knowable.features.memo import Memo
 from knowable.features.node import Node, bind
 from knowable.features.program import Program, evaluate
 from knowable.features.stepper import Stepper
-from knowable.features.symbols import NeedsValue, Symbol, asked, symbol
+from knowable.features.symbols import Formula, NeedsValue, Symbol, asked, symbol
 
 __all__ = [
-    "Feature", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "argmax", "argmin", "asked", "atr",
-    "bars_since", "beta", "bind", "bollinger", "bottom", "clip", "corr", "count", "cov", "cross_count", "cross_mean",
-    "cross_sum", "days_since", "decay_linear", "delta", "demean", "evaluate", "ewm", "ewm_std", "exp",
+    "Feature", "Formula", "Memo", "NeedsValue", "Node", "Program", "Stepper", "Symbol", "abs", "argmax", "argmin",
+    "asked", "atr", "bars_since", "beta", "bind", "bollinger", "bottom", "clip", "corr", "count", "cov", "cross_count",
+    "cross_mean", "cross_sum", "days_since", "decay_linear", "delta", "demean", "evaluate", "ewm", "ewm_std", "exp",
     "expanding_count", "expanding_max", "expanding_mean", "expanding_min", "expanding_std", "expanding_sum", "ffill",
     "fill", "group_count", "group_mean", "group_neutralize", "group_rank", "group_sum", "group_zscore", "isnan", "lag",
     "log", "log1p", "macd", "mask", "max", "maximum", "mean", "median", "min", "minimum", "neutralize", "pct_rank",
-    "product", "quantile", "r2", "rank", "resample", "resid", "returns", "rsi", "scale", "sign", "signed_power",
-    "skew", "sqrt", "std", "sum", "symbol", "top", "ts_quantile", "ts_rank", "ts_zscore", "var", "where", "winsorize",
-    "zscore",
+    "product", "quantile", "r2", "rank", "resample", "resid", "returns", "rsi", "scale", "sign", "signed_power", "skew",
+    "sqrt", "std", "sum", "symbol", "top", "ts_quantile", "ts_rank", "ts_zscore", "var", "where", "winsorize", "zscore",
 ]  # fmt: skip

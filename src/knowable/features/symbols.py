@@ -7,14 +7,14 @@ caller builds a graph for each parameter set instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, SupportsIndex
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol, Self, SupportsIndex
 
 import numpy as np
 
-from knowable.features.node import Node, node, number
+from knowable.features.node import Node, node, number, scalar_value, topological
 
-__all__ = ["Expression", "NeedsValue", "Symbol", "asked", "symbol"]
+__all__ = ["Expression", "Formula", "NeedsValue", "Symbol", "asked", "symbol"]
 
 
 class NeedsValue(BaseException):
@@ -64,6 +64,36 @@ def symbol(name: str, param: _Ranged) -> Symbol:
 def asked(made: Symbol) -> bool:
     """Whether anything has asked for the symbol's value; its graph is then not to be trusted."""
     return any(wire.tripped for wire in made._wires)  # noqa: SLF001 - functions of this file are the class's own
+
+
+class Formula:
+    """A number computed from parameters, in order of computation: what `Program` is for features. Immutable.
+
+    Attributes:
+        node: the expression.
+        symbols: names that `value` needs numbers for.
+    """
+
+    __slots__ = ("_order", "node", "symbols")
+
+    def __init__(self, root: Node) -> None:
+        self.node, self.symbols, self._order = root, root.symbols, topological(root)
+
+    @classmethod
+    def of(cls, value: Any) -> Self | None:
+        """The formula of a symbol or of a plain number; None for anything else."""
+        if type(value) is Symbol:
+            return cls(value._node)  # noqa: SLF001
+        if type(value) in (int, float) or isinstance(value, np.integer | np.floating):
+            return cls(number(float(value)))
+        return None
+
+    def value(self, params: Mapping[str, Any]) -> float:
+        """The number. Raises: InputError if a symbol has no value or the arithmetic fails."""
+        values: dict[Node, Any] = {}
+        for each in self._order:
+            values[each] = scalar_value(each, values, params)
+        return float(values[self.node])
 
 
 def _needs_value(self: Symbol, *_: Any, **__: Any) -> NoReturn:
