@@ -65,7 +65,7 @@ def fill_row(t, feed, rules, assets, account, orders_out):
         value = value_at(t, feed.price, assets, account)
     if rules.sizing == AS_BACKTESTING:
         value = _close_opposite(t, feed, rules, assets, account, orders_out)
-    n_buys, n_dear = 0, 0
+    n_buys, n_dear, n_waiting = 0, 0, 0
     for j in range(assets.shape[1]):
         assets[WANTED, j] = 0.0
         ref = feed.price[t, j]
@@ -92,6 +92,7 @@ def fill_row(t, feed, rules, assets, account, orders_out):
         size = tradable(t, j, abs(delta), feed, rules, assets, account)
         assets[CAPPED, j] = size < abs(delta)
         if assets[CAPPED, j]:
+            n_waiting += delta < 0.0
             if size <= 0.0:
                 continue  # nothing trades on this bar: it waits
             assets[TARGET, j] = goal
@@ -111,7 +112,7 @@ def fill_row(t, feed, rules, assets, account, orders_out):
         if rules.sizing == AS_VECTORBT:
             _buy_smallest_first(t, feed, value, rules, assets, account, orders_out)
         else:
-            _buy_pro_rata(t, feed, rules, assets, account, orders_out)
+            _buy_pro_rata(t, n_waiting > 0, feed, rules, assets, account, orders_out)
 
 
 @njit(**HELPER)
@@ -220,8 +221,11 @@ def _close_opposite(t, feed, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def _buy_pro_rata(t, feed, rules, assets, account, orders_out):
-    """Buy all that is wanted, or the same share of each that the cash allows."""
+def _buy_pro_rata(t, more_comes, feed, rules, assets, account, orders_out):
+    """Buy all that is wanted, or the same share of each that the cash allows.
+
+    Where `more_comes`, because a sale waits for volume, what cash does not allow waits for it; else it is dropped.
+    """
     cash, share = to_spend(t, feed, rules, assets, account), 1.0
     forced = account[LIQUIDATION] >= 0 or rules.sizing == AS_BACKTESTING
     if not forced and not _can_pay(t, cash, feed, rules, assets):
@@ -233,7 +237,14 @@ def _buy_pro_rata(t, feed, rules, assets, account, orders_out):
         size = wanted * share
         if share < 1.0 and rules.lot > 0.0:
             size = np.floor(size / rules.lot) * rules.lot
-        if size > 0.0:
+        if more_comes and size < wanted * (1.0 - DUST):
+            if not assets[CAPPED, j]:
+                assets[TARGET, j] = assets[HELD, j] + wanted
+                assets[KIND, j] = SHARE_COUNT
+            if size > 0.0:
+                whole = assets[TARGET, j] - assets[HELD, j]
+                trade(t, j, size, whole, feed.price[t, j], CUT, feed, rules, assets, account, orders_out)
+        elif size > 0.0:
             _fill(t, j, size, wanted, feed, rules, assets, account, orders_out)
         else:
             record_unfilled(j, NO_CASH, assets, account, orders_out)

@@ -304,6 +304,8 @@ class SlowLedger:
         ready = sorted(j for j, wish in self.wishes.items() if not wish.needs_close and not math.isnan(price[j]))
         value = self._value_at(price)
         deltas: dict[int, float] = {}
+        wholes: dict[int, float] = {}
+        more_cash_comes = False  # a sale waits for volume
         self.rest: dict[int, _Wish] = {}  # what the volume does not allow yet
         for j in ready:
             wish = self.wishes[j]
@@ -317,8 +319,10 @@ class SlowLedger:
                 continue
             whole = goal - self.held[j]
             size = self._allowed(t, j, abs(whole))
+            more_cash_comes |= size < abs(whole) and whole < 0.0
             if size > 0.0:
                 deltas[j] = math.copysign(size, whole)
+                wholes[j] = goal
                 if size < abs(whole):
                     self.rest[j] = replace(wish, shares=goal)
         self._sell(t, {j: delta for j, delta in deltas.items() if delta < 0.0}, price)
@@ -328,7 +332,12 @@ class SlowLedger:
             size = wanted * share
             if share < 1.0 and self.settings.lot is not None:
                 size = math.floor(size / self.settings.lot) * self.settings.lot
-            if size <= 0.0:
+            if more_cash_comes and size < wanted * (1.0 - _DUST):
+                waits = replace(self.wishes[j], shares=wholes[j])
+                if size > 0.0:
+                    self._exchange(t, j, size, price[j], Reason.CUT)
+                self.wishes[j] = waits
+            elif size <= 0.0:
                 self._unfilled(j, self.wishes.pop(j), Reason.NO_CASH)
             else:
                 reason = Reason.CUT if size < wanted * (1.0 - _DUST) else Reason.FILLED
