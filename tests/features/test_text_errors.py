@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from knowable.data.market import Market
 from knowable.errors import InputError, KnowableError, UnknownNameError
+from knowable.features.operators.weights import WEIGHTS
 from knowable.features.text.vocabulary import vocabulary
 
 M = Market.build(
@@ -165,8 +166,9 @@ def test_a_text_reaches_nothing_behind_a_dot(text: str) -> None:
 
 
 def test_what_may_be_called_are_the_functions_of_the_features_room() -> None:
+    by_row = {"members", *(op.name for op in WEIGHTS)}  # those that kn.portfolio composes
     for name, function in vocabulary().items():
-        assert name == "members" or function.__module__.startswith("knowable.features.functions."), name
+        assert name in by_row or function.__module__.startswith("knowable.features.functions."), name
 
 
 @pytest.mark.parametrize("text", [5, None, b"close", ["close"], M])

@@ -173,7 +173,7 @@ def test_wrong_arguments_say_what_is_expected(market):
         (lambda: p.cap(w, 0), "`max_weight > 0` must hold for a finite number, but max_weight=0, in cap"),
         (lambda: p.cap(w, 0.1, spread="yes"), "`spread` must be True or False"),
         (lambda: p.cap(w, w, spread=True), "the cap must be one number"),
-        (lambda: p.cap_groups(w, "sector", 0.2), "`cap_groups` needs a feature"),
+        (lambda: p.cap_groups(w, {"AAPL": 1}, 0.2), "`groups` must be a feature that holds a number for each group"),
         (
             lambda: p.drift_band(w, close, band=-0.1),
             "`band >= 0` must hold for a finite number, but band=-0.1, in drift_band",

@@ -13,7 +13,19 @@ from knowable.features.feature import Feature
 from knowable.features.functions.element import where
 from knowable.features.symbols import Symbol
 
-__all__ = ["members_only", "positive", "selection", "window_of_two"]
+__all__ = ["codes_of", "members_only", "positive", "selection", "window_of_two"]
+
+
+def codes_of(op: str, groups: Any) -> Feature:
+    """The feature that says which group an asset is in. Raises: InputError."""
+    try:
+        return feature_of(op, groups)
+    except InputError:
+        raise InputError(
+            f"`groups` must be a feature that holds a number for each group, but it is {shown(groups)}, in {op}.\n"
+            "Put one into the market as a field: sector = close * 0 + pd.Series(numbers_by_asset), then\n"
+            "Market.from_frames(close=close, sector=sector), and use m.sector."
+        ) from None
 
 
 def members_only(op: str, w: Any) -> Feature:

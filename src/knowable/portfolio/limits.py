@@ -13,7 +13,7 @@ from knowable.features.functions.element import clip, fill, minimum, where
 from knowable.features.functions.groups import group_sum
 from knowable.features.functions.moving import Every, lag
 from knowable.features.functions.paths import returns
-from knowable.portfolio.asked import members_only, positive, window_of_two
+from knowable.portfolio.asked import codes_of, members_only, positive, window_of_two
 
 __all__ = ["cap", "cap_groups", "target_volatility"]
 
@@ -96,7 +96,7 @@ def cap_groups(w: Feature, groups: Feature, max_group: Any) -> Feature:
     Returns: (n_bars, n_assets); NaN stays NaN. What is cut off stays in cash.
     Known at: row t uses row t. Raises: InputError.
     """
-    weights, codes = feature_of("cap_groups", w), feature_of("cap_groups", groups)
+    weights, codes = feature_of("cap_groups", w), codes_of("cap_groups", groups)
     if not issubclass(type(max_group), Feature):
         positive("cap_groups", "max_group", max_group)
     total = fill(group_sum(abs(weights), codes), 0.0)

@@ -10,7 +10,7 @@ from knowable.features.feature import Feature
 from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
 from knowable.features.solved.quadratic import need_solver
-from knowable.portfolio.asked import selection, window_of_two
+from knowable.portfolio.asked import codes_of, selection, window_of_two
 
 __all__ = ["mean_variance", "risk_parity"]
 
@@ -106,7 +106,7 @@ def mean_variance(
         have, lack = ("groups", "max_group") if max_group is None else ("max_group", "groups")
         raise InputError(f"`groups` and `max_group` go together, but {name} got {have} without {lack}.")
     gain: Any = 0.0 if expected is None else feature_of(name, expected)
-    codes: Any = float("nan") if groups is None else feature_of(name, groups)
+    codes: Any = float("nan") if groups is None else codes_of(name, groups)
     moves = returns(feature_of(name, price))
     settings = {
         "window": window_of_two(name, price, window),
