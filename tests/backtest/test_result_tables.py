@@ -118,5 +118,5 @@ def test_a_chart_shows_the_account_and_an_assets_fills():
     assert all(low[0] > high[1] for low, high in itertools.pairwise(domains)), "none covers another"
     with pytest.raises(UnknownNameError, match="no asset 'D'|'D'"):
         result.plot(asset="D")
-    with pytest.raises(ShapeError, match="index"):
+    with pytest.raises(ShapeError, match="no value by"):
         result.plot(result.equity.iloc[1:])

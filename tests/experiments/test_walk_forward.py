@@ -375,7 +375,7 @@ def test_a_few_failed_trials_are_told_and_all_failed_is_an_error(market: kn.Mark
 @pytest.mark.parametrize(
     ("benchmark", "text"),
     [
-        ("SPY", "must be a Series of prices with a DatetimeIndex, but it is a str"),
+        (7, "must be a Series of prices with a DatetimeIndex, but it is a int"),
         (pd.Series([1.0, 2.0]), "but it is a Series without one"),
         (pd.Series(["a", "b"], index=pd.date_range("2014-01-01", periods=2)), "must hold prices above 0"),
         (pd.Series([1.0, 2.0], index=pd.to_datetime(["2014-01-01"] * 2)), "has two values for 2014-01-01"),
@@ -389,6 +389,20 @@ def test_a_benchmark_that_cannot_be_compared_is_refused_before_any_work(
     with pytest.raises(InputError, match=text):
         kn.walk_forward(strategies.Crossover, market, **ASKED, benchmark=benchmark, runs_dir=tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_search_is_compared_with_an_asset_or_another_result(
+    strategies: ModuleType, market: kn.Market, tmp_path: Path
+) -> None:
+    asset = market.assets[0]
+    run = kn.optimize(strategies.Crossover, market, trials=9, benchmark=asset, runs_dir=tmp_path)
+    close = pd.Series(market.final["close"][:, 0], market.index).ffill().reindex(run.equity.index)
+    np.testing.assert_allclose(run.benchmark / run.benchmark.iloc[0], close / close.iloc[0], rtol=1e-12)
+    same(run, kn.load_run(run.folder))
+    other = kn.backtest(strategies.Crossover(), market)
+    run = kn.optimize(strategies.Crossover, market, trials=9, benchmark=other, runs_dir=tmp_path)
+    equity = other.equity.reindex(run.equity.index)
+    np.testing.assert_allclose(run.benchmark / run.benchmark.iloc[0], equity / equity.iloc[0], rtol=1e-12)
 
 
 def test_any_python_name_makes_a_run_and_a_file_is_no_runs_folder(

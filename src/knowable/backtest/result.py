@@ -21,6 +21,7 @@ from knowable.backtest.attribution import (
     contributions_table,
     marks_of,
 )
+from knowable.backtest.benchmarks import Bars, benchmark_values
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
@@ -28,16 +29,16 @@ from knowable.backtest.tables import (
     costs_table,
     drawdowns_table,
     exposure_table,
-    monthly_table,
     orders_table,
     positions_table,
     trades_table,
 )
-from knowable.errors import InputError, ShapeError, unknown_name
+from knowable.errors import unknown_name
 from knowable.metrics.curve import Curve
 from knowable.metrics.definitions import METRICS
 from knowable.metrics.describe import describe, measure
 from knowable.metrics.figures import Figures, figures_of
+from knowable.metrics.months import monthly_returns
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
@@ -196,18 +197,22 @@ class Result:
         """How the run ended."""
         return Ending.COMPLETED if self.record.liquidated_at < 0 else Ending.LIQUIDATED
 
-    def stats(self, benchmark: pd.Series | Result | None = None, *, risk_free: float = 0.0) -> Figures:
+    def stats(self, benchmark: pd.Series | Result | str | None = None, *, risk_free: float = 0.0) -> Figures:
         """All figures that are known of an account: a mapping by name that draws itself; `.frame()` has definitions.
 
         Args:
-            benchmark: value or price of what to compare with, on this result's index, its first value the start; or
-                another result of the same bars. The figures then have the benchmark's beside them.
+            benchmark: what to compare with; the figures then have the benchmark's beside them. A Series of prices or
+                values by time, the first the start: on this result's index, or with a value of the day of each bar,
+                since the bar before, or of its own longer period. Another result. The name of an asset: its closes. Or
+                ``"buy_and_hold"``: all assets that have a price by the first bar, bought in equal parts at its close
+                and held; with dividends where the market's prices are adjusted for them.
             risk_free: a year's riskless rate, a fraction such as 0.03. `metrics` has the ratios at 0.
 
         Returns: figures; NaN where one is not defined. Of an account that was ruined only those in `metrics`.
 
         Raises:
-            ShapeError: the benchmark has another index.
+            ShapeError: a bar without a value of the benchmark.
+            UnknownNameError: the benchmark is a text that names no asset.
             InputError: values of the benchmark that are not finite or not above 0, or a rate that makes no sense.
         """
         if self.bar_returns.min() <= -1.0:
@@ -215,16 +220,9 @@ class Result:
         curve = self._curve(self.bar_returns, risk_free)
         if benchmark is None:
             return Figures(figures_of(curve, self.metrics), title=self._title())
-        values, initial = self._aligned(benchmark), math.nan
-        if isinstance(benchmark, Result):
-            initial = benchmark.settings.cash
-        if not (np.isfinite(values) & (values > 0.0)).all():
-            bar = int(np.argmin(np.isfinite(values) & (values > 0.0)))
-            raise InputError(
-                f"Values of a benchmark must be finite and above 0, but {self.index[bar]} is {values[bar]}."
-            )
+        values, initial = self._benchmark(benchmark)
         unknown = np.full(4, np.nan)
-        figures, returns, _ = measure(values, initial, self.bars_per_year, unknown)
+        figures, returns, _ = measure(values, math.nan if initial is None else initial, self.bars_per_year, unknown)
         other = self._curve(np.nan_to_num(returns, nan=0.0), risk_free)
         measured = dict(zip(METRICS, figures.tolist(), strict=True))
         return Figures(
@@ -242,34 +240,37 @@ class Result:
 
     @cached_property
     def monthly(self) -> pd.DataFrame:
-        """(n_years, 13) return of each calendar month, and of the ``year``; NaN where no bar is."""
-        return monthly_table(self.equity.to_numpy(), self.settings.cash, self.days)
+        """(n_years, 13) return of each calendar month, and of the ``year``; the first counts from the starting cash.
+
+        NaN where no bar is, for a month that starts at or below 0, and for the year of such a month.
+        """
+        return monthly_returns(self.record.equity, self.days, self.settings.cash)
 
     def _curve(self, returns: npt.NDArray[np.float64], risk_free: float) -> Curve:
         return Curve(returns=returns, days=self.days, bars_per_year=self.bars_per_year, risk_free=risk_free)
 
-    def compare(self, benchmark_equity: pd.Series) -> pd.DataFrame:
+    def compare(self, benchmark: pd.Series | Result | str) -> pd.DataFrame:
         """This result beside a benchmark, a row a metric that an equity curve alone defines.
 
         Args:
-            benchmark_equity: value (or price) of the benchmark on this result's index; its first value is the start.
+            benchmark: what to compare with, as for `stats`.
 
         Returns: columns ``result``, ``benchmark``, ``difference``.
 
-        Raises: ShapeError if the index differs; InputError for values that are not finite or not above 0 at the start.
+        Raises: as `stats`.
         """
-        values = self._aligned(benchmark_equity)
-        theirs = describe(values, self.bars_per_year)
+        values, initial = self._benchmark(benchmark)
+        theirs = describe(values, self.bars_per_year, initial=initial)
         own = pd.Series(dict(self.metrics))
         table = pd.DataFrame({"result": own, "benchmark": pd.Series(theirs)})
         table = table.drop(index=["turnover", "n_trades", "exposure", "win_rate"])
         return table.assign(difference=table["result"] - table["benchmark"])
 
-    def plot(self, benchmark: pd.Series | Result | None = None, *, asset: str | None = None) -> PlotlyFigure:
+    def plot(self, benchmark: pd.Series | Result | str | None = None, *, asset: str | None = None) -> PlotlyFigure:
         """Draw it: equity, the fall below the highest value so far, exposure; with an asset, its price and fills too.
 
         Args:
-            benchmark: value or price of what to compare with, on this result's index, or another result of its bars.
+            benchmark: what to compare with, as for `stats`.
             asset: whose price and fills to draw. None: those of the only one, none where there are several.
 
         Returns: a Plotly figure, which a notebook shows.
@@ -287,26 +288,34 @@ class Result:
             filled = self.orders[(self.orders["asset"] == asset) & (self.orders["size"] > 0.0)]
             price = pd.Series(self.prices["close"][:, self.assets.index(asset)], index=self.index, name=asset)
             fills = (price, filled)
-        other = None if benchmark is None else pd.Series(self._aligned(benchmark), index=self.index)
+        other = None if benchmark is None else pd.Series(self._benchmark(benchmark)[0], index=self.index)
         return account_figure(self.equity, other, self.exposure, fills, title=self._title())
 
-    def report(self, path: str | Path, *, benchmark: pd.Series | None = None, title: str | None = None) -> Path:
+    def report(
+        self, path: str | Path, *, benchmark: pd.Series | Result | str | None = None, title: str | None = None
+    ) -> Path:
         """Write one self-contained HTML file and return its path.
 
         Args:
             path: where to.
-            benchmark: value or price of what to compare with, on this result's index.
+            benchmark: what to compare with, as for `stats`.
             title: first line of the page; the strategy and its parameters when None.
         """
         from knowable.report.document import write
         from knowable.report.page import Page
 
-        theirs = None if benchmark is None else describe(self._aligned(benchmark), self.bars_per_year)
+        drawn, theirs = None, None
+        if benchmark is not None:
+            values, initial = self._benchmark(benchmark)
+            drawn = pd.Series(values, index=self.index, name="benchmark")
+            theirs = describe(values, self.bars_per_year, initial=initial)
         page = Page(
             title=title or self._title(),
             subtitle=f"{len(self.index)} bars from {self.index[0]} to {self.index[-1]}, {len(self.assets)} assets.",
             equity=self.equity,
-            benchmark=benchmark,
+            initial=self.settings.cash,
+            days=self.days,
+            benchmark=drawn,
             metrics=dict(self.metrics),
             benchmark_metrics=theirs,
             warnings=self.warnings,
@@ -345,17 +354,20 @@ class Result:
 
         return cls(**load_fields(folder))
 
-    def _aligned(self, benchmark: pd.Series | Result) -> npt.NDArray[np.float64]:
-        if isinstance(benchmark, Result):
-            benchmark = benchmark.equity
-        if not isinstance(benchmark, pd.Series):
-            raise InputError(f"A benchmark is a pandas Series of values, but a {type(benchmark).__name__} came.")
-        if not benchmark.index.equals(self.index):
-            raise ShapeError(
-                f"The benchmark has {len(benchmark)} rows; it needs the result's own index, {len(self.index)} rows "
-                f"from {self.index[0]} to {self.index[-1]}.\nUse benchmark.reindex(result.index).ffill()."
-            )
-        return benchmark.to_numpy(dtype=np.float64)
+    def _benchmark(self, given: pd.Series | Result | str) -> tuple[npt.NDArray[np.float64], float | None]:
+        """(n_bars,) values of a benchmark, and what it was before the first; None: the first is the start."""
+        bars = Bars(
+            index=self.index,
+            times=self.times,
+            days=self.days,
+            assets=self.assets,
+            close=self.prices["close"],
+            before=self.marks,
+        )
+        if isinstance(given, Result):
+            values = benchmark_values(given.equity, bars)
+            return values, given.settings.cash if given.index.equals(self.index) else None
+        return benchmark_values(given, bars), None
 
     def _title(self) -> str:
         listed = ", ".join(f"{name}={value!r}" for name, value in self.params.items())

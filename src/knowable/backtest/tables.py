@@ -12,13 +12,12 @@ import pandas as pd
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.tape import carry_forward
 from knowable.kernels import account as codes
-from knowable.metrics.curve import Days, drawdowns_of, period_starts
+from knowable.metrics.curve import Days, drawdowns_of
 
 __all__ = [
     "costs_table",
     "drawdowns_table",
     "exposure_table",
-    "monthly_table",
     "orders_table",
     "positions_table",
     "trades_table",
@@ -143,29 +142,6 @@ def drawdowns_table(equity: Panel, cash: float, days: Days, index: pd.DatetimeIn
         }
     )
     return table.sort_values("depth", ignore_index=True)
-
-
-def monthly_table(equity: Panel, cash: float, days: Days) -> pd.DataFrame:
-    """(n_years, 13) returns of calendar months, and of the year; as `Result.monthly`."""
-    months = days.astype("datetime64[M]").astype(np.int64)
-    first = int(months[0] // 12)
-    table = np.full((int(months[-1] // 12) - first + 1, 13), np.nan)
-    starts = period_starts(months)
-    at = months[starts]
-    table[at // 12 - first, at % 12] = _growth(equity, cash, starts)
-    starts = period_starts(months // 12)
-    table[months[starts] // 12 - first, 12] = _growth(equity, cash, starts)
-    columns = pd.Index([*range(1, 13), "year"], name="month")
-    return pd.DataFrame(
-        table, index=pd.RangeIndex(1970 + first, 1970 + first + len(table), name="year"), columns=columns
-    )
-
-
-def _growth(equity: Panel, cash: float, starts: npt.NDArray[np.int64]) -> Panel:
-    """Growth of equity over periods that begin at these bars; NaN where there was nothing to grow."""
-    before = np.concatenate([[cash], equity])[starts]
-    after = equity[np.append(starts[1:], len(equity)) - 1]
-    return np.where(before > 0.0, after / np.where(before > 0.0, before, 1.0) - 1.0, np.nan)
 
 
 def _close_trades(orders: Panel) -> list[tuple[float, ...]]:

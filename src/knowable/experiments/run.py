@@ -70,6 +70,7 @@ class Run:
             title=f"{self.spec.strategy}: {self.spec.kind.replace('_', '-')}",
             subtitle=f"{kind}, {first:%Y-%m-%d} to {last:%Y-%m-%d}; {len(self.trials):,} trials.",
             equity=self.equity,
+            initial=self.spec.account().cash,
             benchmark=self.benchmark,
             metrics=self.metrics,
             benchmark_metrics=self.benchmark_metrics,

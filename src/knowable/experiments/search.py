@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from knowable.backtest.result import Result
 from knowable.cluster import ProgressBar, drive
 from knowable.data.market import Market
 from knowable.errors import InputError, RunError
@@ -46,7 +47,7 @@ def optimize(
     sampler: str = "auto",
     start: object = None,
     end: object = None,
-    benchmark: pd.Series | None = None,
+    benchmark: pd.Series | Result | str | None = None,
     runs_dir: str | Path = "runs",
     cluster: Mapping[str, Any] | str | None = None,
     time_limit: float | None = None,
@@ -69,7 +70,8 @@ def optimize(
         sampler: ``"auto"``, ``"gp"``, ``"parzen"``, ``"random"`` or ``"grid"``.
         start: first bar traded, as for `backtest`.
         end: last day traded, as for `backtest`.
-        benchmark: prices to compare with, by time; None for the assets in equal parts, held.
+        benchmark: what to compare with: prices by time, a result, or the name of an asset; None for the assets in equal
+            parts, held.
         runs_dir: where runs are kept; each in a folder of its own.
         cluster: another Dask cluster: an address, or ``{"class": ..., "kwargs": ...}``.
         time_limit: seconds one trial may take before it counts as failed; None for no limit.
@@ -120,7 +122,7 @@ def walk_forward(
     sampler: str = "auto",
     start: object = None,
     end: object = None,
-    benchmark: pd.Series | None = None,
+    benchmark: pd.Series | Result | str | None = None,
     runs_dir: str | Path = "runs",
     cluster: Mapping[str, Any] | str | None = None,
     time_limit: float | None = None,
@@ -272,7 +274,7 @@ def _begin(
     strategy: type[Strategy],
     market: Market,
     runs_dir: str | Path,
-    benchmark: pd.Series | None,
+    benchmark: pd.Series | Result | str | None,
     *,
     how: Execution,
     check: Check,
@@ -280,8 +282,7 @@ def _begin(
     check = check_how(check)
     for study in spec.spans():
         _study(spec, strategy, study)  # a wrong sampler or space is said before a folder is made
-    if benchmark is not None:
-        check_benchmark(benchmark, market, spec)
+    against = None if benchmark is None else check_benchmark(benchmark, market, spec)
     looked = look_first(
         strategy,
         market.until(max(stop for fold in spec.folds for stop in (fold.train[1], fold.test[1]))),
@@ -295,10 +296,10 @@ def _begin(
     name = re.sub(r"[^A-Za-z0-9]+", "-", spec.strategy).strip("-") or "strategy"
     folder = new_run(runs_dir, f"{name[:60]}-{spec.kind.replace('_', '-')}")
     market.save(market_folder(folder, spec))
-    if benchmark is not None:
-        benchmark.rename("benchmark").to_frame().to_parquet(folder / "benchmark.parquet")
+    if against is not None:
+        against.rename("benchmark").to_frame().to_parquet(folder / "benchmark.parquet")
     Journal.create(folder / JOURNAL_NAME, {**spec.header(), "check": looked}).close()
-    return carry_out(spec, strategy, market, folder, benchmark, how=how, looked=looked)
+    return carry_out(spec, strategy, market, folder, against, how=how, looked=looked)
 
 
 def _study(spec: RunSpec, strategy: type[Strategy], name: str) -> Study:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from knowable.metrics.curve import Array, Curve
+from knowable.metrics.sharpe import probabilistic_sharpe
 
 __all__ = ["bar_figures", "risk_figures", "tail_figures"]
 
@@ -115,10 +116,7 @@ def _probabilistic(sharpe: float, gains: Array) -> float:
     squares = gaps * gaps
     variance = float(squares.mean())
     skewness, kurtosis = float((squares * gaps).mean()) / variance**1.5, float((squares @ squares) / n) / variance**2
-    spread = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe * sharpe
-    if spread <= 0.0:
-        return math.nan
-    return 0.5 * math.erfc(-sharpe * math.sqrt((n - 1) / spread) / math.sqrt(2.0))
+    return probabilistic_sharpe(sharpe, n, skewness, kurtosis)
 
 
 def _longest_run(flags: np.ndarray) -> int:

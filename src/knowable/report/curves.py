@@ -1,12 +1,11 @@
-"""Numbers behind the curves: what to draw of a long series, drawdown, and returns by month."""
+"""Numbers behind the curves: what to draw of a long series, and drawdown."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-__all__ = ["DRAWN_POINTS", "drawdown", "monthly_returns", "same_start", "thin"]
+__all__ = ["DRAWN_POINTS", "drawdown", "same_start", "thin"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,32 +67,3 @@ def same_start(benchmark: Floats, equity: Floats) -> Floats:
     if both.size == 0:
         return benchmark
     return np.asarray(benchmark * (equity[both[0]] / benchmark[both[0]]), dtype=np.float64)
-
-
-def monthly_returns(equity: pd.Series) -> pd.DataFrame:
-    """Return of each calendar month, and each year's months compounded.
-
-    Args:
-        equity: account value at bar ends, DatetimeIndex in the zone whose months are wanted.
-
-    Returns:
-        A row a year, columns 1 to 12 and ``"year"``, fractions (0.01 is 1 %). The first month counts from the first
-        known value. NaN: a month with no known value; a year with none; a month that starts at or below zero.
-    """
-    known = equity.dropna().astype("float64")
-    columns: list[int | str] = [*range(1, 13), "year"]
-    if known.empty:
-        return pd.DataFrame(columns=columns, dtype="float64")
-    index = pd.DatetimeIndex(known.index)
-    last = known.groupby([index.year, index.month]).last()
-    start = last.shift(1).fillna(float(known.iloc[0]))
-    gain = (last / start.where(start > 0) - 1.0).to_numpy()
-    years = np.asarray(last.index.get_level_values(0))
-    months = np.asarray(last.index.get_level_values(1))
-    table = pd.DataFrame(np.nan, index=pd.RangeIndex(years[0], years[-1] + 1, name="year"), columns=columns)
-    for year, month, value in zip(years, months, gain, strict=True):
-        table.loc[year, month] = value
-    grown = (1.0 + table[list(range(1, 13))]).prod(axis=1, min_count=1) - 1.0
-    broken = pd.Series(gain, index=years).isna().groupby(level=0).any()
-    table["year"] = grown.where(~broken.reindex(table.index, fill_value=False))
-    return table

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from knowable.errors import InputError, ShapeError, shown, unknown_name
@@ -49,6 +50,8 @@ class Page:
         subtitle: a sentence under it: what was run, over which span.
         equity: account value at each bar end; a DatetimeIndex, strictly increasing, at least one row. NaN rows are
             gaps; no value may be infinite.
+        initial: account value before the first bar; None: its first value is the start of the first month.
+        days: (n_bars,) datetime64[D], the day that each bar belongs to; None: that of its label.
         benchmark: account value or price of what to compare with, on the very index of `equity`; drawn from the
             same start value.
         metrics: name to value; NaN where not defined.
@@ -74,6 +77,8 @@ class Page:
     title: str
     subtitle: str = ""
     equity: pd.Series
+    initial: float | None = None
+    days: npt.NDArray[np.datetime64] | None = None
     benchmark: pd.Series | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     benchmark_metrics: Mapping[str, float] | None = None
@@ -90,6 +95,10 @@ class Page:
 
     def __post_init__(self) -> None:
         _check_series("equity", self.equity)
+        if self.days is not None and self.days.shape != self.equity.shape:
+            raise ShapeError(
+                f"`days` has shape {self.days.shape}; it needs a day for each of {self.equity.shape} rows."
+            )
         if self.benchmark is not None:
             _check_series("benchmark", self.benchmark)
             _check_same_index(self.equity, self.benchmark)

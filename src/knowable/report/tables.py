@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from knowable.report.curves import monthly_returns
+from knowable.metrics.months import monthly_returns
 from knowable.report.page import Page
 from knowable.report.wording import (
     ABSENT,
@@ -108,8 +108,12 @@ def metric_rows(page: Page) -> list[MetricRow]:
 
 def month_rows(page: Page) -> list[Year]:
     """The monthly table, the newest year first as a reader looks for it."""
-    table = monthly_returns(page.equity)
-    other = None if page.benchmark is None else monthly_returns(page.benchmark)
+    labels = pd.DatetimeIndex(page.equity.index).tz_localize(None).to_numpy()
+    days = labels.astype("datetime64[D]") if page.days is None else page.days
+    table = monthly_returns(page.equity.to_numpy(dtype=np.float64, na_value=np.nan), days, page.initial)
+    other = None
+    if page.benchmark is not None:
+        other = monthly_returns(page.benchmark.to_numpy(dtype=np.float64, na_value=np.nan), days)
     months = table[list(range(1, 13))].to_numpy(dtype=np.float64)
     sizes = np.abs(months[np.isfinite(months)])
     # the 95th percentile is full shade: one crash must not leave all other months blank

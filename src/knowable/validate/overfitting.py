@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from knowable.errors import InputError, ShapeError, shown
+from knowable.metrics.sharpe import probabilistic_sharpe, sharpe_variance
 from knowable.validate.trials import MIN_OBSERVATIONS, block_moments, check_moments, check_returns, varying
 
 __all__ = [
@@ -98,10 +99,9 @@ def psr(track: Track, benchmark: float = 0.0) -> float:
 
     Source: Bailey and López de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk 15 (2012).
     """
-    from scipy.special import ndtr
-
-    excess = track.sharpe - _finite("benchmark", benchmark, "psr")
-    return float(ndtr(excess * math.sqrt((track.n_observations - 1) / _spread(track))))
+    bar = float(_finite("benchmark", benchmark, "psr"))
+    _spread(track)  # says so where there is none
+    return probabilistic_sharpe(track.sharpe, track.n_observations, track.skewness, track.kurtosis, bar)
 
 
 def min_track_record(track: Track, benchmark: float = 0.0, alpha: float = 0.05) -> float:
@@ -262,8 +262,8 @@ def pbo_from_moments(moments: Any, *, constant: Literal["raise", "drop"] = "rais
 
 def _spread(track: Track) -> float:
     """Variance of the Sharpe ratio's estimate, times the number of observations less one."""
-    spread = 1 - track.skewness * track.sharpe + (track.kurtosis - 1) / 4 * track.sharpe**2
-    if spread <= 1e-12:
+    spread = sharpe_variance(track.sharpe, track.skewness, track.kurtosis)
+    if spread == 0.0:
         raise InputError(f"The Sharpe ratio of {track!r} has no sampling error: it cannot be judged so.")
     return spread
 
