@@ -138,7 +138,7 @@ def test_a_days_value_is_not_known_within_the_day():
         ([1.0], InputError, "must be a Series of prices with a DatetimeIndex, but it is a list"),
         (pd.Series([1.0] * 5), InputError, "a Series without one"),
         (CLOSE["A"].astype(str), InputError, "must hold prices above 0"),
-        (CLOSE["A"] * -1, InputError, "must hold prices above 0"),
+        (CLOSE["A"] * -1, InputError, "finite and above 0, but 2024-01-01 .* is -10"),
         (CLOSE["B"], InputError, "finite and above 0, but 2024-01-02 .* is nan"),
         (pd.concat([CLOSE["A"], CLOSE["A"]]), InputError, "two values for 2024-01-01"),
     ],

@@ -101,7 +101,7 @@ def _prices(bars: Bars) -> Panel:
 
 
 def _aligned(given: pd.Series, bars: Bars) -> Panel:
-    if not pd.api.types.is_numeric_dtype(given.dtype) or given.dropna().empty or (given.dropna() <= 0).any():
+    if not pd.api.types.is_numeric_dtype(given.dtype) or given.dropna().empty:
         raise InputError(
             f"`benchmark` must hold prices above 0, but its dtype is {given.dtype}: {shown(given.iloc[:3])}."
         )
