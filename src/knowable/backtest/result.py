@@ -22,6 +22,7 @@ from knowable.backtest.attribution import (
     marks_of,
 )
 from knowable.backtest.benchmarks import Bars, benchmark_values
+from knowable.backtest.capacity import Capacity, capacity_of
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
@@ -265,6 +266,42 @@ class Result:
         table = pd.DataFrame({"result": own, "benchmark": pd.Series(theirs)})
         table = table.drop(index=["turnover", "n_trades", "exposure", "win_rate"])
         return table.assign(difference=table["result"] - table["benchmark"])
+
+    def capacity(self, *, limit: float = 0.1, share: float = 0.95, impact: float | None = None) -> Capacity:
+        """Estimate how large the account could be, from what its fills were of the volume of their bars.
+
+        A fill's participation is its size over its bar's volume, both in shares. Were all sizes multiplied by m, each
+        would be m times as much of the same volume; what it costs by the square-root law, `impact` x price x
+        sqrt(participation) a share, then grows with sqrt(m) as a share of the account, and what it earns before that
+        does not change. So the multiple at which impact takes half of the gross return g is (g / 2 / c) ** 2, with c
+        what it takes a year at multiple 1; both are arithmetic means of bars.
+
+        It says nothing of what a larger account would do to prices beyond the bar, nor of others who trade the same.
+
+        Args:
+            limit: largest participation allowed.
+            share: share of the fills that must stay within it; the rest may exceed it.
+            impact: share of the price that a fill as large as its bar's volume costs, as `Costs.impact`; None: what the
+                run itself paid for impact.
+
+        Raises: InputError for a market without volume, a run without fills, or a number that is not above 0.
+
+        Source: Perold and Salomon, The Right Amount of Assets Under Management, Financial Analysts Journal 47 (1991),
+        for capacity; `knowable.kernels.account.worse_by` for the law.
+        """
+        record = self.record
+        return capacity_of(
+            record.orders,
+            self.volumes,
+            record.bars,
+            record.equity,
+            self.bar_returns,
+            cash=self.settings.cash,
+            bars_per_year=self.bars_per_year,
+            limit=limit,
+            share=share,
+            impact=impact,
+        )
 
     def plot(self, benchmark: pd.Series | Result | str | None = None, *, asset: str | None = None) -> PlotlyFigure:
         """Draw it: equity, the fall below the highest value so far, exposure; with an asset, its price and fills too.
