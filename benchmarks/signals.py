@@ -3,7 +3,8 @@
 All enter and leave one asset with all cash and a fee of 1 bp; ours and vectorbt fill entries at the signal's close, so
 that both trade alike, and their last equities are compared; backtesting.py fills at the next open, runs fewer bars and
 is extrapolated in proportion. By hand is the same rule in one loop of numba, without orders, costs apart or checks.
-Also what `stats()` of one run takes. Each engine runs in a process of its own, once to compile and then timed.
+Also what `stats()` of one run takes, and many parameter sets (`signal_sets`). Each engine runs in a process of its own,
+once to compile and then timed.
 
 Run: ``python -m benchmarks.signals``.
 """
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from benchmarks import signal_sets
 from benchmarks.timing import best, each_apart
 
 N_BARS, FEW = 1_000_000, 20_000
@@ -205,7 +207,8 @@ def run() -> list[dict[str, object]]:
         }
         for row in rows[1:]
     ]
-    return [*made, {"case": "stats() of 5,000 bars", "ours": figures(), "peer_name": "-", "peer": None}]
+    stats = {"case": "stats() of 5,000 bars", "ours": figures(), "peer_name": "-", "peer": None}
+    return [*made, stats, *signal_sets.run()]
 
 
 if __name__ == "__main__":
