@@ -13,7 +13,7 @@ def test_a_page_makes_its_folders_and_replaces_an_older_one_and_leaves_nothing_e
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("path", [None, 3, b"report.html"])
+@pytest.mark.parametrize("path", [None, 3, b"report.html", "", "a\0.html"])
 def test_what_is_no_path_is_refused(path):
     with pytest.raises(InputError, match=r"`path` must name a file, such as 'report\.html', but it is"):
         write_page("text", path)
@@ -25,12 +25,19 @@ def test_a_folder_is_refused_with_a_file_in_it_as_the_remedy(tmp_path):
     assert str(tmp_path / "report.html") in str(refusal.value)
 
 
+def test_a_path_under_a_file_is_told(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"(?s)cannot be written to .*notes\.txt.*Give a path in a folder"):
+        write_page("text", tmp_path / "notes.txt" / "deep" / "report.html")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_a_page_that_cannot_take_its_place_leaves_nothing(tmp_path, monkeypatch):
     def full(self, target):
         raise OSError("no space")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"(?s)cannot be written to .*a\.html.*no space"):
         write_page("text", tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
 

@@ -21,9 +21,9 @@ __all__ = ["packaged", "template", "write_page"]
 def write_page(text: str, path: str | Path) -> Path:
     """Write a page; missing folders are made, an older file is replaced in one step. Returns: the path.
 
-    Raises: InputError if `path` is a folder, or no path.
+    Raises: InputError if `path` is a folder or no path, or if nothing can be written there.
     """
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
         raise InputError(f"`path` must name a file, such as 'report.html', but it is {shown(path)}.")
     target = Path(path)
     if target.is_dir():
@@ -32,6 +32,17 @@ def write_page(text: str, path: str | Path) -> Path:
         )
     # a lone surrogate (a name cut in mid-character) must not cost the whole page
     content = text.encode("utf-8", errors="replace")
+    try:
+        _replace(target, content)
+    except OSError as error:
+        raise InputError(
+            f"The page cannot be written to {str(target)!r}: {error.strerror or error}.\n"
+            "Give a path in a folder that you may write to."
+        ) from error
+    return target
+
+
+def _replace(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=".page-", suffix=".part")
     try:
@@ -45,7 +56,6 @@ def write_page(text: str, path: str | Path) -> Path:
         with contextlib.suppress(OSError):
             Path(part).unlink()
         raise
-    return target
 
 
 @cache

@@ -12,6 +12,11 @@ def walk(n: int, seed: int = 0, start: str = "2018-01-01") -> pd.Series:
     return pd.Series(1e6 * np.cumprod(1.0 + steps), index=pd.bdate_range(start, periods=n))
 
 
+def exposure_frame(n: int) -> pd.DataFrame:
+    gross = 0.5 + 0.4 * np.sin(np.arange(n) / 50)
+    return pd.DataFrame({"gross": gross, "net": gross - 0.2}, index=walk(n).index)
+
+
 def trial_frame(n: int = 60, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
@@ -83,6 +88,12 @@ def full_page(**changes: object) -> Page:
         "subtitle": "Holds the strongest names.",
         "equity": walk(1300),
         "benchmark": walk(1300, seed=1) / 1e4,
+        "exposure": exposure_frame(1300),
+        "attribution": pd.DataFrame({"gain": [0.0, 900.0], "fees": [-10.0, -20.0], "impact": 0.0, "interest": 1.5}),
+        "contributions": pd.DataFrame(
+            {"gain": [800.0, 100.0], "costs": [-25.0, -5.0], "net": [775.0, 95.0], "share": [775 / 870, 95 / 870]},
+            index=["<b>AAA</b>", "BBB"],
+        ),
         "metrics": {"total_return": 0.5, "sharpe": 0.9, "max_drawdown": -0.2, "n_trades": 20, "calmar": float("nan")},
         "benchmark_metrics": {"total_return": 0.4, "sharpe": 0.8},
         "warnings": ("Orders fill at the close they were decided on.",),
@@ -99,6 +110,8 @@ def full_page(**changes: object) -> Page:
         "orders": order_frame(),
         "trades": trade_frame(),
     }
+    if "equity" in changes:
+        del values["exposure"]
     return Page(**{**values, **changes})  # type: ignore[arg-type]
 
 

@@ -108,10 +108,13 @@ def wait_until(tab, expression, expected):
 
 def test_full_page_draws_every_chart_and_section(full, make_page):
     ids = full.eval_on_selector_all("main > section", "all => all.map(e => e.id)")
-    assert ids == ["verdict", "warnings", "performance", "months", "parameters", "folds", "trials", "trading", "facts"]
+    assert ids == [
+        "verdict", "warnings", "performance", "months", "attribution", "parameters", "folds", "trials", "trading",
+        "facts",
+    ]  # fmt: skip
     assert drawn(full) == list(figures(make_page()))
     targets = full.eval_on_selector_all("nav a", "all => all.map(a => document.querySelector(a.hash) !== null)")
-    assert targets == [True] * 8
+    assert targets == [True] * 9
 
 
 def test_log_toggle_changes_the_axis_and_says_so(full):

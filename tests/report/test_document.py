@@ -9,7 +9,9 @@ import pytest
 from knowable.errors import InputError
 from knowable.report import Page, render, write
 
-SECTIONS = ["verdict", "warnings", "performance", "months", "parameters", "folds", "trials", "trading", "facts"]
+SECTIONS = [
+    "verdict", "warnings", "performance", "months", "attribution", "parameters", "folds", "trials", "trading", "facts",
+]  # fmt: skip
 
 
 def sections(text):
@@ -41,6 +43,18 @@ def test_file_loads_nothing_from_elsewhere(make_page):
     ours = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!#|data:)', ours) == []
     assert text.count("default-src 'none'") == 1
+
+
+def test_attribution_tells_totals_and_what_each_asset_brought(make_page):
+    text = render(make_page())
+    table = re.search(r'id="attribution-table".*?</table>', text, flags=re.DOTALL).group()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", table)
+    assert cells == ["Gain", "900.00", "Fees", "−30.00", "Interest", "3.00", "Change of equity", "873.00"], (
+        "no empty kinds"
+    )
+    table = re.search(r'id="by-asset-table".*?</table>', text, flags=re.DOTALL).group()
+    assert "&lt;b&gt;AAA&lt;/b&gt;" in table
+    assert table.index("775") < table.index("BBB")
 
 
 def test_verdict_follows_the_worst_doubt(make_page):

@@ -15,7 +15,8 @@ def test_single_backtest_has_only_its_curves(make_walk):
 
 def test_full_page_has_all_charts_in_reading_order(make_page):
     slices = [f"slice_{i}" for i in range(5)]
-    assert list(figures(make_page())) == ["equity", "drawdown", "map", *slices, "folds", "fold_parameters"]
+    names = ["equity", "drawdown", "exposure", "map", *slices, "folds", "fold_parameters"]
+    assert list(figures(make_page())) == names
 
 
 def test_equity_chart_draws_the_curve_and_the_scaled_benchmark(make_page):

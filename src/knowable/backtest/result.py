@@ -337,6 +337,8 @@ class Result:
             path: where to.
             benchmark: what to compare with, as for `stats`.
             title: first line of the page; the strategy and its parameters when None.
+
+        Raises: InputError if `path` is a folder or nothing can be written there; as `stats` for the benchmark.
         """
         from knowable.report.document import write
         from knowable.report.page import Page
@@ -353,6 +355,9 @@ class Result:
             initial=self.settings.cash,
             days=self.days,
             benchmark=drawn,
+            exposure=self.exposure,
+            attribution=self.attribution,
+            contributions=self.contributions,
             metrics=dict(self.metrics),
             benchmark_metrics=theirs,
             warnings=self.warnings,

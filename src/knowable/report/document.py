@@ -11,6 +11,8 @@ from knowable.report.frame import frame_of, plain_figures
 from knowable.report.page import Doubt, Page
 from knowable.report.parameters import DRAWN_TRIALS, MOST_SLICES, map_sentence, slice_names
 from knowable.report.tables import (
+    asset_table,
+    attribution_table,
     fold_table,
     metric_rows,
     month_rows,
@@ -35,7 +37,7 @@ def write(page: Page, path: str | Path) -> Path:
         The path written.
 
     Raises:
-        InputError: `path` is a folder.
+        InputError: `path` is a folder, or nothing can be written there.
     """
     return write_page(render(page), path)
 
@@ -57,6 +59,8 @@ def render(page: Page) -> str:
         metrics=metric_rows(page),
         has_benchmark=page.benchmark is not None or bool(page.benchmark_metrics),
         years=month_rows(page),
+        attribution=attribution_table(page),
+        by_asset=asset_table(page),
         thinned=f"{DRAWN_POINTS:,}" if was_thinned(page) else "",
         can_log=bool((page.equity.dropna() > 0).all()),
         map_sentence=cut(map_sentence(page), 400),

@@ -30,10 +30,12 @@ def figures(page: Page) -> dict[str, Figure]:
         page: what to show.
 
     Returns:
-        ``equity`` and ``drawdown`` always; ``map`` and ``slice_0`` … where there are trials with parameters;
-        ``folds`` and ``fold_parameters`` where there are folds. They carry the light template.
+        ``equity`` and ``drawdown`` always; ``exposure`` where it is known; ``map`` and ``slice_0`` … where there are
+        trials with parameters; ``folds`` and ``fold_parameters`` where there are folds. They carry the light template.
     """
     figs = {"equity": _equity(page), "drawdown": _drawdown(page)}
+    if page.exposure is not None:
+        figs["exposure"] = _exposure(page.exposure)
     figs.update(parameter_figures(page))
     figs.update(_folds(page))
     return figs
@@ -155,6 +157,21 @@ def _drawdown(page: Page) -> Figure:
     if len(x) == 1:
         layout["xaxis"] |= {"tickvals": x, "tickformat": "%d %b %Y"}
     layout["showlegend"] = len(columns) > 1
+    return figure(traces, **layout)
+
+
+def _exposure(exposure: pd.DataFrame) -> Figure:
+    columns = exposure[["gross", "net"]].to_numpy(dtype=np.float64)
+    rows = thin(columns)
+    x = times(exposure.index, rows)
+    traces = [
+        line(x, columns[rows, k], name, line={"width": 1.2}, hovertemplate="%{y:.0%}")
+        for k, name in enumerate(("Gross", "Net"))
+    ]
+    layout = _time_layout(200)
+    layout["yaxis"] = {"title": {"text": "Of equity"}, "automargin": False, "tickformat": ".0%"}
+    if len(x) == 1:
+        layout["xaxis"] |= {"tickvals": x, "tickformat": "%d %b %Y"}
     return figure(traces, **layout)
 
 

@@ -54,6 +54,9 @@ class Page:
         days: (n_bars,) datetime64[D], the day that each bar belongs to; None: that of its label.
         benchmark: account value or price of what to compare with, on the very index of `equity`; drawn from the
             same start value.
+        exposure: (n_bars, ...) with columns `gross` and `net`, fractions of equity, on the index of `equity`.
+        attribution: (n_bars, n_kinds) money that each kind of gain and cost brought on each bar; its totals are shown.
+        contributions: a row an asset, columns `gain`, `costs`, `net`, `share`; the largest are shown.
         metrics: name to value; NaN where not defined.
         benchmark_metrics: the same for the benchmark.
         warnings: sentences shown in plain sight.
@@ -80,6 +83,9 @@ class Page:
     initial: float | None = None
     days: npt.NDArray[np.datetime64] | None = None
     benchmark: pd.Series | None = None
+    exposure: pd.DataFrame | None = None
+    attribution: pd.DataFrame | None = None
+    contributions: pd.DataFrame | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     benchmark_metrics: Mapping[str, float] | None = None
     warnings: tuple[str, ...] = ()
@@ -102,10 +108,12 @@ class Page:
         if self.benchmark is not None:
             _check_series("benchmark", self.benchmark)
             _check_same_index(self.equity, self.benchmark)
-        for name in ("folds", "trials", "orders", "trades"):
+        for name in ("folds", "trials", "orders", "trades", "exposure", "attribution", "contributions"):
             table = getattr(self, name)
             if table is not None and not isinstance(table, pd.DataFrame):
                 raise InputError(f"`{name}` must be a DataFrame or None, but a {type(table).__name__} came.")
+        if self.exposure is not None and not self.exposure.index.equals(self.equity.index):
+            raise ShapeError("`exposure` must be on the index of `equity`.")
         for name in ("metrics", "benchmark_metrics"):
             _check_metrics(name, getattr(self, name))
         if isinstance(self.warnings, str):

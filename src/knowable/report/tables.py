@@ -28,6 +28,8 @@ __all__ = [
     "Month",
     "Table",
     "Year",
+    "asset_table",
+    "attribution_table",
     "fold_table",
     "metric_rows",
     "month_rows",
@@ -207,6 +209,41 @@ def _trade_row(name: str, pnl: pd.Series) -> tuple[Cell, ...]:
     figures = (known.sum(), known.mean(), known.max(), known.min()) if len(known) else (math.nan,) * 4
     share = Cell(text=percent(winners), key=_key(winners), kind="num")
     return (Cell(text=name, key=name), _count(len(pnl)), share, *(_money(float(v)) for v in figures))
+
+
+def attribution_table(page: Page) -> Table | None:
+    """What each kind of gain and cost came to over the whole span; kinds that brought nothing are left out."""
+    if page.attribution is None or page.attribution.empty:
+        return None
+    totals = page.attribution.sum().to_dict()
+    rows = [(Cell(text=label(str(name))), _money(float(value))) for name, value in totals.items() if value != 0.0]
+    rows.append((Cell(text="Change of equity"), _money(float(sum(totals.values())))))
+    return Table(caption="Gains and costs", columns=(("Kind", "text"), ("Total", "num")), rows=tuple(rows))
+
+
+def asset_table(page: Page) -> Table | None:
+    """What the assets that brought or cost most came to."""
+    if page.contributions is None or page.contributions.empty:
+        return None
+    frame = page.contributions
+    most = frame["net"].abs().sort_values(ascending=False, kind="stable").index[:_MOST_ASSETS]
+    rows = []
+    for name, row in frame.loc[most].iterrows():
+        share = float(row["share"])
+        figures = (_money(float(row["gain"])), _money(float(row["costs"])), _money(float(row["net"])))
+        rows.append(
+            (
+                Cell(text=cut(str(name), 60), key=str(name)),
+                *figures,
+                Cell(text=percent(share), key=_key(share), kind="num"),
+            )
+        )
+    names = ("Asset", "Gain", "Costs", "Net", "Share")
+    note = (
+        f"The {_MOST_ASSETS} of {len(frame):,} assets that brought or cost most." if len(frame) > _MOST_ASSETS else ""
+    )
+    columns = tuple((name, "text" if i == 0 else "num") for i, name in enumerate(names))
+    return Table(caption="By asset", columns=columns, rows=tuple(rows), note=note)
 
 
 def rows_table(
