@@ -94,12 +94,15 @@ def covariance_kernel(x, how, out):
       appendix B.
     """
     n, k = x.shape
+    mean = np.zeros(k)
+    for i in range(n):
+        for j in range(k):
+            mean[j] += x[i, j]
     for j in range(k):
-        total = 0.0
-        for i in range(n):
-            total += x[i, j]
-        for i in range(n):
-            x[i, j] -= total / n
+        mean[j] /= n
+    for i in range(n):
+        for j in range(k):
+            x[i, j] -= mean[j]
     _products(x, n - 1.0 if how == _SAMPLE else float(n), out)
     if how == _SAMPLE or k == 1:
         return 0.0
@@ -110,11 +113,18 @@ def covariance_kernel(x, how, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _products(x, divisor, out):
+    """Four rows at a time: a sum is read and written once for four products."""
     n, k = x.shape
+    whole = n - n % 4
     for a in range(k):
         for b in range(a + 1):
             out[a, b] = 0.0
-        for i in range(n):
+        for i in range(0, whole, 4):
+            first, second, third, fourth = x[i, a], x[i + 1, a], x[i + 2, a], x[i + 3, a]
+            for b in range(a + 1):
+                early = first * x[i, b] + second * x[i + 1, b]
+                out[a, b] += early + (third * x[i + 2, b] + fourth * x[i + 3, b])
+        for i in range(whole, n):
             value = x[i, a]
             for b in range(a + 1):
                 out[a, b] += value * x[i, b]
