@@ -20,7 +20,10 @@ class Reason(StrEnum):
         "filled late",
         "Filled, but it had to wait: the first bar after the decision had no price, or too little volume.",
     )
-    CUT = "cut to cash", "Filled in part: cash was short, so all buys of the bar shrank by the same share."
+    CUT = (
+        "cut to cash",
+        "Filled in part: cash was short, so all buys of the bar shrank by the same share, or a resting order was cut.",
+    )
     NO_CASH = "no cash", "Not filled: no cash was left, or not enough for its fee or one lot."
     NO_PRICE = "no price", "Not filled, or not the rest of it: no price, or no volume, came before the last bar."
     LAST_BAR = "last bar", "Not filled: it was decided on the last bar, and there is no next one."
@@ -40,6 +43,15 @@ class Reason(StrEnum):
     SPUN_OFF = "spin-off", "Shares of another asset for those held."
     PAID_FUNDING = "funding", "Paid or received on a perpetual for its funding rate."
     ROLLED = "roll", "A future moved to its next contract, which costs a trade out of one and into the other."
+    LIMIT_ORDER = "limit order", "Filled at its limit, or at a better price that it found."
+    STOP_ORDER = "stop order", "Filled at its stop, or at the price it found where that was already past it."
+    AT_OPEN = "at the open", "The market order of a bracket, filled at the open."
+    EXPIRED = "expired", "Not filled, or not the rest of it: it was good for one session, and that was over."
+    WITHDRAWN = "cancelled by strategy", "Not filled, or not the rest of it: the strategy cancelled it."
+    PAIRED = "one cancels other", "Not filled: its other half was, or the position it would have reduced is gone."
+    NO_LEVERAGE = "no leverage", "Not filled: a short, or a larger one, would pass max_leverage."
+    NO_MEMBER = "not in universe", "Not filled: the asset is not, or no longer, a member of the universe."
+    NOT_REACHED = "still resting", "Not filled, or not the rest of it, by the last bar."
     NEVER_PRICED = "never priced", "Not sized: the asset had no close by the last bar."
 
     def __new__(cls, word: str, sentence: str) -> Self:

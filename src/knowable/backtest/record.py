@@ -10,6 +10,7 @@ import numpy.typing as npt
 from knowable.backtest.tape import Tape, rest_of
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState, Rules
+from knowable.kernels.book import TRIGGERED
 from knowable.kernels.ledger import ledger_kernel
 
 __all__ = ["LedgerRecord", "record_of", "run_ledger"]
@@ -101,17 +102,37 @@ def record_of(state: LedgerState, rules: Rules, equity: Panel, bars: Panel, orde
 
 
 def _still_pending(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
-    """Orders for what the last bar left undone."""
-    kind, decided = state.assets[codes.KIND], state.assets[codes.DECIDED]
-    pending = np.flatnonzero(kind != codes.NOTHING)
-    rows = np.full((len(pending), codes.N_ORDER_COLUMNS), np.nan)
-    rows[:, codes.ORDER_ASSET] = pending
-    rows[:, codes.ORDER_DECIDED] = decided[pending]
+    """Orders for what the last bar left undone; first those that rest in the book, by number."""
+    return np.concatenate([_resting(state), _waiting(state, n_bars, rules)])
+
+
+def _resting(state: LedgerState) -> Panel:
+    book = state.book[: int(state.account[codes.N_BOOK])]
+    book = book[book[:, codes.B_STATE] <= TRIGGERED]
+    rows = _unfilled(len(book))
+    rows[:, codes.ORDER_ASSET] = book[:, codes.B_ASSET]
+    rows[:, codes.ORDER_DECIDED] = book[:, codes.B_PLACED]
+    rows[:, codes.ORDER_WANTED] = book[:, codes.B_SHARES]
+    rows[:, codes.ORDER_REASON] = codes.NOT_REACHED
+    return rows
+
+
+def _unfilled(n: int) -> Panel:
+    rows = np.full((n, codes.N_ORDER_COLUMNS), np.nan)
     rows[:, codes.ORDER_FILLED] = -1.0
-    sized = kind[pending] == codes.SHARE_COUNT
-    rows[sized, codes.ORDER_WANTED] = (state.assets[codes.TARGET] - state.assets[codes.HELD])[pending[sized]]
     rows[:, codes.ORDER_SIZE] = 0.0
     rows[:, codes.ORDER_FEE] = 0.0
+    return rows
+
+
+def _waiting(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
+    kind, decided = state.assets[codes.KIND], state.assets[codes.DECIDED]
+    pending = np.flatnonzero(kind != codes.NOTHING)
+    rows = _unfilled(len(pending))
+    rows[:, codes.ORDER_ASSET] = pending
+    rows[:, codes.ORDER_DECIDED] = decided[pending]
+    sized = kind[pending] == codes.SHARE_COUNT
+    rows[sized, codes.ORDER_WANTED] = (state.assets[codes.TARGET] - state.assets[codes.HELD])[pending[sized]]
     last = (decided[pending] == n_bars - 1) & (rules.delay > 0)
     reason = np.where(last, codes.LAST_BAR, codes.NO_PRICE)
     reason = np.where(kind[pending] == codes.UNPRICED, codes.NEVER_PRICED, reason)

@@ -19,11 +19,13 @@ from knowable.kernels.account import (
     AT_DECISION,
     AT_FILL,
     N_ACTION_COLUMNS,
+    N_BOOK_COLUMNS,
     Feed,
     LedgerState,
     Rules,
     new_state,
 )
+from knowable.kernels.book import book_room
 from knowable.kernels.exits import HIGH_FIRST, LOW_FIRST, STOP_FIRST
 
 __all__ = ["Tape", "by_volume", "carry_forward", "marks_before", "read_only", "read_tape", "rest_of", "rules_of"]
@@ -31,6 +33,7 @@ __all__ = ["Tape", "by_volume", "carry_forward", "marks_before", "read_only", "r
 Panel = npt.NDArray[np.float64]
 
 _PRICE_FIELD = {"next_open": "open", "next_close": "close", "close": "close"}
+PRICES_WITHIN = ("open", "high", "low")
 _TYPICAL = ("high", "low", "close")
 _typical_cache: dict[str, Panel] = {}
 _known_cache: dict[str, tuple[Panel | None]] = {}
@@ -60,6 +63,8 @@ class Tape:
     def new_state(self, cash: float) -> LedgerState:
         """An account that begins on the first row with nothing but cash."""
         made: LedgerState = new_state(self.marks, self.unfunded, cash)
+        if len(self.feed.new_day):
+            made = made._replace(book=np.zeros((2 * int(book_room(len(self.marks))), N_BOOK_COLUMNS)))
         return made
 
 
@@ -75,11 +80,15 @@ def rest_of(feed: Feed, done: int) -> Feed:
         volume=feed.volume[done:],
         terms=feed.terms[done:] if len(feed.terms) > 1 else feed.terms,
         actions=feed.actions,
+        open=feed.open[done:],
+        high=feed.high[done:],
+        low=feed.low[done:],
+        new_day=feed.new_day[done:],
     )
 
 
 def read_tape(
-    market: Market, settings: Settings, start: int = 0, stop: int | None = None, *, always_known: bool = False
+    market: Market, settings: Settings, start: int = 0, stop: int | None = None, *, event_driven: bool = False
 ) -> Tape:
     """Cut the tape of a run.
 
@@ -88,7 +97,8 @@ def read_tape(
         settings: which of them fills use.
         start: first row.
         stop: row after the last; all when None.
-        always_known: give `known` also where sizes wait for the fill: somebody reads the account at the decision.
+        event_driven: somebody reads the account at each decision, and may place orders that rest: give `known` also
+            where sizes wait for the fill, and where the market has them the prices within bars.
 
     Raises: InputError for rows outside the market, or a market without the field that `fill` needs.
     """
@@ -101,7 +111,7 @@ def read_tape(
     if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
     close = _field(market, "close", settings)
-    known = _known_closes(market) if always_known or settings.size_at == "decision" else None
+    known = _known_closes(market) if event_driven or settings.size_at == "decision" else None
     none = read_only(np.empty((0, market.n_assets)))
     feed = Feed(
         price=_prices(market, settings)[start:stop],
@@ -111,9 +121,21 @@ def read_tape(
         volume=_volume(market, settings)[start:stop] if by_volume(settings) else none,
         terms=terms_of(settings.costs, market, start, stop),
         actions=read_only(np.empty((0, N_ACTION_COLUMNS))),
+        **(_within_bars(market, settings, start, stop) if event_driven else {}),
     )
     marks = read_only(marks_before(close, start))
     return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(np.zeros(market.n_assets)))
+
+
+def _within_bars(market: Market, settings: Settings, start: int, stop: int) -> dict[str, npt.NDArray[Any]]:
+    """What orders that rest are met by; nothing where none may."""
+    if settings.preset is not None or any(name not in market.final for name in PRICES_WITHIN):
+        return {}
+    found: dict[str, npt.NDArray[Any]] = {name: _field(market, name, settings)[start:stop] for name in PRICES_WITHIN}
+    days = market.days[max(start - 1, 0) : stop]
+    new_day = np.ones(len(days), np.bool_)
+    new_day[1:] = days[1:] != days[:-1]
+    return {**found, "new_day": read_only(new_day[-(stop - start) :])}
 
 
 def by_volume(settings: Settings) -> bool:

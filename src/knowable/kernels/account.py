@@ -22,6 +22,7 @@ __all__ = [
     "term",
     "tradable",
     "trade",
+    "trade_at",
     "value_at",
     "whole_lots",
     "worse_by",
@@ -51,6 +52,10 @@ STOPPED, TARGET_REACHED, TRAILED = 12.0, 13.0, 14.0
 LIMITED = 15.0
 # What `knowable.kernels.actions` books, and the kinds of its actions:
 DELISTED, MERGED, SPLIT, DIVIDEND, SPUN_OFF, PAID_FUNDING, ROLLED = 16.0, 17.0, 18.0, 19.0, 20.0, 21.0, 22.0
+# Orders of the book: filled at a limit, a stop, the open; over with its day; cancelled by the strategy; one cancels the
+# other; a short too large; no member of the universe; never reached.
+LIMIT_ORDER, STOP_ORDER, AT_OPEN, EXPIRED, WITHDRAWN, PAIRED = 23.0, 24.0, 25.0, 26.0, 27.0, 28.0
+NO_LEVERAGE, NO_MEMBER, NOT_REACHED = 29.0, 30.0, 31.0
 NO_BAR = -1.0
 
 # Rows of `assets`, the state of each asset:
@@ -139,6 +144,10 @@ class Rules(NamedTuple):
     entry_bar: bool = True  # whether a position may be closed on the bar it was entered at the open of
 
 
+NO_PRICES, NO_DAYS = np.empty((0, 0)), np.empty(0, np.bool_)
+NO_PRICES.flags.writeable = NO_DAYS.flags.writeable = False
+
+
 class Feed(NamedTuple):
     """What each row brings from outside; n_bars rows each but for `terms`, which may be the same for all."""
 
@@ -149,6 +158,10 @@ class Feed(NamedTuple):
     volume: np.ndarray  # (n_bars, n_assets) of each bar, where fills hang on it, else (0, n_assets)
     terms: np.ndarray  # (n_bars or 1, N_TERMS, n_assets or 1)
     actions: np.ndarray  # (n_actions, N_ACTION_COLUMNS) of the whole run; rows counted from its first
+    open: np.ndarray = NO_PRICES  # (n_bars, n_assets) of each bar, where orders may rest, else (0, 0)
+    high: np.ndarray = NO_PRICES
+    low: np.ndarray = NO_PRICES
+    new_day: np.ndarray = NO_DAYS  # (n_bars,) bool, whether the bar begins another session than that of the bar before
 
 
 class LedgerState(NamedTuple):
@@ -250,11 +263,17 @@ def impact_of(t, j, size, feed):
 @njit(**HELPER)
 def trade(t, j, delta, wanted, ref, reason, feed, rules, assets, account, orders_out):
     """Exchange shares for cash at the reference price made worse by spread, slippage and impact, and pay the fee."""
-    held, size = assets[HELD, j], abs(delta)
-    rate = worse_by(t, j, size, feed)
+    rate = worse_by(t, j, abs(delta), feed)
     at_level = reason == TARGET_REACHED or (rules.sizing == AS_VECTORBT and reason >= STOPPED)
-    if at_level or (rules.sizing == AS_BACKTESTING and held * delta < 0.0):
+    if at_level or (rules.sizing == AS_BACKTESTING and assets[HELD, j] * delta < 0.0):
         rate = 0.0  # a limit is filled at its price; so are vectorbt's stops; backtesting.py takes spread on entries
+    trade_at(t, j, delta, wanted, ref, rate, reason, feed, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def trade_at(t, j, delta, wanted, ref, rate, reason, feed, rules, assets, account, orders_out):
+    """The same where it is known by what share of the reference price the fill is worse."""
+    held, size = assets[HELD, j], abs(delta)
     price = ref * (1.0 + rate) if delta > 0.0 else ref * (1.0 - min(rate, 1.0))
     fee = fee_of(t, j, size, price, feed.terms)
     account[CASH] = account[CASH] - delta * price - fee

@@ -17,6 +17,7 @@ from knowable.kernels.account import (
     EQUITY,
     HELPER,
     LIQUIDATION,
+    N_BOOK_NEWS,
     N_PENDING,
     WEIGHT,
 )
@@ -24,7 +25,14 @@ from knowable.kernels.actions import rows_to_action
 from knowable.kernels.bar_types import account_of, bar_maker, borrowed
 from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS, differs
 from knowable.kernels.ledger import end_row, has_room, is_quiet, mark_row
-from knowable.kernels.turns import asks_for_shares, close_row_kernel, open_row_kernel
+from knowable.kernels.turns import (
+    ask_book_kernel,
+    asks_for_shares,
+    close_row_kernel,
+    keep_book_kernel,
+    open_row_kernel,
+)
+from knowable.kernels.walk import is_touched
 
 __all__ = ["bar_loop", "compiled_on_bar"]
 
@@ -76,22 +84,29 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
         for t in range(first, stop):
             if not has_room(feed, assets, account, book, orders_out):
                 return t, 0.0
-            if is_quiet(rules, account) and rows_to_action(feed.actions, account) > 0:
+            quiet = is_quiet(rules, account) and rows_to_action(feed.actions, account) > 0
+            if quiet and not is_touched(t, feed, rules, assets, account, book):
                 account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
             else:
                 open_row_kernel(t, feed, rules, state, orders_out)
             news = False
             if decide[t] and account[LIQUIDATION] < 0.0:
-                on_bar(me, make_bar(offset + t, panels), account_of(assets, account, ask, seen, t, takes_shares))
+                on_bar(me, make_bar(offset + t, panels), account_of(assets, account, ask, seen, book, t, takes_shares))
                 if targets_out.shape[0] > 0:
                     _keep_weights(t, asked, members, targets_out)
-                news = _is_news(asked, members, rules, assets, account)
+                news = account[N_BOOK_NEWS] > 0 or _is_news(asked, members, rules, assets, account)
             if news:
                 in_shares = targets_out.shape[0] > 0 and asks_for_shares(asked)
+                of_book = targets_out.shape[0] > 0 and account[N_BOOK_NEWS] > 0
+                told = np.zeros(asked.shape[1]) if of_book else asked[ASKED_KIND]
+                if of_book:
+                    ask_book_kernel(t, feed.known, state, told)
                 kinds = asked[ASKED_KIND].copy() if in_shares else asked[ASKED_KIND]
                 gross = close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out)
                 if in_shares:
                     _keep_shares(t, kinds, members, assets, targets_out)
+                if of_book:
+                    keep_book_kernel(t, told, targets_out)
                 if not gross <= limit:
                     return t, gross
             elif account[EQUITY] <= 0.0 or rules.maintenance > 0.0 or (account[N_PENDING] > 0 and rules.delay == 0):

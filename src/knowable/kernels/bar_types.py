@@ -20,12 +20,14 @@ from numba.extending import (
     lower_getattr_generic,
     make_attribute_wrapper,
     models,
+    overload,
     overload_attribute,
     overload_method,
     register_model,
 )
 
-from knowable.kernels.account import CASH, HELD, HELPER
+from knowable.kernels.account import B_ASSET, CASH, HELD, HELPER, N_BOOK, N_NUMBERED
+from knowable.kernels.book import is_open, place, withdraw
 from knowable.kernels.decision import (
     ASKED_CHANGE,
     ASKED_GOAL,
@@ -48,6 +50,7 @@ _MEMBERS = (
     ("account", types.Array(types.float64, 1, "C")),
     ("asked", _STATE),
     ("known", PANEL),
+    ("book", _STATE),
     ("t", types.int64),
     ("takes_shares", types.boolean),
 )
@@ -104,7 +107,7 @@ def bar_maker(names: tuple[str, ...]) -> Any:
 
 
 @_intrinsic
-def account_of(_context, assets, account, asked, known, t, takes_shares):
+def account_of(_context, assets, account, asked, known, book, t, takes_shares):
     """The account of row `t`."""
 
     def generate(context, builder, signature, arguments):
@@ -279,12 +282,137 @@ def _target_shares(account, asset, shares=None):
 
 
 @overload_method(AccountType, "order")
-def _order(account, asset, shares=None):
-    if _asks_for_all(asset, shares):
-        return lambda account, asset, shares=None: _order_all(account, asset)
-    if _asks_for_one(asset, shares):
-        return lambda account, asset, shares=None: _order_one(account, asset, shares)
-    return None
+def _order(account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None):
+    levels = (limit, stop, trail, stop_loss, take_profit)
+    if all(_is_none(each) for each in levels):
+        if not _is_omitted(day):
+            return None
+        if _asks_for_all(asset, shares):
+            return _market_all
+        return _market_one if _asks_for_one(asset, shares) else None
+    given = all(_is_none(each) or isinstance(each, types.Integer | types.Float) for each in levels)
+    if not given or not _asks_for_one(asset, shares):
+        return None
+    return _resting_one
+
+
+def _market_all(
+    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
+):
+    _order_all(account, asset)
+
+
+def _market_one(
+    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
+):
+    _order_one(account, asset, shares)
+
+
+def _resting_one(
+    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
+):
+    if not 0 <= asset < account._asked.shape[1]:
+        raise ValueError
+    said, wanted = (_level(limit), _level(stop), _level(trail)), (_level(stop_loss), _level(take_profit))
+    for value in (said[0], said[1], wanted[0], wanted[1]):
+        if value <= 0.0 or value == np.inf:
+            raise ValueError
+    number = _put_resting(asset, 1.0 * shares, said, 1.0 * day, wanted, account._takes_shares, account)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _level(value: Any) -> Any:
+    """A number, or NaN for none; for compiled code only. One that is NaN itself is refused as -1 is."""
+    raise NotImplementedError
+
+
+@overload(_level)
+def _level_of(value):
+    if _is_none(value):
+        return lambda value: np.nan
+
+    def level(value):
+        return 1.0 * value if value == value else -1.0
+
+    return level
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, types.NoneType) or (_is_omitted(value) and _omitted(value) is None)
+
+
+def _is_omitted(value: Any) -> bool:
+    return isinstance(value, types.Omitted) or value is None or value is False
+
+
+def _omitted(value: Any) -> Any:
+    return value.value if isinstance(value, types.Omitted) else value
+
+
+@njit(**HELPER)
+def _put_resting(j, shares, said, day, bracket, takes_shares, account):
+    """The number of the order; -1 where it may not be."""
+    limit, stop, trail = said
+    loss, goal = bracket
+    if not takes_shares or not np.isfinite(shares) or account._book.shape[0] == 0:
+        return -1
+    if trail == trail and (not 0.0 < trail < 1.0 or limit == limit or stop == stop):
+        return -1
+    side = 1.0 if shares > 0.0 else -1.0
+    entry = limit if limit == limit else stop
+    if side * loss >= side * goal or side * loss >= side * entry or side * entry >= side * goal:
+        return -1
+    return place(j, shares, limit, stop, trail, day, loss, goal, account._account, account._book)
+
+
+@overload_method(AccountType, "cancel")
+def _cancel(account, number):
+    if not isinstance(number, types.Integer):
+        return None
+
+    def cancel(account, number):
+        if not 0 <= number < account._account[N_NUMBERED]:
+            raise ValueError
+        return withdraw(number, -1, account._account, account._book)
+
+    return cancel
+
+
+@overload_method(AccountType, "cancel_all")
+def _cancel_all(account, asset=None):
+    if _is_none(asset):
+
+        def cancel_all(account, asset=None):
+            withdraw(-1, -1, account._account, account._book)
+
+        return cancel_all
+    if not isinstance(asset, types.Integer):
+        return None
+
+    def cancel_all_of_one(account, asset=None):
+        if not 0 <= asset < account._asked.shape[1]:
+            raise ValueError
+        withdraw(-1, asset, account._account, account._book)
+
+    return cancel_all_of_one
+
+
+@overload_method(AccountType, "n_open")
+def _n_open(account, asset):
+    if not isinstance(asset, types.Integer):
+        return None
+
+    def n_open(account, asset):
+        if not 0 <= asset < account._asked.shape[1]:
+            raise ValueError
+        n = 0
+        for i in range(int(account._account[N_BOOK])):
+            n += account._book[i, B_ASSET] == asset and is_open(i, account._book)
+        return n
+
+    return n_open
 
 
 @njit(**HELPER)

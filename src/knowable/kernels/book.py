@@ -11,27 +11,54 @@ from numba import njit
 from knowable.kernels.account import (
     B_ANCHOR,
     B_ASSET,
+    B_DAY,
+    B_DONE,
+    B_INSIDE,
     B_LIMIT,
     B_NUMBER,
     B_PARENT,
     B_PLACED,
+    B_ROLE,
     B_SHARES,
+    B_SINCE,
     B_STATE,
     B_STOP,
+    B_TRAIL,
+    BAR,
     DECIDED,
     HELPER,
     N_BOOK,
     N_BOOK_COLUMNS,
+    N_BOOK_NEWS,
+    N_NUMBERED,
     NO_BAR,
+    NO_MEMBER,
+    ROUNDED,
+    WITHDRAWN,
     record,
     whole_lots,
 )
+from knowable.kernels.decision import known_price, known_value
 
-__all__ = ["adjust_book", "book_records", "book_room", "cancel_book", "compact", "leave_book", "shift_book"]
+__all__ = [
+    "adjust_book",
+    "ask_book",
+    "book_records",
+    "book_room",
+    "cancel_book",
+    "compact",
+    "is_open",
+    "leave_book",
+    "place",
+    "shift_book",
+    "take_book",
+    "withdraw",
+]
 
 # States of an order: placed on this row; resting; a stop-limit that is a limit now; a child whose parent has not
 # filled; to be cancelled when the row is decided; out, to be removed. The record of it has been made by then.
-NEW, RESTING, TRIGGERED, DORMANT, WITHDRAWN, OUT = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
+NO_ROLE, STOP_CHILD, GOAL_CHILD = 0.0, 1.0, 2.0
+NEW, RESTING, TRIGGERED, DORMANT, ASKED_OUT, OUT = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
 
 
 @njit(**HELPER)
@@ -46,6 +73,102 @@ def book_records(assets, account, book):
     if book.shape[0] == 0:
         return 0
     return 3 * int(account[N_BOOK]) + book_room(assets.shape[1])
+
+
+@njit(**HELPER)
+def place(j, shares, limit, stop, trail, day, stop_loss, take_profit, account, book):
+    """Put an order down, and the children of a bracket after it; NaN: none.
+
+    Returns: its number, or -1 where the bar has no room for more. Children have the next ones, the stop loss first.
+    """
+    first, number = int(account[N_BOOK]), int(account[N_NUMBERED])
+    n = 1 + int(stop_loss == stop_loss) + int(take_profit == take_profit)
+    if book.shape[0] < first + n:
+        return -1
+    for i in range(first, first + n):
+        for k in range(N_BOOK_COLUMNS):
+            book[i, k] = np.nan
+        book[i, B_NUMBER] = number + i - first
+        book[i, B_ASSET] = j
+        book[i, B_STATE] = NEW if i == first else DORMANT
+        book[i, B_ROLE] = NO_ROLE
+        book[i, B_SHARES] = shares if i == first else -shares
+        book[i, B_PLACED] = account[BAR]
+        book[i, B_DAY] = 0.0
+        book[i, B_PARENT] = -1.0 if i == first else number
+        book[i, B_SINCE] = book[i, B_DONE] = -1.0
+        book[i, B_INSIDE] = 0.0
+    book[first, B_LIMIT], book[first, B_STOP], book[first, B_TRAIL] = limit, stop, trail
+    book[first, B_DAY] = day
+    if stop_loss == stop_loss:
+        book[first + 1, B_STOP], book[first + 1, B_ROLE] = stop_loss, STOP_CHILD
+    if take_profit == take_profit:
+        book[first + n - 1, B_LIMIT], book[first + n - 1, B_ROLE] = take_profit, GOAL_CHILD
+    account[N_BOOK] += n
+    account[N_NUMBERED] += n
+    account[N_BOOK_NEWS] += 1
+    return number
+
+
+@njit(**HELPER)
+def withdraw(number, j, account, book):
+    """Ask an order out, or all of an asset where `number` is -1, or all where `j` is -1 too; whether any was there."""
+    found = False
+    for i in range(int(account[N_BOOK])):
+        state = book[i, B_STATE]
+        of_all = number == -1 and (j == -1 or book[i, B_ASSET] == j)
+        if (of_all or book[i, B_NUMBER] == number) and state != ASKED_OUT and state != OUT:
+            book[i, B_STATE] = OUT if state == DORMANT else ASKED_OUT
+            found = True
+    account[N_BOOK_NEWS] += found
+    return found
+
+
+@njit(**HELPER)
+def is_open(i, book):
+    """Whether the order in row `i` is in the market, or about to be."""
+    return book[i, B_STATE] <= TRIGGERED
+
+
+@njit(**HELPER)
+def ask_book(t, known, assets, account, book, asked_out):
+    """What a row asks of the book, added to (n_assets,): a number for each asset that hangs on all sizes and levels."""
+    value = known_value(t, known, assets, account)
+    for i in range(int(account[N_BOOK])):
+        j, asked = int(book[i, B_ASSET]), 0.0
+        if book[i, B_STATE] == ASKED_OUT:
+            asked = -1.0
+        elif book[i, B_PLACED] == account[BAR]:
+            price = known_price(t, j, known, assets)
+            for level, weight in ((book[i, B_LIMIT], 1.0), (book[i, B_STOP], 2.0)):
+                if level == level and price > 0.0:
+                    asked += weight * level / price
+            if book[i, B_TRAIL] == book[i, B_TRAIL]:
+                asked += 3.0 * book[i, B_TRAIL]
+            asked += book[i, B_DAY]
+            if value > 0.0 and price > 0.0:
+                asked += book[i, B_SHARES] * price / value
+        asked_out[j] += asked
+
+
+@njit(**HELPER)
+def take_book(t, members, known, rules, assets, account, book, orders_out):
+    """Take what was asked of the book on row `t`: new orders rest from now on, others go."""
+    for i in range(int(account[N_BOOK])):
+        j, state = int(book[i, B_ASSET]), book[i, B_STATE]
+        if state == ASKED_OUT:
+            leave_book(i, WITHDRAWN, assets, account, book, orders_out)
+        elif members.shape[0] > 0 and not members[t, j]:
+            leave_book(i, NO_MEMBER, assets, account, book, orders_out)
+        elif state == NEW:
+            price = known_price(t, j, known, assets)
+            book[i, B_ANCHOR] = price if price > 0.0 else np.nan
+            book[i, B_SHARES] = whole_lots(book[i, B_SHARES], rules.lot)
+            book[i, B_STATE] = RESTING
+            if book[i, B_SHARES] == 0.0:
+                leave_book(i, ROUNDED, assets, account, book, orders_out)
+    compact(account, book)
+    account[N_BOOK_NEWS] = 0.0
 
 
 @njit(**HELPER)

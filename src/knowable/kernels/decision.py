@@ -19,6 +19,7 @@ from knowable.kernels.account import (
     HELD,
     HELPER,
     IN_SHARES,
+    IS_CHANGE,
     KIND,
     MARK,
     N_DECISIONS,
@@ -221,6 +222,7 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
         assets[DECIDED, j] = account[BAR]
         assets[FRESH, j] = 1.0
         assets[IN_SHARES, j] = 1.0
+        assets[IS_CHANGE, j] = asked[ASKED_KIND, j] == ASKED_CHANGE
         held = assets[HELD, j]
         if abs(goal - held) > DUST * max(abs(goal), abs(held)):
             assets[TARGET, j] = goal

@@ -148,7 +148,7 @@ def _sell_dear(t, feed, rules, assets, account, orders_out):
         if best < 0:
             return
         delta = assets[WANTED, best]
-        if to_spend(t, feed, rules, assets, account) >= least:
+        if to_spend(t, feed.price, rules, assets, account) >= least:
             _fill(t, best, delta, delta, feed, rules, assets, account, orders_out)
         else:
             record_unfilled(best, TOO_DEAR, assets, account, orders_out)
@@ -157,22 +157,22 @@ def _sell_dear(t, feed, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def to_spend(t, feed, rules, assets, account):
-    """Cash, what stands in futures included, and what may be borrowed."""
+def to_spend(t, price, rules, assets, account):
+    """Cash, what stands in futures included, and what may be borrowed, at the prices of row `t`."""
     cash = account[CASH]
     if rules.futures:
         for j in range(assets.shape[1]):
             if assets[UNFUNDED, j] != 0.0 and assets[HELD, j] != 0.0:
-                ref = feed.price[t, j]
+                ref = price[t, j]
                 cash += assets[HELD, j] * (ref if ref == ref else assets[MARK, j])
-    return cash + _credit(t, feed, rules, assets, account)
+    return cash + _credit(t, price, rules, assets, account)
 
 
 @njit(**HELPER)
-def _credit(t, feed, rules, assets, account):
+def _credit(t, price, rules, assets, account):
     """How far below 0 cash may go."""
     if rules.max_leverage > 1.0:
-        return (rules.max_leverage - 1.0) * max(value_at(t, feed.price, assets, account), 0.0)
+        return (rules.max_leverage - 1.0) * max(value_at(t, price, assets, account), 0.0)
     return 0.0
 
 
@@ -226,7 +226,7 @@ def _buy_pro_rata(t, more_comes, feed, rules, assets, account, orders_out):
 
     Where `more_comes`, because a sale waits for volume, what cash does not allow waits for it; else it is dropped.
     """
-    cash, share = to_spend(t, feed, rules, assets, account), 1.0
+    cash, share = to_spend(t, feed.price, rules, assets, account), 1.0
     forced = account[LIQUIDATION] >= 0 or rules.sizing == AS_BACKTESTING
     if not forced and not _can_pay(t, cash, feed, rules, assets):
         share = _affordable_share(t, cash, feed, assets)

@@ -31,6 +31,7 @@ from knowable.kernels.account import (
     LIQUIDATION,
     MARGIN_INTEREST,
     MARK,
+    N_BOOK,
     N_DECISIONS,
     N_EXPOSED,
     N_FLOWS,
@@ -53,9 +54,10 @@ from knowable.kernels.account import (
     term,
 )
 from knowable.kernels.actions import book_action, rows_to_action
-from knowable.kernels.book import book_records, cancel_book
+from knowable.kernels.book import book_records, book_room, cancel_book
 from knowable.kernels.decision import decide_row, differs, size_unpriced
 from knowable.kernels.fills import fill_row
+from knowable.kernels.walk import is_touched, walk_kernel
 
 __all__ = [
     "NO_LIMIT",
@@ -118,7 +120,9 @@ def is_quiet(rules, account):
 
 @njit(**HELPER)
 def has_room(feed, assets, account, book, orders_out):
-    """Whether the records of one more row fit, or none are kept."""
+    """Whether what one more row leaves fits: its records, if any are kept, and its orders that rest."""
+    if book.shape[0] > 0 and book.shape[0] < account[N_BOOK] + book_room(assets.shape[1]):
+        return False
     if orders_out.shape[0] == 0:
         return True
     to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION]) + book_records(assets, account, book)
@@ -127,10 +131,14 @@ def has_room(feed, assets, account, book, orders_out):
 
 @njit(**HELPER)
 def open_row(t, feed, rules, assets, account, book, orders_out):
-    """The part of a row before its decision: nights, actions, fills, marks, and sizes that waited for a close."""
+    """The part of a row before its decision: nights, actions, fills, orders that rest, marks, late sizes."""
     begin_row(t, feed, rules, assets, account, book, orders_out)
+    if not rules.at_open and is_touched(t, feed, rules, assets, account, book):
+        walk_kernel(t, feed, rules, assets, account, book, orders_out)
     if account[N_PENDING] > 0 and rules.delay > 0:
         fill_row(t, feed, rules, assets, account, orders_out)
+    if rules.at_open and is_touched(t, feed, rules, assets, account, book):
+        walk_kernel(t, feed, rules, assets, account, book, orders_out)
     account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
     if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
         size_unpriced(t, feed.known, rules, assets, account, orders_out)

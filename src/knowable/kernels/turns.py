@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof
 
-from knowable.kernels.account import ENTRY, HELPER
+from knowable.kernels.account import ENTRY, HELPER, N_BOOK, N_BOOK_NEWS
+from knowable.kernels.book import ask_book, place, take_book, withdraw
 from knowable.kernels.decision import (
     ASKED_KIND,
     ASKED_NOTHING,
@@ -28,13 +29,17 @@ from knowable.kernels.decision import (
 from knowable.kernels.ledger import close_row, has_room, open_row
 
 __all__ = [
+    "ask_book_kernel",
     "asks_for_shares",
     "close_row_kernel",
     "entry_point",
+    "keep_book_kernel",
     "open_row_kernel",
+    "place_kernel",
     "turn_kernel",
     "value_kernel",
     "weights_kernel",
+    "withdraw_kernel",
 ]
 
 
@@ -84,6 +89,8 @@ def close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out
             gross += counted_weight(j, assets)
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
+    if account[N_BOOK_NEWS] > 0 or (asked.shape[0] > 0 and members.shape[0] > 0 and account[N_BOOK] > 0):
+        take_book(t, members, feed.known, rules, assets, account, book, orders_out)
     close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
     return gross if gross > stood else 0.0
 
@@ -111,6 +118,33 @@ def value_kernel(t, known, state):
 def weights_kernel(t, known, state, weights_out):
     """What each position is of the account's value, as known at row `t`'s decision; NaN where that value is 0."""
     weigh(t, known, state.assets, state.account, weights_out)
+
+
+@njit(**ENTRY)
+def place_kernel(j, shares, limit, stop, trail, day, stop_loss, take_profit, state):
+    """`place` of `knowable.kernels.book`."""
+    return place(j, shares, limit, stop, trail, day, stop_loss, take_profit, state.account, state.book)
+
+
+@njit(**ENTRY)
+def withdraw_kernel(number, j, state):
+    """`withdraw` of `knowable.kernels.book`."""
+    return withdraw(number, j, state.account, state.book)
+
+
+@njit(**ENTRY)
+def ask_book_kernel(t, known, state, asked_out):
+    """`ask_book` of `knowable.kernels.book`."""
+    ask_book(t, known, state.assets, state.account, state.book, asked_out)
+
+
+@njit(**ENTRY)
+def keep_book_kernel(t, asked, targets_out):
+    """Add what was asked of the book to the targets of row `t`."""
+    for j in range(asked.shape[0]):
+        if asked[j] != 0.0:
+            before = targets_out[t, j]
+            targets_out[t, j] = asked[j] + (before if before == before else 0.0)
 
 
 def entry_point(kernel: Any, *arguments: Any) -> Any:

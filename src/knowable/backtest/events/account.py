@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -11,6 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.events.bar import History
+from knowable.backtest.events.resting import (
+    OpenOrder,
+    cancel_all_orders,
+    cancel_order,
+    check_levels,
+    count_open,
+    open_orders,
+    place_order,
+)
 from knowable.errors import InputError, ShapeError, UnknownAttributeError, shown, unknown_name
 from knowable.features import Feature
 from knowable.kernels.account import CASH, HELD, LedgerState
@@ -50,7 +59,7 @@ class BarAccount:
     nothing is asked, or a mapping or Series by asset. Of two targets for an asset on a bar the later one counts.
 
     Args:
-        state: of the ledger.
+        state: gives that of the ledger.
         asked: what this bar asks for, as `knowable.kernels.decision` says.
         history: names and columns.
         known: last closes known at each row of the run; (0, n_assets) where the marks tell it.
@@ -65,10 +74,17 @@ class BarAccount:
     _history: History
     _known: Row
     _preset: str | None
-    _state: LedgerState
+    _state: Callable[[], LedgerState]
 
     def __init__(
-        self, *, state: LedgerState, asked: Row, history: History, known: Row, clock: list[int], preset: str | None
+        self,
+        *,
+        state: Callable[[], LedgerState],
+        asked: Row,
+        history: History,
+        known: Row,
+        clock: list[int],
+        preset: str | None,
     ) -> None:
         put = object.__setattr__
         put(self, "_state", state)
@@ -81,17 +97,17 @@ class BarAccount:
     @property
     def cash(self) -> float:
         """Cash, in the market's currency; proceeds of short sales are in it."""
-        return float(self._state.account[CASH])
+        return float(self._state().account[CASH])
 
     @property
     def equity(self) -> float:
         """Value of cash and positions at the last closes known when this bar is decided on."""
-        return float(value_kernel(self._clock[0], self._known, self._state))
+        return float(value_kernel(self._clock[0], self._known, self._state()))
 
     @property
     def positions(self) -> Row:
         """(n_assets,) signed shares held."""
-        held: Row = self._state.assets[HELD].copy()
+        held: Row = self._state().assets[HELD].copy()
         held.flags.writeable = False
         return held
 
@@ -99,7 +115,7 @@ class BarAccount:
     def weights(self) -> Row:
         """(n_assets,) what each position is worth as a fraction of `equity`; 0 without a position."""
         weights = np.empty(self._asked.shape[1])
-        weights_kernel(self._clock[0], self._known, self._state, weights)
+        weights_kernel(self._clock[0], self._known, self._state(), weights)
         weights.flags.writeable = False
         return weights
 
@@ -133,21 +149,87 @@ class BarAccount:
         else:
             self._target_shares(asset, _number(shares, "shares", asset))
 
-    def order(self, asset: Any, shares: Any = _ALL) -> None:
-        """Buy this many shares of an asset at the fill, or sell them if negative. Orders of one bar add up.
+    def order(
+        self,
+        asset: Any,
+        shares: Any = _ALL,
+        *,
+        limit: Any = None,
+        stop: Any = None,
+        trail: Any = None,
+        day: bool = False,
+        stop_loss: Any = None,
+        take_profit: Any = None,
+    ) -> int | None:
+        """Buy this many shares of an asset, or sell them if negative: at the fill, or where a level is reached.
 
-        The count is from the position held, or from that which an order still waiting for a price would lead to.
+        Without levels it is a market order: orders of one bar add up, and count from the position held, or from that
+        which an order still waiting for a price would lead to. With any of them the order rests in the market from the
+        next bar on, until it is filled, cancelled or over; docs/event-driven.md says how a bar fills it.
 
         Args:
             asset: name or column; or, alone, a whole row of share counts.
             shares: signed number.
+            limit: price: buy at it or below, sell at it or above.
+            stop: price at or beyond which it becomes a market order; with `limit` too, an order with that limit.
+            trail: a stop at this fraction from the best price since the order was placed.
+            day: good for the next bar's session only; else until cancelled.
+            stop_loss: price of a stop that guards what this order fills.
+            take_profit: price of a limit that closes it. Of the two one cancels the other; they only reduce.
+
+        Returns: the number of an order with levels, for `cancel`; its stop_loss and take_profit have the next ones.
+            None for a market order.
 
         Raises: InputError, ShapeError, UnknownNameError.
         """
+        given = {"limit": limit, "stop": stop, "trail": trail, "stop_loss": stop_loss, "take_profit": take_profit}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given or day is not False:
+            return self._rest(asset, shares, given, day)
         if shares is _ALL:
             self._all(self._order, "order", asset)
         else:
             self._order(asset, _number(shares, "shares", asset))
+        return None
+
+    def cancel(self, number: int) -> bool:
+        """Cancel an order that rests, by its number; whether it was there still. Raises: InputError."""
+        return cancel_order(self._state(), number)
+
+    def cancel_all(self, asset: Any = None) -> None:
+        """Cancel all orders that rest, or those of an asset. Raises: InputError, UnknownNameError."""
+        cancel_all_orders(self._state(), -1 if asset is None else self._history.column(asset))
+
+    @property
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """The orders that rest, by number; see `OpenOrder`."""
+        return open_orders(self._state(), self._history.assets)
+
+    def n_open(self, asset: Any) -> int:
+        """How many orders of an asset rest. Raises: InputError, UnknownNameError."""
+        return count_open(self._state(), self._history.column(asset))
+
+    def _rest(self, asset: Any, shares: Any, given: dict[str, Any], day: Any) -> int:
+        if shares is _ALL:
+            raise InputError(
+                'An order with levels is for one asset, as in account.order("A", 5, limit=9.5); `shares` is missing.'
+            )
+        column, state = self._column_for_shares(asset, "order"), self._state()
+        name = self._history.assets[column]
+        if not len(state.book):
+            raise InputError(
+                f"account.order of {name!r} rests in the market, which needs the open, high and low of each bar, but "
+                f"the market lacks them.\nGive them, as in Market.from_frames(close=..., open=..., high=..., low=...)."
+            )
+        if not given:
+            raise InputError(
+                f"A market order is filled at once, so day={shown(day)} says nothing; account.order of {name!r} "
+                "has neither limit, stop nor trail."
+            )
+        number = _number(shares, "shares", asset)
+        levels = {key: _number(value, key, asset) for key, value in given.items()}
+        check_levels(number, levels, day=day, name=name)
+        return place_order(state, column, number, levels, day=day)
 
     def _target(self, asset: object, weight: float) -> None:
         column = self._history.column(asset)

@@ -21,8 +21,17 @@ from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError
 from knowable.kernels import account as codes
+from knowable.kernels.book import book_records, book_room
 from knowable.kernels.decision import ASKED_KIND, ASKED_NOTHING, ASKED_WEIGHTS
-from knowable.kernels.turns import close_row_kernel, entry_point, open_row_kernel, turn_kernel
+from knowable.kernels.turns import (
+    ask_book_kernel,
+    close_row_kernel,
+    entry_point,
+    keep_book_kernel,
+    open_row_kernel,
+    turn_kernel,
+    withdraw_kernel,
+)
 from knowable.strategy import Strategy
 
 __all__ = ["EventRun", "event_tape"]
@@ -72,7 +81,7 @@ class EventRun:
         self.state = self.tape.new_state(settings.cash)
         self.equity = np.empty(n_rows)
         self.bars = np.zeros((n_rows if records else 0, codes.N_BAR_COLUMNS))
-        room = codes.ORDERS_PER_ASSET * n_assets + min(n_rows * n_assets, _MOST_ROOM) if records else 0
+        room = self._most_records() + min(n_rows * n_assets, _MOST_ROOM) if records else 0
         self.orders = np.empty((room, codes.N_ORDER_COLUMNS))
         self.targets = np.full((n_rows if targets else 0, n_assets), np.nan)
         self._asked = nothing_asked(n_assets)
@@ -106,7 +115,7 @@ class EventRun:
     ) -> None:
         code = compiled_for(strategy, known)
         tape, offset = self.tape, self.tape.start
-        before = [array.copy() for array in self.state]
+        before = [*(array.copy() for array in self.state[:2]), self.state.book[: self._n_book()].copy()]
         rows = read_only(np.ascontiguousarray(decide[offset : offset + len(tape.feed.price)]))
         me, panels = code.me(strategy), code.panels(known)
         t, end, gross = first - offset, stop - offset, 0.0
@@ -119,8 +128,7 @@ class EventRun:
                     self.equity, self.bars, self.orders, self.targets,
                 )  # fmt: skip
         except Exception as error:
-            for array, was in zip(self.state, before, strict=True):
-                array[...] = was
+            self._restore(before)
             self._asked[...] = nothing_asked(len(self.market.assets))
             remember(strategy, self.market, first)
             self._trade_plain(strategy, known, decide, first, stop)  # compiled code says neither where nor why
@@ -134,7 +142,7 @@ class EventRun:
         history = History(known, self.market.index, self.market.assets)
         clock, offset = [0], self.tape.start
         account = BarAccount(
-            state=self.state,
+            state=lambda: self.state,
             asked=self._asked,
             history=history,
             known=self.tape.feed.known,
@@ -178,6 +186,7 @@ class EventRun:
             if sell and row == first and alive[0] < 0.0:
                 asked = self._asked
                 asked[ASKED_WEIGHTS] = 0.0
+                withdraw_kernel(-1, -1, self.state)
             self._turn(row - self.tape.start, asked, last=row + 1 == stop)
 
     @property
@@ -200,6 +209,9 @@ class EventRun:
     def _turn(self, t: int, asked: Panel, *, last: bool) -> None:
         """Close row `t` with what was asked for, and open the next unless it is the last."""
         kept = self._asked.copy() if len(self.targets) and len(asked) else None
+        told = np.zeros(asked.shape[1])
+        if kept is not None:
+            ask_book_kernel(t, self.tape.feed.known, self.state, told)
         if last:
             self._make_room()
             gross = close_row_kernel(*self._arguments(t, asked))
@@ -210,6 +222,7 @@ class EventRun:
                 gross = self._turn_code(*self._arguments(t, asked))
         if kept is not None:
             self._keep(t, kept)
+            keep_book_kernel(t, told, self.targets)
         if not gross <= self._limit:
             row = self.tape.start + t
             raise InputError(explain_leverage(gross, self.market, row, self.settings, kept=True))
@@ -226,17 +239,37 @@ class EventRun:
         self.targets[t] = np.where(self.members[t], weights, 0.0) if len(self.members) else weights
 
     def _make_room(self) -> None:
-        needed = self.state.account[codes.N_ORDERS] + codes.ORDERS_PER_ASSET * len(self.market.assets)
-        if 0 < len(self.orders) < needed:
+        needed = self.state.account[codes.N_ORDERS] + self._most_records()
+        no_records = 0 < len(self.orders) < needed
+        if no_records or 0 < len(self.state.book) < self._n_book() + book_room(len(self.market.assets)):
             self._grow()
 
     def _grow(self) -> None:
-        self.orders = np.concatenate([self.orders, np.empty_like(self.orders)])
+        if len(self.orders):
+            self.orders = np.concatenate([self.orders, np.empty((self._most_records(), codes.N_ORDER_COLUMNS))])
+            self.orders = np.concatenate([self.orders, np.empty_like(self.orders)])
+        book = self.state.book
+        if 0 < len(book) < self._n_book() + book_room(len(self.market.assets)):
+            self.state = self.state._replace(book=np.concatenate([book, np.zeros_like(book)]))
+
+    def _most_records(self) -> int:
+        """That one row may leave."""
+        of_book = book_records(self.state.assets, self.state.account, self.state.book)
+        return codes.ORDERS_PER_ASSET * len(self.market.assets) + int(of_book)
+
+    def _n_book(self) -> int:
+        return int(self.state.account[codes.N_BOOK])
+
+    def _restore(self, before: list[Panel]) -> None:
+        assets, account, book = before
+        self.state.assets[...], self.state.account[...] = assets, account
+        self.state.book[...] = 0.0
+        self.state.book[: len(book)] = book
 
 
 def event_tape(market: Market, settings: Settings, start: int, stop: int) -> Tape:
     """The tape of a run: with closes as known at each decision, for `on_bar` reads its account then."""
-    return read_tape(market, settings, start, stop, always_known=True)
+    return read_tape(market, settings, start, stop, event_driven=True)
 
 
 def _alive(account: Panel) -> Panel:

@@ -1,0 +1,210 @@
+"""Orders that rest in the market, against a slow book of objects that walks each bar point by point."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import knowable as kn
+from knowable.backtest.reasons import Reason
+from knowable.backtest.settings import Settings
+from knowable.data.market import Market
+from knowable.testing.book_oracle import Call, SlowBook
+
+FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NAMES = ("open", "high", "low", "close")
+
+
+class Follows(kn.Strategy):
+    """Asks for what a plan says."""
+
+    plan: tuple = ()
+    rebalance = None
+
+    def on_bar(self, bar, account):
+        for call in self.plan[bar.row]:
+            obey(call, account)
+
+
+def obey(call: Call, account) -> None:
+    if call.what == "rest":
+        account.order(call.asset, call.number, **call.levels, day=call.day)
+    elif call.what == "cancel":
+        account.cancel(int(call.number))
+    elif call.what == "cancel_all":
+        account.cancel_all(None if call.asset < 0 else call.asset)
+    else:
+        getattr(account, call.what)(call.asset, call.number)
+
+
+def levels_of(rng, price: float, shares: float) -> dict[str, float]:
+    """Levels near a price that an order may have."""
+    side, near = np.sign(shares), lambda low, high: float(price * (1.0 + side * rng.uniform(low, high)))
+    kind = rng.choice(["limit", "stop", "both", "trail", "market"])
+    made: dict[str, float] = {}
+    if kind in ("limit", "both"):
+        made["limit"] = near(-0.08, 0.03)
+    if kind in ("stop", "both"):
+        made["stop"] = near(-0.02, 0.08)
+    if kind == "trail":
+        made["trail"] = float(rng.choice([0.01, 0.05]))
+    entry = made.get("limit", made.get("stop", price))
+    if kind == "market" or rng.random() < 0.5:
+        which = rng.choice(3)
+        if which != 1:
+            made["stop_loss"] = float(entry * (1.0 - side * rng.uniform(0.005, 0.08)))
+        if which != 2:
+            made["take_profit"] = float(entry * (1.0 + side * rng.uniform(0.005, 0.08)))
+    return made
+
+
+@st.composite
+def cases(draw):
+    """Bars with gaps, a plan of orders of all kinds, and an account."""
+    n_bars, n_assets = draw(st.integers(2, 30)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = draw(st.sampled_from([0.01, 0.04, 0.3]))
+    close = 50.0 * np.exp(np.cumsum(rng.normal(0.0, spread, (n_bars, n_assets)), axis=0))
+    open_ = close * np.exp(rng.normal(0.0, spread, close.shape))
+    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0.0, spread, close.shape)))
+    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0.0, spread, close.shape)))
+    bars = dict(zip(NAMES, (open_, high, low, close), strict=True))
+    if draw(st.booleans()):
+        missing = rng.random(close.shape) < 0.15
+        missing[0] = False
+        for panel in bars.values():
+            panel[missing] = np.nan
+    volume = rng.choice([0.0, 5.0, 20.0, 200.0], close.shape)
+    amount = st.sampled_from
+    account = Settings(
+        cash=1000.0,
+        fill=draw(amount(["next_open", "next_open", "next_close", "next_vwap", "close"])),
+        costs=kn.Costs(
+            fee_bps=draw(amount([0, 10])), fee_min=draw(amount([0, 3.0])), half_spread_bps=draw(amount([0, 4])),
+            slippage_bps=draw(amount([0, 7])), borrow_bps_year=draw(amount([0, 300])), impact=draw(amount([0, 0.1])),
+        ),
+        lot=draw(amount([None, 1.0, 5.0])), max_leverage=draw(amount([1.0, 2.0])), leverage_check="scale",
+        intrabar=draw(amount(["pessimistic", "pessimistic", "ohlc", "olhc"])), exit_on_entry_bar=draw(st.booleans()),
+        volume_limit=draw(amount([None, None, 0.25])), maintenance_margin=draw(amount([0.0, 0.3])),
+    )  # fmt: skip
+    price = np.where(np.isnan(close), 50.0, close)
+    return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8]))), account
+
+
+def plan_of(rng, price, busy) -> list[list[Call]]:
+    plan: list[list[Call]] = []
+    n_numbers = 0
+    for t in range(len(price)):
+        calls = []
+        for j in range(price.shape[1]):
+            if rng.random() < 0.15:
+                calls.append(Call(what="target", asset=j, number=float(rng.choice([0.0, 0.2, 0.4, -0.2]))))
+            elif rng.random() < 0.2:
+                what = str(rng.choice(["order", "target_shares"]))
+                calls.append(Call(what=what, asset=j, number=float(rng.choice([-4.0, 0.0, 3.0, 6.5, 30.0]))))
+            for _ in range(int(rng.random() < busy) + int(rng.random() < 0.2)):
+                shares = float(rng.choice([-30.0, -6.0, -2.5, 2.5, 6.0, 12.0, 40.0, 0.4]))
+                levels = levels_of(rng, price[t, j], shares)
+                calls.append(Call(what="rest", asset=j, number=shares, levels=levels, day=bool(rng.random() < 0.3)))
+                n_numbers += 1 + ("stop_loss" in levels) + ("take_profit" in levels)
+        if n_numbers and rng.random() < 0.2:
+            calls.append(Call(what="cancel", number=float(rng.integers(n_numbers))))
+        if rng.random() < 0.05:
+            calls.append(Call(what="cancel_all", asset=int(rng.integers(-1, price.shape[1]))))
+        plan.append(calls)
+    return plan
+
+
+def market_of(bars, volume) -> Market:
+    index = pd.date_range("2024-01-01 08:00", periods=len(volume), freq="8h", tz="UTC")
+    columns = [f"A{j}" for j in range(volume.shape[1])]
+    frames = {name: pd.DataFrame(panel, index=index, columns=columns) for name, panel in bars.items()}
+    return kn.Market.from_frames(**frames, volume=pd.DataFrame(volume, index=index, columns=columns), missing="allow")
+
+
+def fast(case):
+    bars, volume, plan, account = case
+    strategy = Follows()
+    strategy.plan = tuple(map(tuple, plan))
+    options = {name: getattr(account, name) for name in account.__slots__}
+    return kn.backtest(strategy, market_of(bars, volume), **options)
+
+
+def slow(case, market) -> SlowBook:
+    bars, volume, plan, account = case
+    price = {
+        "next_open": bars["open"], "next_vwap": (bars["high"] + bars["low"] + bars["close"]) / 3.0,
+        "next_close": bars["close"], "close": bars["close"],
+    }[account.fill]  # fmt: skip
+    sessions = market.days
+    days = (
+        [0.0, *np.diff(sessions.astype(np.int64)).astype(float)] if account.costs.borrow_bps_year else [0.0] * len(plan)
+    )
+    by_volume = account.volume_limit is not None or account.costs.impact
+    ledger = SlowBook(
+        settings=account, on_change=True, n_assets=volume.shape[1], volume=volume.tolist() if by_volume else None
+    )
+    panels = {name: panel.tolist() for name, panel in bars.items()}
+    ledger.run_book(plan, panels, price.tolist(), days, sessions.tolist())
+    return ledger
+
+
+def check(case) -> None:
+    market = market_of(case[0], case[1])
+    got, want = fast(case), slow(case, market)
+    scale = np.maximum(np.abs(want.equity), 1000.0)
+    row = {time: t for t, time in enumerate(market.index)}
+    seen = [
+        (market.assets.index(o.asset), row[o.decision_time], row.get(o.fill_time, -1), str(o.reason),
+         o.size if o.side == "buy" else -o.size, 0.0 if math.isnan(o.price) else o.price, o.fee)
+        for o in got.orders.itertuples()
+    ]  # fmt: skip
+    told = [
+        (o.asset, o.decided_at, -1 if o.filled_at is None else o.filled_at, str(o.reason), o.size,
+         0.0 if math.isnan(o.price) else o.price, o.fee)
+        for o in want.orders
+    ]  # fmt: skip
+    seen, told = sorted(seen, key=rounded), sorted(told, key=rounded)
+    assert [each[:4] for each in seen] == [each[:4] for each in told]
+    numbers = [[each[4:] for each in both] for both in (seen, told)]
+    np.testing.assert_allclose(np.reshape(numbers[0], (-1, 3)), np.reshape(numbers[1], (-1, 3)), rtol=1e-8, atol=1e-9)
+    assert np.max(np.abs(got.equity.to_numpy() - want.equity) / scale) < 1e-10
+
+
+def rounded(each) -> tuple:
+    return (*each[:4], *(round(number, 6) for number in each[4:]))
+
+
+@given(cases())
+@FEW
+def test_orders_that_rest_agree_with_the_slow_book(case):
+    check(case)
+
+
+@pytest.mark.slow
+@given(cases())
+@settings(FEW, max_examples=5000)
+def test_thousands_of_plans_agree_with_the_slow_book(case):
+    check(case)
+
+
+def test_the_plans_fill_cancel_and_end_orders_of_every_kind():
+    """What the random plans reach: without it the agreement would say little."""
+    reached: set[str] = set()
+
+    @given(cases())
+    @settings(FEW, database=None, derandomize=True)
+    def walk(case):
+        reached.update(map(str, fast(case).orders["reason"]))
+
+    walk()
+    named = (
+        "LIMIT_ORDER", "STOP_ORDER", "AT_OPEN", "TRAILED", "STOPPED", "TARGET_REACHED", "EXPIRED", "WITHDRAWN",
+        "PAIRED", "NO_LEVERAGE", "NOT_REACHED", "CUT", "LIMITED", "NO_CASH", "CANCELLED", "ROUNDED",
+    )  # fmt: skip
+    assert {str(Reason[name]) for name in named} <= reached
