@@ -17,6 +17,7 @@ from knowable.backtest.weights import explain_failure, place_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError, StrategyError
 from knowable.features import NeedsValue, Symbol
+from knowable.features.program import constant
 from knowable.kernels.exits import Guards
 from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT, flags_kernel
 from knowable.strategy import Strategy
@@ -29,6 +30,7 @@ FLAGS = {"entry": ENTER_LONG, "exit": LEAVE_LONG, "short_entry": ENTER_SHORT, "s
 NUMBERS = ("size", "stop", "target", "trail")
 _NOTHING, _EVERYONE = read_only(np.empty((0, 0))), read_only(np.empty((0, 0), np.bool_))
 _ALWAYS = read_only(np.empty(0, np.bool_))
+_NO_LEVEL = read_only(np.full((1, 1), np.nan))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,11 +126,12 @@ class SignalPanels:
     def silent(cls, n_bars: int, n_assets: int) -> SignalPanels:
         """Nothing is said."""
         flags = np.zeros((n_bars, n_assets), np.uint8)
-        none = read_only(np.full((1, 1), np.nan))
-        return cls(flags=flags, size=none, guards=Guards(none, none, none))
+        return cls(flags=flags, size=_NO_LEVEL, guards=Guards(_NO_LEVEL, _NO_LEVEL, _NO_LEVEL))
 
     def rows(self, start: int, stop: int) -> SignalPanels:
         """The same for some rows."""
+        if start == 0 and stop == len(self.flags):
+            return self
         return SignalPanels(
             flags=self.flags[start:stop],
             size=_rows(self.size, start, stop),
@@ -205,10 +208,12 @@ def _check_sizes(flags: npt.NDArray[np.uint8], sizes: Panel, strategy: Strategy,
 
 def _numbers(name: str, value: Any, strategy: Strategy, market: Market) -> Panel:
     if value is None:
-        value = 1.0 / market.n_assets if name == "size" else math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if name != "size":
+            return _NO_LEVEL
+        value = 1.0 / market.n_assets
+    if type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         _check_number(name, float(value))
-        return read_only(np.full((1, 1), float(value)))
+        return constant(value)
     panel = as_panel(value, f"Signals({name}=...)", strategy, market)
     bad = (panel <= 0.0) | np.isinf(panel)
     if name in ("stop", "trail"):

@@ -18,7 +18,7 @@ from knowable.features.node import CLOCKS, Node, scalar_value, topological
 from knowable.features.operators import OPERATORS, SETTINGS, Operator
 from knowable.features.operators.settings import check_of
 
-__all__ = ["Program", "evaluate"]
+__all__ = ["Program", "constant", "evaluate"]
 
 _Panel: TypeAlias = npt.NDArray[np.float64]
 _NO_PARAMS: Mapping[str, Any] = {}
