@@ -32,6 +32,7 @@ ALL = (
     "signals",
     "scale",
     "portfolio",
+    "results_io",
 )
 LIBRARIES = ("knowable", "numpy", "numba", "pandas", "polars", "vectorbt", "backtesting", "bt")
 IF_INSTALLED = ("numbagg", "bottleneck")

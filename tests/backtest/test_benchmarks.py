@@ -81,6 +81,8 @@ def test_another_index_is_aligned_by_day_or_time():
     assert growth(weekend) == pytest.approx(want)
     assert growth(series.set_axis(DAYS.tz_localize("UTC"))) == pytest.approx(want)
     assert growth(series.iloc[::-1]) == pytest.approx(want), "unsorted"
+    closes = (DAYS + pd.Timedelta("21h")).tz_localize("UTC")
+    assert growth(series.set_axis(closes)) == pytest.approx(want), "dates without a calendar: that day's close"
     sessions = result(
         CLOSE.set_axis(pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"])),
         calendar="XNYS",

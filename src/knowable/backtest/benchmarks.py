@@ -119,6 +119,8 @@ def _aligned(given: pd.Series, bars: Bars) -> Panel:
                 "The benchmark has one value a day, but the result has several bars a day, and a day's value is not "
                 "known before its end.\nGive it on the bars of result.index."
             )
+    elif bars.index.tz is None and bool((bars.times % _DAY_NS == 0).all()) and _labels_are(bars):
+        ends = bars.times + (_DAY_NS - 1)  # dates without a calendar: a bar ends some time on its day
     at = np.searchsorted(keys, ends, side="right") - 1
     since = np.append(ends[0] - (ends[1] - ends[0]) if len(ends) > 1 else ends[0], ends[:-1])
     found = keys[np.maximum(at, 0)]
@@ -126,6 +128,11 @@ def _aligned(given: pd.Series, bars: Bars) -> Panel:
     if absent.any():
         raise _explain(absent, series, bars, at)
     return np.asarray(series.to_numpy(dtype=np.float64)[at])
+
+
+def _labels_are(bars: Bars) -> bool:
+    """Whether bars end where their labels say, since no calendar tells it."""
+    return bool(np.array_equal(bars.index.as_unit("ns").asi8, bars.times))
 
 
 def _period(keys: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> float:
