@@ -16,6 +16,7 @@ from knowable.calendars import calendar
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.errors import InputError, UnknownNameError
+from knowable.experiments.benchmark import benchmark_path
 from knowable.testing.actions_oracle import Deed, holder
 
 DAYS = ["2016-03-01", "2016-03-02", "2016-03-03", "2016-03-04", "2016-03-07"]
@@ -76,8 +77,11 @@ def test_a_split_and_a_dividend_by_hand(store: Store) -> None:
     assert plain.notes == ()
 
 
-def test_a_buy_and_hold_earns_the_return_with_its_dividends(store: Store) -> None:
-    """Buy at 100; two for one; 1 dollar a share; at 55 a share and its half is 2.04 x 55 = 112.2."""
+def test_a_buy_and_hold_has_the_shares_and_the_cash_that_a_holder_has(store: Store) -> None:
+    """10 shares at 100; 20 by two for one; 1 dollar a share is 20, which stays cash; 20 x 55 + 20.
+
+    The adjusted series would have it reinvested at 50: 1,000 x 1.02 x 55 / 50 = 1,122, what 20 earned by 10 % more.
+    """
     store.append("bars", bars("AAA", [100.0, 100.0, 50.0, 50.0, 55.0]))
     told(store, deed("AAA", "2016-03-03", "split", ratio=2.0), deed("AAA", "2016-03-04", "dividend", amount=1.0))
 
@@ -87,7 +91,15 @@ def test_a_buy_and_hold_earns_the_return_with_its_dividends(store: Store) -> Non
 
     market = store.market("bars", actions="actions")
     result = kn.backtest(Hold(), market, cash=1000.0)
-    assert result.equity.iloc[-1] == pytest.approx(1000 * 1.02 * 55 / 50)
+    assert result.equity.tolist() == pytest.approx([1000.0, 1000.0, 1000.0, 1020.0, 1120.0])
+    assert result.positions["AAA"].tolist() == [0.0, 10.0, 20.0, 20.0, 20.0]
+    assert result.flows[["kind", "shares", "amount", "cash"]].to_numpy().tolist() == [
+        ["split", 10.0, 2.0, 0.0], ["dividend", 0.0, 1.0, 20.0]]  # fmt: skip
+    assert result.attribution["dividends"].tolist() == [0.0, 0.0, 0.0, 20.0, 0.0]
+    assert result.attribution["gain"].tolist() == pytest.approx([0.0, 0.0, 0.0, 0.0, 100.0])
+    assert len(result.orders) == 1
+    benchmark = benchmark_path(market, market.index, 1000.0, None)
+    assert benchmark.iloc[-1] == pytest.approx(1122.0)
     assert any("adjusted forward" in text for text in result.warnings)
 
 
@@ -97,7 +109,7 @@ def test_a_split_learned_late_changes_what_is_seen_only_from_then_and_fills_are_
     market = store.market("bars", actions="actions")
     assert market.panel("close")[:, 0].tolist() == [100.0, 50.0, 50.0, 120.0, 120.0]
     assert market.final_panel("close")[:, 0].tolist() == [100.0, 100.0, 100.0, 120.0, 120.0]
-    assert market.decision_close()[:, 0].tolist() == [100.0, 100.0, 100.0, 120.0, 120.0]
+    assert market.decision_close()[:, 0].tolist() == [100.0, 50.0, 50.0, 60.0, 60.0]
     late = next(text for text in market.notes if "became known after" in text)
     assert "split of 'AAA', 2016-03-02, 2 bars late" in late
 

@@ -63,8 +63,6 @@ def with_actions(draw, kinds=KINDS, **switches):
         elif kind is Reason.MERGED:
             amount = float(rng.choice([nan, 2.0]))
             other = int(rng.choice(others)) if others and rng.random() < 0.7 else -1
-            if other < 0:
-                amount = 5.0
         elif kind is Reason.SPUN_OFF:
             if not others or j in unfunded:
                 continue

@@ -18,7 +18,8 @@ from knowable.backtest.costs import Costs
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.record import record_of, run_ledger
 from knowable.backtest.settings import Settings
-from knowable.backtest.tape import Tape, carry_forward, read_only, rest_of, rules_of
+from knowable.backtest.tape import Tape, read_only, rest_of, rules_of
+from knowable.backtest.traded import carry_forward
 from knowable.kernels import account as codes
 from knowable.kernels.account import Feed
 from knowable.kernels.decision import (

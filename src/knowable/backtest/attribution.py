@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.costs import Amount
-from knowable.backtest.tape import carry_forward
+from knowable.backtest.tables import is_flow
+from knowable.backtest.traded import carry_forward
 from knowable.kernels import account as codes
 from knowable.kernels.attribution import attribution_kernel
 
@@ -41,6 +42,7 @@ def marks_of(close: Panel, before: Panel, orders: Panel) -> Panel:
     if not np.isnan(close).any():
         return close
     marks = close.copy()
+    _carry_over_actions(marks, orders)
     marks[0] = np.where(np.isnan(close[0]) & (before > 0.0), before, close[0])
     filled = orders[orders[:, codes.ORDER_SIZE] != 0.0]
     bars, assets = _whole(filled[:, codes.ORDER_FILLED]), _whole(filled[:, codes.ORDER_ASSET])
@@ -50,6 +52,42 @@ def marks_of(close: Panel, before: Panel, orders: Panel) -> Panel:
             marks[bars[k], assets[k]] = filled[k, codes.ORDER_REFERENCE]
             first[assets[k]] = bars[k]
     return np.nan_to_num(carry_forward(marks), nan=0.0)
+
+
+def _carry_over_actions(marks: Panel, records: Panel) -> None:
+    """Where a bar of a split or a roll has no close, the last one goes on in the units of after it."""
+    moved = records[np.isin(records[:, codes.ORDER_REASON], (codes.SPLIT, codes.ROLLED)) & is_flow(records)]
+    for row in moved.tolist():
+        bar, j, amount = int(row[codes.ORDER_FILLED]), int(row[codes.ORDER_ASSET]), row[codes.ORDER_REFERENCE]
+        if np.isnan(marks[bar, j]) and not np.isnan(marks[:bar, j]).all():
+            last = marks[:bar, j][~np.isnan(marks[:bar, j])][-1]
+            marks[bar, j] = last / amount if row[codes.ORDER_REASON] == codes.SPLIT else last + amount
+
+
+def _movements(records: Panel) -> Panel:
+    """(n, 4) bar, asset, signed shares and the price they came at, as if all that moves shares or cash were a trade.
+
+    Shares of an action came at the cash that went for them. Cash without shares, of a roll, is a share bought at one
+    price and sold at another.
+    """
+    flow = is_flow(records)
+    size, reason = records[:, codes.ORDER_SIZE], records[:, codes.ORDER_REASON]
+    price = records[:, codes.ORDER_REFERENCE].copy()
+    moving = flow & (size != 0.0)
+    price[moving] = -records[moving, codes.ORDER_WANTED] / size[moving]
+    columns = [records[:, codes.ORDER_FILLED], records[:, codes.ORDER_ASSET], size, price]
+    whole = np.stack(columns, axis=1)
+    paid = flow & (size == 0.0) & np.isin(reason, (codes.ROLLED, codes.MERGED, codes.SPUN_OFF))
+    if not paid.any():
+        only: Panel = whole[size != 0.0]
+        return only
+    cash = records[:, codes.ORDER_WANTED] + np.where(reason == codes.ROLLED, records[:, codes.ORDER_PRICE], 0.0)
+    out, back = whole[paid], whole[paid]
+    out[:, 2], out[:, 3] = 1.0, -cash[paid]
+    back[:, 2], back[:, 3] = -1.0, 0.0
+    both = np.concatenate([whole[size != 0.0], out, back])
+    made: Panel = both[np.argsort(both[:, 0], kind="stable")]
+    return made
 
 
 def attribution_table(marks: Panel, orders: Panel, bars: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
@@ -68,15 +106,48 @@ def attribution_table(marks: Panel, orders: Panel, bars: Panel, index: pd.Dateti
     return pd.DataFrame(columns, index=index)
 
 
-def cash_flows_table(orders: Panel, bars: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
-    """(n_bars, 7) the parts of each change of cash; as `Result.cash_flows`. Arguments as `attribution_table`."""
-    filled = orders[orders[:, codes.ORDER_SIZE] != 0.0]
-    money = filled[:, codes.ORDER_SIZE] * filled[:, codes.ORDER_PRICE]
-    trades = np.bincount(_whole(filled[:, codes.ORDER_FILLED]), weights=money, minlength=len(bars))
-    columns = {"trades": 0.0 - trades}
+def cash_flows_table(
+    marks: Panel, orders: Panel, bars: Panel, unfunded: npt.NDArray[np.bool_], index: pd.DatetimeIndex
+) -> pd.DataFrame:
+    """(n_bars, 9) the parts of each change of cash; as `Result.cash_flows`.
+
+    Args:
+        marks: see `attribution_table`; the rest too.
+        orders: see there.
+        bars: see there.
+        unfunded: (n_assets,) futures and perpetuals, which are settled and not paid for.
+        index: see there.
+    """
+    flow = is_flow(orders)
+    money = orders[:, codes.ORDER_SIZE] * orders[:, codes.ORDER_PRICE]
+    asset, bar = _whole(orders[:, codes.ORDER_ASSET]), _whole(orders[:, codes.ORDER_FILLED])
+    traded = ~flow & (orders[:, codes.ORDER_SIZE] != 0.0) & ~unfunded[asset]
+    trades = np.bincount(bar[traded], weights=money[traded], minlength=len(bars))
+    booked = np.isin(orders[:, codes.ORDER_REASON], (codes.SPLIT, codes.MERGED, codes.SPUN_OFF, codes.ROLLED))
+    booked &= flow & ~unfunded[asset]
+    actions = np.bincount(bar[booked], weights=orders[booked, codes.ORDER_WANTED], minlength=len(bars))
+    columns: dict[str, npt.NDArray[Any]] = {"trades": 0.0 - trades}
     columns |= {name: 0.0 - bars[:, place] for name, place in _COSTS.items() if name not in _IN_PRICES}
     columns |= {name: bars[:, place] for name, place in _INCOME.items()}
+    columns |= {"actions": actions, "settled": _settled(marks, orders, unfunded)}
     return pd.DataFrame(columns, index=index)
+
+
+def _settled(marks: Panel, records: Panel, unfunded: npt.NDArray[np.bool_]) -> Panel:
+    """(n_bars,) what futures brought, at the prices paid."""
+    settled = np.zeros(len(marks))
+    if not unfunded.any():
+        return settled
+    own = records[unfunded[_whole(records[:, codes.ORDER_ASSET])]]
+    gain, _ = _gains(marks, own, np.zeros(len(marks)), np.zeros((1, 1)))
+    filled = own[(own[:, codes.ORDER_SIZE] != 0.0) & ~is_flow(own)]
+    worse = np.abs(filled[:, codes.ORDER_SIZE] * (filled[:, codes.ORDER_PRICE] - filled[:, codes.ORDER_REFERENCE]))
+    rolled = own[own[:, codes.ORDER_REASON] == codes.ROLLED]
+    settled += gain - np.bincount(_whole(filled[:, codes.ORDER_FILLED]), weights=worse, minlength=len(marks))
+    settled -= np.bincount(
+        _whole(rolled[:, codes.ORDER_FILLED]), weights=rolled[:, codes.ORDER_PRICE], minlength=len(marks)
+    )
+    return settled
 
 
 def contributions_table(
@@ -92,12 +163,14 @@ def contributions_table(
         assets: names.
     """
     _, parts = _gains(marks, orders, bars[:, codes.BAR_BORROW], rates)
-    filled = orders[orders[:, codes.ORDER_SIZE] != 0.0]
-    worse = np.abs(filled[:, codes.ORDER_SIZE] * (filled[:, codes.ORDER_PRICE] - filled[:, codes.ORDER_REFERENCE]))
-    paid = np.bincount(
-        _whole(filled[:, codes.ORDER_ASSET]), weights=worse + filled[:, codes.ORDER_FEE], minlength=len(assets)
-    )
-    gain, costs = parts[0], paid + parts[1]
+    flow, rolled = is_flow(orders), orders[:, codes.ORDER_REASON] == codes.ROLLED
+    worse = np.abs(orders[:, codes.ORDER_SIZE] * (orders[:, codes.ORDER_PRICE] - orders[:, codes.ORDER_REFERENCE]))
+    worse = np.where(rolled, orders[:, codes.ORDER_PRICE], np.where(flow, 0.0, np.nan_to_num(worse)))
+    asset = _whole(orders[:, codes.ORDER_ASSET])
+    paid = np.bincount(asset, weights=worse + orders[:, codes.ORDER_FEE], minlength=len(assets))
+    income = np.isin(orders[:, codes.ORDER_REASON], (codes.DIVIDEND, codes.PAID_FUNDING)) & flow
+    received = np.bincount(asset[income], weights=orders[income, codes.ORDER_WANTED], minlength=len(assets))
+    gain, costs = parts[0] + received, paid + parts[1]
     net = gain - costs
     whole = net.sum()
     share = net / whole if whole != 0.0 else np.full(len(assets), np.nan)
@@ -116,14 +189,14 @@ def borrow_rates(amount: Amount, prices: Mapping[str, Panel], assets: tuple[str,
 
 def _gains(marks: Panel, orders: Panel, borrow: Panel, rates: Panel) -> tuple[Panel, Panel]:
     """Gains (n_bars,), and by asset (2, n_assets) its gain and its part of borrow."""
-    filled = orders[orders[:, codes.ORDER_SIZE] != 0.0]
+    moved = _movements(orders)
     gain, parts = np.empty(len(marks)), np.zeros((2, marks.shape[1]))
     attribution_kernel(
         _own(marks),
-        _whole(filled[:, codes.ORDER_FILLED]),
-        _whole(filled[:, codes.ORDER_ASSET]),
-        np.ascontiguousarray(filled[:, codes.ORDER_SIZE]),
-        np.ascontiguousarray(filled[:, codes.ORDER_REFERENCE]),
+        _whole(moved[:, 0]),
+        _whole(moved[:, 1]),
+        np.ascontiguousarray(moved[:, 2]),
+        np.ascontiguousarray(moved[:, 3]),
         np.ascontiguousarray(borrow),
         _own(rates),
         gain,

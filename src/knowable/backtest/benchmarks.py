@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable.backtest.tape import carry_forward
+from knowable.backtest.traded import carry_forward
 from knowable.errors import InputError, ShapeError, shown, unknown_name
 
 __all__ = ["BUY_AND_HOLD", "Bars", "benchmark_values"]
@@ -30,7 +30,7 @@ class Bars:
         times: (n_bars,) int64 ns UTC, the end of each bar.
         days: (n_bars,) datetime64[D], the session each bar belongs to.
         assets: names.
-        close: (n_bars, n_assets).
+        close: (n_bars, n_assets) of total return, in the account's currency: a holder has the distributions too.
         before: (n_assets,) last close before the first bar of assets that have none on it; else 0.
     """
 

@@ -14,6 +14,7 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.signals import SignalPanels
 from knowable.backtest.simulate import explain_leverage, result_of
 from knowable.backtest.tape import Tape, read_only, read_tape, rest_of, rules_of
+from knowable.backtest.traded import in_money
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels import account as codes
@@ -77,7 +78,7 @@ class SignalScorer:
     def __init__(self, market: Market, settings: Settings, *, start: int, stop: int) -> None:
         self._market, self._settings = market, settings
         self._tape = read_tape(market, settings, start, stop)
-        self._rules = rules_of(settings, on_change=False)
+        self._rules = rules_of(settings, on_change=False, futures=self._tape.futures)
         self._bars: dict[bool, Bars] = {}
 
     def score(self, panels: SignalPanels) -> tuple[Panel, Panel]:
@@ -87,7 +88,7 @@ class SignalScorer:
         """
         guarded, tape = _guarded(panels), self._tape
         if guarded not in self._bars:
-            self._bars[guarded] = _bars(guarded, self._market, tape)
+            self._bars[guarded] = _bars(guarded, self._market, tape, self._settings)
         panels = panels.rows(tape.start, tape.stop)
         figures, moments, fault = np.full(N_FIGURES, np.nan), np.empty((N_BLOCKS, N_MOMENTS)), np.full(2, -1.0)
         score_signals_kernel(
@@ -116,7 +117,7 @@ def _guarded(panels: SignalPanels) -> bool:
     return any(each[0, 0] == each[0, 0] if each.size == 1 else not np.isnan(each).all() for each in panels.guards)
 
 
-def _bars(guarded: bool, market: Market, tape: Tape) -> Bars:
+def _bars(guarded: bool, market: Market, tape: Tape, settings: Settings) -> Bars:
     """The prices that levels are met at. Without any level, the close stands for what the market has not.
 
     Raises: InputError if there are levels and the market lacks open, high or low.
@@ -129,16 +130,17 @@ def _bars(guarded: bool, market: Market, tape: Tape) -> Bars:
                 f"{', '.join(market.final)} only.\nGive {', '.join(missing)}, as in Market.from_frames(close=..., "
                 f"{missing[0]}={missing[0]}), or leave by `exit`."
             )
-    close = market.final["close"]
-    found = [market.final.get(name, close) if guarded else close for name in ("open", "high", "low", "close")]
-    return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
+    close = in_money(market, "close", "close")
+    when = "open" if settings.fill == "next_open" else "close"
+    found = [in_money(market, name, when) if guarded else close for name in ("open", "high", "low")]
+    return Bars(*(read_only(each)[tape.start : tape.stop] for each in (*found, close)))
 
 
 def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -> LedgerRecord:
-    bars = _bars(_guarded(panels), market, tape)
+    bars = _bars(_guarded(panels), market, tape, settings)
     panels = panels.rows(tape.start, tape.stop)
     n_bars, n_assets = panels.flags.shape
-    rules = rules_of(settings, on_change=False)
+    rules = rules_of(settings, on_change=False, futures=tape.futures)
     state = tape.new_state(settings.cash)
     equity = np.empty(n_bars)
     rows = np.zeros((n_bars, codes.N_BAR_COLUMNS))

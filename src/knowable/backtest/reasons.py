@@ -7,7 +7,7 @@ from typing import Self
 
 from knowable.kernels import account
 
-__all__ = ["Ending", "Reason"]
+__all__ = ["BOOKED", "REASONS", "Ending", "Reason"]
 
 
 class Reason(StrEnum):
@@ -66,6 +66,9 @@ class Reason(StrEnum):
 REASONS: tuple[Reason, ...] = tuple(
     reason for _, reason in sorted((int(getattr(account, reason.name)), reason) for reason in Reason)
 )
+
+# What an action books on its bar, which is no order; an order that such an action ended has no bar.
+BOOKED = (account.MERGED, account.SPLIT, account.DIVIDEND, account.SPUN_OFF, account.PAID_FUNDING, account.ROLLED)
 
 
 class Ending(StrEnum):

@@ -27,9 +27,11 @@ from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
 from knowable.backtest.tables import (
+    Money,
     costs_table,
     drawdowns_table,
     exposure_table,
+    flows_table,
     orders_table,
     positions_table,
     trades_table,
@@ -68,7 +70,8 @@ class Result:
         bars_per_year: what figures were annualised with.
         pins: where the data came from.
         prices: open, high, low and close of its bars, (n_bars, n_assets) each, those that the market has; and
-            `borrow_bps_year` where that cost is a field of the market.
+            `borrow_bps_year` where that cost is a field of the market. Prices are quotes, as traded; `money`, where
+            there is one, is what a unit of them is worth in the account's currency at each close.
         marks: (n_assets,) last close before the first bar of assets that have none on it; else 0.
         volumes: (n_orders,) volume of the bar each order was filled on, NaN where none; None: the market has no volume.
         record: the ledger's own arrays.
@@ -94,7 +97,7 @@ class Result:
 
     @cached_property
     def equity(self) -> pd.Series:
-        """(n_bars,) account value at each close, in the market's currency, all costs paid."""
+        """(n_bars,) account value at each close, in the account's currency, all costs paid."""
         return pd.Series(self.record.equity, index=self.index, name="equity")
 
     @cached_property
@@ -113,9 +116,21 @@ class Result:
 
         Columns: asset, decision_time and fill_time (labels of the bars; NaT: not filled), side, size (shares filled),
         price (spread and slippage in it), fee, reason (see `Reason`), wanted (shares asked for; NaN: never sized),
-        reference_price (without spread and slippage).
+        reference_price (without spread and slippage). Prices are quotes, in the asset's own currency and units; fees
+        are in the account's.
         """
-        return orders_table(self.record.orders, self.index, self.assets)
+        return orders_table(self.record.orders, self.index, self.assets, self._money)
+
+    @cached_property
+    def flows(self) -> pd.DataFrame:
+        """A row each time that something happened to what was held without a trade.
+
+        Columns: time (label of the bar at whose start it was booked), asset, kind (split, dividend, merger, spin-off,
+        funding, roll), shares (change of the position), amount (a split's ratio, a funding rate; else the quote: cash
+        a share, what a share received is worth, the step to the next contract), cash (received, or paid below 0, in
+        the account's currency; of a roll what it cost). A delisting is an order, see `orders`.
+        """
+        return flows_table(self.record.orders, self.index, self.assets, self._money)
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -125,10 +140,13 @@ class Result:
         entry_price (average), exit_price, pnl (net of the exit's fee and its share of the entry fees; borrow is in
         `costs`), bars (held), mae and mfe (maximum adverse and favourable excursion: the furthest the price was against
         and for the position, fractions of the entry price, by highs and lows where the market has them).
-        What is still open at the last bar is no trade; it is in the last row of `positions`.
+        What is still open at the last bar is no trade; it is in the last row of `positions`. Prices are quotes, `pnl`
+        is in the account's currency. Where it was held through a split, sizes and prices are those of after it.
         """
         at_open = self.settings.fill == "next_open"
-        return trades_table(self.record.orders, self.index, self.assets, self.prices, at_open=at_open)
+        return trades_table(
+            self.record.orders, self.index, self.assets, self.prices, at_open=at_open, money=self._money
+        )
 
     @cached_property
     def positions(self) -> pd.DataFrame:
@@ -165,26 +183,42 @@ class Result:
 
     @cached_property
     def cash_flows(self) -> pd.DataFrame:
-        """(n_bars, 7) why cash changed on each bar; a row sums to cash less the one before, the first's the start.
+        """(n_bars, 9) why cash changed on each bar; a row sums to cash less the one before, the first's the start.
 
         Columns: trades (sales less purchases at the prices paid, which have spread, slippage and impact in them), fees,
-        borrow, margin_interest (<= 0), interest, dividends, funding.
+        borrow, margin_interest (<= 0), interest, dividends, funding, actions (cash of mergers, and for fractions of
+        shares), settled (what futures gained or lost, fees left out: they are never bought, but settled each bar).
         """
-        return cash_flows_table(self.record.orders, self.record.bars, self.index)
+        return cash_flows_table(self._marks(), self.record.orders, self.record.bars, self._unfunded, self.index)
 
     @cached_property
     def contributions(self) -> pd.DataFrame:
         """(n_assets, 4) what each asset brought over the whole run, in currency.
 
-        Columns: gain (as in `attribution`), costs (<= 0: fees, what fills were worse than their reference price, and
-        borrow, shared out by the value of each short times its rate), net, share (of all assets' net; NaN where that
-        is 0). Interest is of no asset: net and interest together are what equity gained.
+        Columns: gain (as in `attribution`, with its dividends and funding), costs (<= 0: fees, what fills were worse
+        than their reference price, and borrow, shared out by the value of each short times its rate), net, share (of
+        all assets' net; NaN where that is 0). Interest is of no asset: with it, net is what equity gained.
         """
         rates = borrow_rates(self.settings.costs.borrow_bps_year, self.prices, self.assets)
         return contributions_table(self._marks(), self.record.orders, self.record.bars, rates, self.assets)
 
     def _marks(self) -> npt.NDArray[np.float64]:
-        return marks_of(self.prices["close"], self.marks, self.record.orders)
+        close = self.prices["close"]
+        return marks_of(close * self.prices.get("money", 1.0), self.marks, self.record.orders)
+
+    @property
+    def _money(self) -> Money | None:
+        """What a unit of a price is worth when orders fill and when actions are booked; None: prices are money."""
+        if "money" not in self.prices:
+            return None
+        ends = self.prices["money"]
+        before = np.concatenate([ends[:1], ends[:-1]])
+        return Money(before if self.settings.fill == "next_open" else ends, before)
+
+    @property
+    def _unfunded(self) -> npt.NDArray[np.bool_]:
+        """(n_assets,) futures and perpetuals."""
+        return self.prices["funded"][0] == 0.0 if "funded" in self.prices else np.zeros(len(self.assets), bool)
 
     @cached_property
     def cash(self) -> pd.Series:
@@ -403,7 +437,7 @@ class Result:
             times=self.times,
             days=self.days,
             assets=self.assets,
-            close=self.prices["close"],
+            close=self.prices.get("total_return", self.prices["close"]),
             before=self.marks,
         )
         if isinstance(given, Result):

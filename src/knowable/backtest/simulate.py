@@ -14,7 +14,8 @@ from knowable.backtest.record import LedgerRecord, run_ledger
 from knowable.backtest.remarks import remarks
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
-from knowable.backtest.tape import Tape, marks_before, read_only, read_tape, rules_of
+from knowable.backtest.tape import Tape, last_before, marks_before, read_only, read_tape, rules_of
+from knowable.backtest.traded import money_of, total_return, traded_panel, what_is_lost
 from knowable.data.market import Market
 from knowable.errors import InputError, ShapeError
 from knowable.kernels.account import ORDER_ASSET, ORDER_FILLED
@@ -84,7 +85,9 @@ def simulate(
     fault = check_kernel(panel, rows, leverage_limit(settings), np.zeros(market.n_assets))
     if fault[0] >= 0:
         raise InputError(_explain(fault, panel, market, tape, settings))
-    record = run_ledger(panel, rows, tape, rules_of(settings, on_change=on_change), cash=settings.cash)
+    record = run_ledger(
+        panel, rows, tape, rules_of(settings, on_change=on_change, futures=tape.futures), cash=settings.cash
+    )
     return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
 
 
@@ -106,7 +109,9 @@ def result_of(
         params=MappingProxyType(dict(params)),
         settings=settings,
         metrics=MappingProxyType(metrics),
-        warnings=remarks(metrics, record, settings, market.index[start:stop]) + market.notes,
+        warnings=remarks(metrics, record, settings, market.index[start:stop])
+        + market.notes
+        + what_is_lost(market, start, stop),
         index=market.index[start:stop],
         times=market.times[start:stop],
         days=market.days[start:stop],
@@ -114,7 +119,7 @@ def result_of(
         bars_per_year=market.bars_per_year,
         pins=market.pins,
         prices=_kept(market, settings, start, stop),
-        marks=read_only(marks_before(market.final["close"], start)),
+        marks=read_only(marks_before(market, start)),
         volumes=_volumes(record, market, start),
         record=record,
         bar_returns=read_only(returns),
@@ -123,7 +128,16 @@ def result_of(
 
 def _kept(market: Market, settings: Settings, start: int, stop: int) -> dict[str, Panel]:
     """What tables read of the market beside the record: its prices, and what borrowing cost where that is a field."""
-    kept = {name: market.final[name][start:stop] for name in _DRAWN if name in market.final}
+    kept = {name: traded_panel(market, name)[start:stop] for name in _DRAWN if name in market.final}
+    kept |= {name: market.final[name][start:stop] for name in ("funded",) if name in market.final}
+    money = money_of(market, "close")
+    if money is not None:
+        kept["money"] = read_only(np.ascontiguousarray(np.broadcast_to(money, market.shape)[start:stop]))
+    if market.books_actions or "fx" in market.final:
+        total = total_return(market)
+        held, before = total[start:stop].copy(), last_before(total, start)
+        held[0] = np.where(np.isnan(held[0]) & (before > 0.0), before, held[0])
+        kept["total_return"] = read_only(held)
     rate = settings.costs.borrow_bps_year
     return {**kept, "borrow_bps_year": market.final[rate][start:stop]} if isinstance(rate, str) else kept
 
@@ -137,7 +151,7 @@ def _volumes(record: LedgerRecord, market: Market, start: int) -> Panel | None:
     found = np.full(len(record.orders), np.nan)
     bar = record.orders[:, ORDER_FILLED].astype(np.int64)
     rows = np.flatnonzero(bar >= 0)
-    found[rows] = market.final["volume"][start + bar[rows], record.orders[rows, ORDER_ASSET].astype(np.int64)]
+    found[rows] = traded_panel(market, "volume")[start + bar[rows], record.orders[rows, ORDER_ASSET].astype(np.int64)]
     return read_only(found)
 
 
@@ -169,7 +183,7 @@ def score(
     """
     tape = read_tape(market, settings, start, stop)
     rows = _cut_rows(decide, market, tape)
-    rules = rules_of(settings, on_change=on_change)
+    rules = rules_of(settings, on_change=on_change, futures=tape.futures)
     n_trials = len(weights)
     metrics = np.full((n_trials, N_FIGURES), np.nan)
     moments = np.full((n_trials, N_BLOCKS, N_MOMENTS), np.nan)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knowable.backtest.reasons import REASONS
-from knowable.backtest.tape import carry_forward
+from knowable.backtest.reasons import BOOKED, REASONS
+from knowable.backtest.traded import carry_forward
 from knowable.kernels import account as codes
 from knowable.metrics.curve import Days, drawdowns_of
 
 __all__ = [
+    "Money",
     "costs_table",
     "drawdowns_table",
     "exposure_table",
+    "flows_table",
+    "is_flow",
     "orders_table",
     "positions_table",
     "trades_table",
@@ -25,11 +28,35 @@ __all__ = [
 
 Panel = npt.NDArray[np.float64]
 
+_BASES = (codes.SPUN_OFF, codes.ROLLED)  # no shares move, but what those held have cost does
 _TRADE_COLUMNS = ("asset", "entry_bar", "exit_bar", "size", "entry_price", "exit_price", "pnl")
 
 
-def orders_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:
-    """A row an order; columns as `Result.orders`."""
+class Money(NamedTuple):
+    """(n_bars, n_assets) each, base currency for one unit of a price: at fills, and before a bar, when actions are."""
+
+    fills: Panel
+    before: Panel
+
+
+def is_flow(records: Panel) -> npt.NDArray[np.bool_]:
+    """(n_records,) which of a ledger's records an action booked, so that they are no orders."""
+    booked = np.isin(records[:, codes.ORDER_REASON], BOOKED)
+    return booked & (records[:, codes.ORDER_FILLED] >= 0.0)
+
+
+def orders_table(
+    records: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...], money: Money | None = None
+) -> pd.DataFrame:
+    """A row an order; columns as `Result.orders`.
+
+    Args:
+        records: of the ledger.
+        index: (n_bars,) labels.
+        assets: names.
+        money: what a unit of a price is worth; None: prices are in the account's currency.
+    """
+    orders = in_quotes(records[~is_flow(records)], money)
     filled = orders[:, codes.ORDER_SIZE] != 0.0
     # what was wanted has the sign also where nothing was filled; an order that was never sized has no side
     signed = np.where(filled, orders[:, codes.ORDER_SIZE], orders[:, codes.ORDER_WANTED])
@@ -43,17 +70,59 @@ def orders_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]
             "size": np.abs(orders[:, codes.ORDER_SIZE]),
             "price": orders[:, codes.ORDER_PRICE],
             "fee": orders[:, codes.ORDER_FEE],
-            "reason": np.array([str(reason) for reason in REASONS], dtype=object)[
-                orders[:, codes.ORDER_REASON].astype(np.int64)
-            ],
+            "reason": _words(orders),
             "wanted": np.abs(orders[:, codes.ORDER_WANTED]),
             "reference_price": orders[:, codes.ORDER_REFERENCE],
         }
     )
 
 
+def flows_table(
+    records: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...], money: Money | None = None
+) -> pd.DataFrame:
+    """A row a booking; columns as `Result.flows`. Arguments as `orders_table`."""
+    flows = records[is_flow(records)]
+    reason = flows[:, codes.ORDER_REASON]
+    silent = (reason == codes.SPUN_OFF) & (flows[:, codes.ORDER_SIZE] == 0.0) & (flows[:, codes.ORDER_WANTED] == 0.0)
+    flows, reason = flows[~silent], reason[~silent]  # what was paid for the parent's shares, no movement
+    rolled = reason == codes.ROLLED
+    cash = np.where(rolled, -flows[:, codes.ORDER_PRICE] - flows[:, codes.ORDER_FEE], flows[:, codes.ORDER_WANTED])
+    return pd.DataFrame(
+        {
+            "time": _labels(flows[:, codes.ORDER_FILLED], index),
+            "asset": _names(flows[:, codes.ORDER_ASSET], assets),
+            "kind": _words(flows),
+            "shares": flows[:, codes.ORDER_SIZE],
+            "amount": in_quotes(flows, money)[:, codes.ORDER_REFERENCE],
+            "cash": cash,
+        }
+    )
+
+
+def in_quotes(records: Panel, money: Money | None) -> Panel:
+    """Records with prices as quoted. What is no price, the ratio of a split or a rate, stays."""
+    if money is None or not len(records):
+        return records
+    at = np.maximum(records[:, codes.ORDER_FILLED].astype(np.int64), 0)
+    reason, made, flow = records[:, codes.ORDER_REASON], records.copy(), is_flow(records)
+    cell = at, records[:, codes.ORDER_ASSET].astype(np.int64)
+    unit = np.where(flow | (reason == codes.DELISTED), money.before[cell], money.fills[cell])
+    plain = (reason == codes.SPLIT) | (reason == codes.PAID_FUNDING)
+    made[:, codes.ORDER_REFERENCE] /= np.where(plain, 1.0, unit)
+    kept = (reason == codes.SPUN_OFF) & (records[:, codes.ORDER_SIZE] == 0.0)
+    made[:, codes.ORDER_PRICE] /= np.where(kept, 1.0, unit)
+    made[flow, codes.ORDER_WANTED] /= unit[flow]
+    return made
+
+
 def trades_table(
-    orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...], prices: Mapping[str, Panel], *, at_open: bool
+    orders: Panel,
+    index: pd.DatetimeIndex,
+    assets: tuple[str, ...],
+    prices: Mapping[str, Panel],
+    *,
+    at_open: bool,
+    money: Money | None = None,
 ) -> pd.DataFrame:
     """A row a closed trade; columns as `Result.trades`.
 
@@ -63,10 +132,14 @@ def trades_table(
         assets: names.
         prices: name -> (n_bars, n_assets): close, and high and low where there are.
         at_open: whether fills are at the open of their bar, so that the rest of it comes after.
+        money: as in `orders_table`.
     """
-    trades = np.array(_close_trades(orders), dtype=np.float64).reshape(-1, len(_TRADE_COLUMNS))
+    quoted = in_quotes(orders, money)
+    trades = np.array(_close_trades(quoted), dtype=np.float64).reshape(-1, len(_TRADE_COLUMNS))
     asset, entry_bar, exit_bar, size, entry_price, exit_price, pnl = trades.T
-    adverse, favourable = _excursions(trades, prices, at_open=at_open)
+    if money is not None:
+        pnl = np.array([trade[-1] for trade in _close_trades(orders)], dtype=np.float64)
+    adverse, favourable = _excursions(trades, prices, quoted[is_flow(quoted)], at_open=at_open)
     return pd.DataFrame(
         {
             "asset": _names(asset, assets),
@@ -83,21 +156,38 @@ def trades_table(
     )
 
 
-def _excursions(trades: Panel, prices: Mapping[str, Panel], *, at_open: bool) -> tuple[Panel, Panel]:
+def _excursions(trades: Panel, prices: Mapping[str, Panel], flows: Panel, *, at_open: bool) -> tuple[Panel, Panel]:
     """(n_trades,) each: the furthest a trade was against and for its position, fractions of the entry price.
 
     Counted over the bars that were held as a whole: from an entry at the open its own bar, else the next; up to the bar
-    before an exit at the open, else its own. The exit's price counts too.
+    before an exit at the open, else its own. The exit's price counts too. Prices of before a split or a roll are taken
+    in the units of after it, as the entry price is.
     """
     high, low = (prices.get(name, prices["close"]) for name in ("high", "low"))
+    moved = flows[np.isin(flows[:, codes.ORDER_REASON], (codes.SPLIT, codes.ROLLED))]
     adverse, favourable = np.zeros(len(trades)), np.zeros(len(trades))
     for k, (asset, entry_bar, exit_bar, size, entry_price, exit_price, _) in enumerate(trades.tolist()):
-        held = slice(int(entry_bar) + (not at_open), int(exit_bar) + (not at_open))
-        top = np.fmax.reduce(high[held, int(asset)], initial=exit_price)
-        bottom = np.fmin.reduce(low[held, int(asset)], initial=exit_price)
-        up, down = max(top / entry_price - 1.0, 0.0), min(bottom / entry_price - 1.0, 0.0)
-        adverse[k], favourable[k] = (down, up) if size > 0.0 else (-up, -down)
+        first, last = int(entry_bar) + (not at_open), int(exit_bar) + (not at_open)
+        tops, bottoms = high[first:last, int(asset)], low[first:last, int(asset)]
+        for row in moved[moved[:, codes.ORDER_ASSET] == asset]:
+            at = int(row[codes.ORDER_FILLED])
+            if entry_bar < at <= exit_bar:
+                tops, bottoms = (_moved(each, at - first, row) for each in (tops, bottoms))
+        top, bottom = np.fmax.reduce(tops, initial=exit_price), np.fmin.reduce(bottoms, initial=exit_price)
+        if entry_price > 0.0:  # else it came for nothing, in a spin-off
+            up, down = max(top / entry_price - 1.0, 0.0), min(bottom / entry_price - 1.0, 0.0)
+            adverse[k], favourable[k] = (down, up) if size > 0.0 else (-up, -down)
     return adverse, favourable
+
+
+def _moved(prices: Panel, n_before: int, row: Panel) -> Panel:
+    """Prices whose first `n_before` are from before a split or a roll, in the units of after it."""
+    made, amount = prices.copy(), row[codes.ORDER_REFERENCE]
+    if row[codes.ORDER_REASON] == codes.SPLIT:
+        made[: max(n_before, 0)] /= amount
+    else:
+        made[: max(n_before, 0)] += amount
+    return made
 
 
 def exposure_table(positions: Panel, marks: Panel, equity: Panel, index: pd.DatetimeIndex) -> pd.DataFrame:
@@ -150,10 +240,24 @@ def _close_trades(orders: Panel) -> list[tuple[float, ...]]:
     """
     trades: list[tuple[float, ...]] = []
     open_positions: dict[int, tuple[float, float, float, float]] = {}  # asset -> shares, price, fees, entry bar
-    for row in orders[orders[:, codes.ORDER_SIZE] != 0.0].tolist():
+    told = (orders[:, codes.ORDER_SIZE] != 0.0) | np.isin(orders[:, codes.ORDER_REASON], _BASES)
+    for row in orders[told & (orders[:, codes.ORDER_FILLED] >= 0.0)].tolist():
         asset, bar, delta = int(row[codes.ORDER_ASSET]), row[codes.ORDER_FILLED], row[codes.ORDER_SIZE]
         price, fee, size = row[codes.ORDER_PRICE], row[codes.ORDER_FEE], abs(delta)
         held, entry_price, entry_fees, entry_bar = open_positions.get(asset, (0.0, 0.0, 0.0, bar))
+        reason = row[codes.ORDER_REASON]
+        if reason == codes.SPUN_OFF and delta == 0.0:
+            if row[codes.ORDER_PRICE] == row[codes.ORDER_PRICE]:
+                open_positions[asset] = (held, entry_price * row[codes.ORDER_PRICE], entry_fees, entry_bar)
+            continue
+        if reason in (codes.SPLIT, codes.ROLLED) and held + delta != 0.0:
+            open_positions[asset] = (
+                held + delta,
+                (entry_price * held - row[codes.ORDER_WANTED]) / (held + delta),
+                entry_fees + fee,
+                entry_bar,
+            )
+            continue
         if held * delta >= 0.0:
             average = (entry_price * abs(held) + price * size) / (abs(held) + size)
             open_positions[asset] = (held + delta, average, entry_fees + fee, entry_bar)
@@ -171,6 +275,11 @@ def _close_trades(orders: Panel) -> list[tuple[float, ...]]:
         else:
             open_positions[asset] = (held + delta, entry_price, entry_fees - entry_fee, entry_bar)
     return trades
+
+
+def _words(records: Panel) -> npt.NDArray[np.object_]:
+    words = np.array([str(reason) for reason in REASONS], dtype=object)
+    return words[records[:, codes.ORDER_REASON].astype(np.int64)]
 
 
 def _names(numbers: Panel, assets: tuple[str, ...]) -> npt.NDArray[np.object_]:

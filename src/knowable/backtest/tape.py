@@ -11,6 +11,14 @@ import numpy.typing as npt
 
 from knowable.backtest.costs import terms_of
 from knowable.backtest.settings import Settings
+from knowable.backtest.traded import (
+    carry_over_splits,
+    in_money,
+    money_of,
+    read_actions,
+    split_between,
+    traded_panel,
+)
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels.account import (
@@ -18,7 +26,6 @@ from knowable.kernels.account import (
     AS_VECTORBT,
     AT_DECISION,
     AT_FILL,
-    N_ACTION_COLUMNS,
     N_BOOK_COLUMNS,
     Feed,
     LedgerState,
@@ -28,7 +35,7 @@ from knowable.kernels.account import (
 from knowable.kernels.book import book_room
 from knowable.kernels.exits import HIGH_FIRST, LOW_FIRST, STOP_FIRST
 
-__all__ = ["Tape", "by_volume", "carry_forward", "marks_before", "read_only", "read_tape", "rest_of", "rules_of"]
+__all__ = ["Tape", "by_volume", "last_before", "marks_before", "read_only", "read_tape", "rest_of", "rules_of"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -59,6 +66,11 @@ class Tape:
     feed: Feed
     marks: Panel
     unfunded: Panel
+
+    @property
+    def futures(self) -> bool:
+        """Whether any asset is not paid for."""
+        return bool(self.unfunded.any())
 
     def new_state(self, cash: float) -> LedgerState:
         """An account that begins on the first row with nothing but cash."""
@@ -110,7 +122,7 @@ def read_tape(
     days = np.zeros(stop - start)
     if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
-    close = _field(market, "close", settings)
+    close = _field(market, "close", settings, "close")
     known = _known_closes(market) if event_driven or settings.size_at == "decision" else None
     none = read_only(np.empty((0, market.n_assets)))
     feed = Feed(
@@ -120,18 +132,23 @@ def read_tape(
         days=read_only(days),
         volume=_volume(market, settings)[start:stop] if by_volume(settings) else none,
         terms=terms_of(settings.costs, market, start, stop),
-        actions=read_only(np.empty((0, N_ACTION_COLUMNS))),
+        actions=read_only(read_actions(market, settings, start, stop)),
         **(_within_bars(market, settings, start, stop) if event_driven else {}),
     )
-    marks = read_only(marks_before(close, start))
-    return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(np.zeros(market.n_assets)))
+    unfunded = 1.0 - market.final["funded"][0] if "funded" in market.final else np.zeros(market.n_assets)
+    marks = read_only(marks_before(market, start))
+    return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(unfunded))
 
 
 def _within_bars(market: Market, settings: Settings, start: int, stop: int) -> dict[str, npt.NDArray[Any]]:
     """What orders that rest are met by; nothing where none may."""
     if settings.preset is not None or any(name not in market.final for name in PRICES_WITHIN):
         return {}
-    found: dict[str, npt.NDArray[Any]] = {name: _field(market, name, settings)[start:stop] for name in PRICES_WITHIN}
+    if money_of(market, "open") is not None:
+        return {}  # their levels are quotes, and the ledger's prices money
+    found: dict[str, npt.NDArray[Any]] = {
+        name: _field(market, name, settings, "open")[start:stop] for name in PRICES_WITHIN
+    }
     days = market.days[max(start - 1, 0) : stop]
     new_day = np.ones(len(days), np.bool_)
     new_day[1:] = days[1:] != days[:-1]
@@ -143,8 +160,8 @@ def by_volume(settings: Settings) -> bool:
     return settings.volume_limit is not None or bool(settings.costs.impact)
 
 
-def rules_of(settings: Settings, *, on_change: bool) -> Rules:
-    """The settings as the kernel's numbers."""
+def rules_of(settings: Settings, *, on_change: bool, futures: bool = False) -> Rules:
+    """The settings as the kernel's numbers; `futures`: whether any asset is not paid for, as `Tape.futures`."""
     costs = settings.costs
     sizing = AT_DECISION if settings.size_at == "decision" else AT_FILL
     if settings.preset is not None:
@@ -160,7 +177,7 @@ def rules_of(settings: Settings, *, on_change: bool) -> Rules:
         earns=bool(costs.cash_rate or costs.margin_rate),
         maintenance=settings.maintenance_margin,
         volume_limit=math.inf if settings.volume_limit is None else settings.volume_limit,
-        futures=False,
+        futures=futures,
         intrabar=_INTRABAR[settings.intrabar],
         at_open=settings.fill == "next_open",
         entry_bar=settings.exit_on_entry_bar,
@@ -174,15 +191,9 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-def carry_forward(panel: Panel) -> Panel:
-    """(n_bars, n_assets) with each NaN replaced by the last value above it, if there is one."""
-    rows = np.where(np.isnan(panel), 0, np.arange(len(panel))[:, None])
-    return np.take_along_axis(panel, np.maximum.accumulate(rows, axis=0), axis=0)
-
-
 def _known_closes(market: Market) -> Panel | None:
-    """Closes as known at each decision, carried forward; None where they are the final ones."""
-    final = market.final["close"]
+    """Closes as known at each decision, in money, carried forward; None where they are the final ones."""
+    final = traded_panel(market, "close")
     known = market.decision_close()
     if known is final or (known.ctypes.data == final.ctypes.data and known.strides == final.strides):
         return None
@@ -190,32 +201,53 @@ def _known_closes(market: Market) -> Panel | None:
     found = _known_cache.get(key)
     if found is None:
         same = np.array_equal(known, final, equal_nan=True)
-        found = (None if same else read_only(carry_forward(known)),)
+        found = (None if same else read_only(_carried(known, market)),)
         _known_cache.clear()  # the last market's only: a sweep asks for it once a batch
         _known_cache[key] = found
     return found[0]
 
 
-def marks_before(close: Panel, start: int) -> Panel:
-    """(n_assets,) last close before a row, for assets that have none on it; 0 where there is none or no need."""
-    marks = np.zeros(close.shape[1])
-    gaps = np.flatnonzero(np.isnan(close[start]))
-    if start == 0 or len(gaps) == 0:
-        return marks
-    seen = ~np.isnan(close[:start, gaps])
-    last = start - 1 - np.argmax(seen[::-1], axis=0)
-    marks[gaps] = np.where(seen.any(axis=0), close[last, gaps], 0.0)
+def _carried(known: Panel, market: Market) -> Panel:
+    carried = carry_over_splits(known, market)
+    unit = money_of(market, "close")
+    return carried if unit is None else carried * unit
+
+
+def marks_before(market: Market, start: int) -> Panel:
+    """(n_assets,) last close before a row, in money, for assets that have none on it; 0 where there is none or no need.
+
+    A split between that close and the row has divided it.
+    """
+    close = in_money(market, "close", "close")
+    marks = last_before(close, start)
+    if market.books_actions:
+        for j in np.flatnonzero(marks).tolist():
+            last = start - 1 - int(np.argmax(~np.isnan(close[:start, j][::-1])))
+            marks[j] /= split_between(market, j, last, start)
     return marks
 
 
+def last_before(close: Panel, start: int) -> Panel:
+    """(n_assets,) last of a panel's values before a row, for assets that have none on it; 0 where none or no need."""
+    found = np.zeros(close.shape[1])
+    gaps = np.flatnonzero(np.isnan(close[start]))
+    if start == 0 or len(gaps) == 0:
+        return found
+    seen = ~np.isnan(close[:start, gaps])
+    last = start - 1 - np.argmax(seen[::-1], axis=0)
+    found[gaps] = np.where(seen.any(axis=0), close[last, gaps], 0.0)
+    return found
+
+
 def _prices(market: Market, settings: Settings) -> Panel:
+    when = "open" if settings.fill == "next_open" else "close"
     if settings.fill != "next_vwap":
-        return _field(market, _PRICE_FIELD[settings.fill], settings)
-    if "vwap" in market.final:
-        return _field(market, "vwap", settings)
+        return _field(market, _PRICE_FIELD[settings.fill], settings, when)
+    if market.traded("vwap") in market.final:
+        return _field(market, "vwap", settings, when)
     typical = _typical_cache.get(market.fingerprint)
     if typical is None:
-        high, low, close = (_field(market, name, settings) for name in _TYPICAL)
+        high, low, close = (_field(market, name, settings, when) for name in _TYPICAL)
         typical = read_only((high + low + close) / 3.0)
         _typical_cache.clear()  # the last market's only: a sweep asks for it once a batch
         _typical_cache[market.fingerprint] = typical
@@ -224,7 +256,7 @@ def _prices(market: Market, settings: Settings) -> Panel:
 
 def _volume(market: Market, settings: Settings) -> Panel:
     if "volume" in market.final:
-        return read_only(market.final["volume"])
+        return read_only(traded_panel(market, "volume"))
     what = "impact" if settings.volume_limit is None else "volume_limit"
     raise InputError(
         f"`{what}` needs the volume of each bar, but the market has {', '.join(market.final)} only.\n"
@@ -232,9 +264,9 @@ def _volume(market: Market, settings: Settings) -> Panel:
     )
 
 
-def _field(market: Market, name: str, settings: Settings) -> Panel:
+def _field(market: Market, name: str, settings: Settings, when: str) -> Panel:
     if name in market.final:
-        return read_only(market.final[name])
+        return read_only(in_money(market, name, when))
     raise InputError(
         f"fill={settings.fill!r} needs the field {name!r}, but the market has {', '.join(market.final)} only.\n"
         f"Give it, as in Market.from_frames(close=..., {name}=...), or choose another fill: "

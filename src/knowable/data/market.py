@@ -18,6 +18,7 @@ from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
 from knowable.data.clock import Clock
 from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.data.market_actions import MarketActions
+from knowable.data.money import check_money, rates_of
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
 __all__ = ["UNIVERSE", "Market", "members_of"]
@@ -26,7 +27,6 @@ UNIVERSE = "universe"  # the field that says which assets are members on each ba
 
 _FORMAT = 1
 _NO_ACTIONS = MarketActions.of()
-_FACTOR = {"split": "split_factor", "total_return": "return_factor"}
 _DAY_NS = 86_400_000_000_000
 
 
@@ -53,7 +53,8 @@ class Market:
 
     A field called ``universe`` has a meaning: 1 where the asset is a member on that bar, known at its decision, and 0
     elsewhere. Cross-sections of features then see members only, and the target weight of a non-member is 0, whatever a
-    strategy says.
+    strategy says. Fields called ``fx``, ``multiplier``, ``funded``, ``funding`` and ``roll`` have one too
+    (`knowable.data.money`, docs/money.md): they say what a price is worth in money.
     """
 
     times: Nanos
@@ -115,6 +116,7 @@ class Market:
         index, assets, panels = frames_to_panels(
             {name: frame for name, frame in given.items() if frame is not None}, allow_missing=_allows(missing)
         )
+        check_money(panels, index, assets)
         times = _times(index, calendar)
         members = panels.pop(UNIVERSE, None)
         held = MappingProxyType(panels)
@@ -167,6 +169,7 @@ class Market:
         last = locked if final is None else MappingProxyType({k: _panel(k, v, shape) for k, v in final.items()})
         if UNIVERSE in locked:
             check_universe(locked[UNIVERSE], index, assets)
+        check_money(last, index, assets)
         return cls(
             times=times,
             decision_times=times if decision_times is None else _lock(np.ascontiguousarray(decision_times, np.int64)),
@@ -230,17 +233,19 @@ class Market:
             raise unknown_name("field", name, self.final, where="the market")
         return self.final[name]
 
-    def decision_close(self) -> Panel:
-        """Closes as known at each decision, in the units of `final`: what shares are counted with at the decision.
+    @property
+    def books_actions(self) -> bool:
+        """Whether an account on it holds shares as traded, so that actions change their number and pay cash."""
+        return len(self.actions) > 0 and ("raw_close" in self.final or self.adjust == "none")
 
-        Where an action was known later than it took effect, the panels' own close is in other units than the final
-        prices an order fills at; the money meant is the same, and so the raw close is taken by the final factor.
-        """
-        known = self.panels.get("close", self.final["close"])
-        name = _FACTOR.get(self.adjust)
-        if name is None or name not in self.final or self.panels[name] is self.final[name]:
-            return known
-        return _lock(self.panels["raw_close"] * self.final[name])
+    def traded(self, name: str) -> str:
+        """The field that holds a price or the volume as traded: itself, or ``raw_`` before it where it is adjusted."""
+        return f"raw_{name}" if self.books_actions and f"raw_{name}" in self.final else name
+
+    def decision_close(self) -> Panel:
+        """Closes as known at each decision and as traded: what shares are counted with at the decision."""
+        name = self.traded("close")
+        return self.panels.get(name, self.final[name])
 
     def until(self, n_bars: int) -> Self:
         """The market cut to its first `n_bars` rows: what a reader of that time could have held."""
@@ -298,6 +303,26 @@ class Market:
             recipe={},
             _hash=[],
         )
+
+    def with_currencies(self, currencies: Mapping[str, str], *, rates: pd.DataFrame, base: str) -> Self:
+        """The same market for an account in `base`: prices stay quotes, and the field ``fx`` says what they are worth.
+
+        Args:
+            currencies: asset -> currency of its prices; assets that are not named have prices in `base`.
+            rates: (n_bars, n_currencies) on the market's own index, units of `base` for one unit of the column's
+                currency at each bar's end, such as 1.08 dollars for one of ``"EUR"``.
+            base: currency of the account, of its cash and of `Result.equity`.
+
+        Raises: UnknownNameError for an asset or a currency that is none; DataError for another index, or a rate that is
+            missing or not above 0 on a bar on which an asset of that currency has a price.
+        """
+        priced = ~np.isnan(self.final["close"])
+        panel = rates_of(currencies, rates, base, index=self.index, assets=self.assets, priced=priced)
+        check_money({**self.final, "fx": panel}, self.index, self.assets)
+        same = self.final is self.panels
+        panels = self._proxy({**self.panels, "fx": panel})
+        final = panels if same else self._proxy({**self.final, "fx": panel})
+        return replace(self, panels=panels, final=final, recipe={}, _hash=[])
 
     def _proxy(self, panels: Mapping[str, Panel]) -> Mapping[str, Panel]:
         return MappingProxyType({name: _panel(name, values, self.shape) for name, values in panels.items()})

@@ -19,7 +19,7 @@ __all__ = ["MarketActions"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-_INTS = ("row", "asset", "successor", "last_row", "event_time", "known_time")
+_INTS = ("row", "asset", "successor", "last_row", "event_time", "known_time", "foreign")
 _FLOATS = ("ratio", "amount")
 
 
@@ -42,6 +42,7 @@ class MarketActions:
         last_row: (n,) int64 the asset's last bar with a final close, in the whole market; -1: it never has one.
         event_time: (n,) int64 ns UTC, the ex-date.
         known_time: (n,) int64 ns UTC, when this statement of it became known.
+        foreign: (n,) int64 1 where the amount is in another currency than the prices, so that no account is paid it.
     """
 
     row: Ints
@@ -55,12 +56,14 @@ class MarketActions:
     last_row: Ints
     event_time: Nanos
     known_time: Nanos
+    foreign: Ints
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]] = ()) -> Self:
         """Build the columns from one mapping an action, keyed by the attributes' names; sorted here."""
         ordered = sorted(rows, key=lambda item: (item["row"], item["asset"], item["event_time"], item["type"]))
-        return cls(**{entry.name: _column(entry.name, [item[entry.name] for item in ordered]) for entry in fields(cls)})
+        held = [{"foreign": 0, **item} for item in ordered]
+        return cls(**{entry.name: _column(entry.name, [item[entry.name] for item in held]) for entry in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.type)
@@ -94,7 +97,8 @@ class MarketActions:
     @classmethod
     def from_page(cls, page: Mapping[str, Sequence[Any]]) -> Self:
         """Read what `page` gave. Raises: KeyError if a column is absent."""
-        return cls(**{entry.name: _column(entry.name, list(page[entry.name])) for entry in fields(cls)})
+        held = {"foreign": [0] * len(page["type"]), **page}  # pages of before have no such column
+        return cls(**{entry.name: _column(entry.name, list(held[entry.name])) for entry in fields(cls)})
 
     @property
     def digest(self) -> bytes:

@@ -31,7 +31,7 @@ from knowable.errors import DataError, InputError, shown, unknown_name
 
 __all__ = ["Markets"]
 
-_CACHE_FORMAT = 3
+_CACHE_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Markets(StoreBase):
         its ex-date), and volume is divided by the same factor. No later action changes an earlier row. In the panels
         an action takes effect at the first decision at which it is known, in the final values at its ex-date.
         ``raw_close`` and its like are the prices as traded, ``split_factor`` and ``return_factor`` the factors,
-        `market.actions` the actions themselves. Share counts are then in units of the adjusted series.
+        `market.actions` the actions themselves. A backtest trades at prices as traded and books the actions.
 
         With `universe`, the assets are all names that were ever members in the span, those that died since included,
         and the field ``universe`` says who is one on each bar: cross-sections of features see members only, and the

@@ -27,6 +27,7 @@ class Account(TypedDict, total=False):
         exit_on_entry_bar: whether a stop or target may close a position on the bar whose open it was entered at.
         volume_limit: largest share of a bar's volume that fills of an asset may be; the rest of an order waits.
         maintenance_margin: share of the positions' value that equity must stay above, or all is closed.
+        delisting_return: what is left of the last close, less 1, at a delisting whose value is not known.
         preset: ``"vectorbt"`` or ``"backtesting"``: that engine's semantics.
     """
 
@@ -41,6 +42,7 @@ class Account(TypedDict, total=False):
     exit_on_entry_bar: bool
     volume_limit: float | None
     maintenance_margin: float
+    delisting_return: float
     preset: Literal["vectorbt", "backtesting"] | None
 
 

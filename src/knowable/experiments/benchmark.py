@@ -7,7 +7,8 @@ import pandas as pd
 
 from knowable.backtest.benchmarks import BUY_AND_HOLD, Bars, benchmark_values
 from knowable.backtest.result import Result
-from knowable.backtest.tape import marks_before
+from knowable.backtest.tape import last_before
+from knowable.backtest.traded import total_return
 from knowable.data.market import Market
 from knowable.experiments.spec import RunSpec
 
@@ -45,7 +46,7 @@ def check_benchmark(given: object, market: Market, spec: RunSpec) -> pd.Series:
 
 
 def _bars(market: Market, start: int, stop: int) -> Bars:
-    close = market.final_panel("close")
+    close = total_return(market)
     rows = slice(start, stop)
     return Bars(
         index=market.index[rows],
@@ -53,5 +54,5 @@ def _bars(market: Market, start: int, stop: int) -> Bars:
         days=np.asarray(market.days[rows]),
         assets=market.assets,
         close=close[rows],
-        before=marks_before(close, start),
+        before=last_before(close, start),
     )

@@ -220,12 +220,12 @@ def _delist(j, ratio, amount, assets, account, orders_out):
 
 @njit(**HELPER)
 def _merge(j, other, ratio, amount, rules, assets, account, orders_out):
-    """See above. `other` -1: cash alone."""
+    """See above. `other` -1: cash alone, `amount` or where that is NaN the last close times `ratio`."""
     _end_of(j, MERGED, assets, account, orders_out)
     held = assets[HELD, j]
     if held == 0.0:
         return
-    cash = amount if amount == amount else 0.0
+    cash = amount if amount == amount else 0.0 if other >= 0 else assets[MARK, j] * ratio
     due, worth = 0.0, 0.0
     if other >= 0:
         due = held * ratio

@@ -101,7 +101,9 @@ def _split(ledger: Any, t: int, action: SlowAction) -> None:
 
 def _merge(ledger: Any, t: int, action: SlowAction) -> None:
     j, other, held = action.asset, action.other, ledger.held[action.asset]
-    cash = 0.0 if math.isnan(action.amount) else action.amount
+    cash = action.amount
+    if math.isnan(cash):
+        cash = 0.0 if other >= 0 else ledger.mark[j] * action.ratio
     ledger.held[j] = 0.0
     ledger.cash += held * cash
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.MERGED, shares=-held, cash=held * cash))

@@ -22,7 +22,7 @@ from knowable.backtest.events.resting import (
 )
 from knowable.errors import InputError, ShapeError, UnknownAttributeError, shown, unknown_name
 from knowable.features import Feature
-from knowable.kernels.account import CASH, HELD, LedgerState
+from knowable.kernels.account import CASH, HELD, MARK, UNFUNDED, LedgerState
 from knowable.kernels.decision import (
     ASKED_CHANGE,
     ASKED_GOAL,
@@ -96,8 +96,9 @@ class BarAccount:
 
     @property
     def cash(self) -> float:
-        """Cash, in the market's currency; proceeds of short sales are in it."""
-        return float(self._state().account[CASH])
+        """Cash, in the account's currency; proceeds of short sales are in it, and futures take none."""
+        assets = self._state().assets
+        return float(self._state().account[CASH] + assets[UNFUNDED] @ (assets[HELD] * assets[MARK]))
 
     @property
     def equity(self) -> float:

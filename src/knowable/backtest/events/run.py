@@ -87,7 +87,7 @@ class EventRun:
         self._asked = nothing_asked(n_assets)
         self._nothing = np.empty((0, n_assets))
         self._limit = leverage_limit(settings) * (1.0 + 1e-9)
-        self._rules = rules_of(settings, on_change=True)
+        self._rules = rules_of(settings, on_change=True, futures=self.tape.futures)
         self._turn_code: Any = None
 
     def trade(self, strategy: Strategy, features: Mapping[str, Panel], decide: Rows, first: int, stop: int) -> None:
@@ -102,7 +102,7 @@ class EventRun:
 
         Raises: StrategyError from its code; InputError for orders or weights that are not allowed.
         """
-        self._rules = rules_of(self.settings, on_change=strategy.rebalance is None)
+        self._rules = rules_of(self.settings, on_change=strategy.rebalance is None, futures=self.tape.futures)
         remember(strategy, self.market, first)
         known = seen_names(self.market, features)
         if runs_compiled(strategy):
@@ -177,7 +177,7 @@ class EventRun:
         self._undecided(first, stop, sell=False)
 
     def _undecided(self, first: int, stop: int, *, sell: bool) -> None:
-        self._rules = rules_of(self.settings, on_change=True)
+        self._rules = rules_of(self.settings, on_change=True, futures=self.tape.futures)
         alive = _alive(self.state.account)
         if first < stop:
             self._open(first - self.tape.start)
@@ -255,7 +255,8 @@ class EventRun:
     def _most_records(self) -> int:
         """That one row may leave."""
         of_book = book_records(self.state.assets, self.state.account, self.state.book)
-        return codes.ORDERS_PER_ASSET * len(self.market.assets) + int(of_book)
+        of_actions = 2 * len(self.tape.feed.actions)
+        return codes.ORDERS_PER_ASSET * len(self.market.assets) + int(of_book) + of_actions
 
     def _n_book(self) -> int:
         return int(self.state.account[codes.N_BOOK])

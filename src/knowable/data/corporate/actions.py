@@ -177,7 +177,7 @@ def adjust_panels(
     in_the_end = forward_factors(standing, final["close"], decision=np.full(len(times), NEVER - 1), **about)
     seen = _panels(panels, by_known, adjust)
     same = final is panels and all(np.array_equal(a, b) for a, b in zip(by_known, in_the_end, strict=True))
-    booked = market_actions(standing, times, final["close"], assets)
+    booked = market_actions(standing, times, final["close"], assets, currency)
     return Adjusted(
         panels=seen,
         final=seen if same else _panels(final, in_the_end, adjust),
@@ -190,7 +190,9 @@ def adjust_panels(
     )
 
 
-def market_actions(standing: Sequence[Statement], times: Nanos, close: Panel, assets: Sequence[str]) -> MarketActions:
+def market_actions(
+    standing: Sequence[Statement], times: Nanos, close: Panel, assets: Sequence[str], currency: str | None = None
+) -> MarketActions:
     """The actions that take effect on a bar of the market, after the asset's first one with a price."""
     place = {name: j for j, name in enumerate(assets)}
     there = ~np.isnan(close)
@@ -213,6 +215,7 @@ def market_actions(standing: Sequence[Statement], times: Nanos, close: Panel, as
                     "last_row": int(last[s.asset]),
                     "event_time": s.ex,
                     "known_time": s.known,
+                    "foreign": int(currency is not None and s.currency is not None and s.currency != currency),
                 }
             )
     return MarketActions.of(found)
@@ -260,8 +263,8 @@ def _how(name: str, adjust: str) -> tuple[str, ...]:
     what = "splits" if adjust == "split" else "splits and distributions"
     note = (
         f"Prices and volumes are adjusted forward for {what} of {name!r} from each asset's first bar "
-        f"(adjust={adjust!r}): share counts, and costs per share, are in units of the adjusted series; raw_close and "
-        "its like are as traded."
+        f"(adjust={adjust!r}): features see those; orders are in shares at prices as traded, "
+        "raw_close and its like, and actions change their number and pay cash."
     )
     return (note,)
 
