@@ -27,7 +27,10 @@ class Reason(StrEnum):
     NO_CASH = "no cash", "Not filled: no cash was left, or not enough for its fee or one lot."
     NO_PRICE = "no price", "Not filled, or not the rest of it: no price, or no volume, came before the last bar."
     LAST_BAR = "last bar", "Not filled: it was decided on the last bar, and there is no next one."
-    REPLACED = "replaced", "Not filled: no price came before a newer decision changed the target."
+    REPLACED = (
+        "replaced",
+        "Not filled, or not the rest of it: a newer decision, a stop or a target came before a price or enough volume.",
+    )
     ROUNDED = "rounded to zero", "No order: the target is less than one lot."
     LIQUIDATED = "liquidated", "Forced: equity had fallen to nothing, or to the maintenance margin."
     CANCELLED = "cancelled", "Not filled: the account was liquidated while it was pending."

@@ -26,17 +26,24 @@ from knowable.kernels.account import (
     KIND,
     LIQUIDATION,
     MARK,
+    N_PENDING,
     NEXT_GOAL,
     NEXT_STOP,
     NEXT_TRAIL,
     NOTHING,
+    REPLACED,
+    SHARE_COUNT,
     SINCE,
     STOP,
     STOPPED,
+    TARGET,
     TARGET_REACHED,
     TRAIL,
     TRAILED,
     WEIGHT,
+    clear,
+    record_unfilled,
+    tradable,
     trade,
 )
 
@@ -73,8 +80,9 @@ def arm_row(bar, rules, assets):
     for j in range(assets.shape[1]):
         held = assets[HELD, j]
         side = 1.0 if held > 0.0 else -1.0 if held < 0.0 else 0.0
-        if side == assets[ARMED, j]:
-            continue
+        leaves = assets[KIND, j] != NOTHING and assets[WEIGHT, j] == 0.0
+        if side == assets[ARMED, j] or (assets[ARMED, j] == 0.0 and leaves):
+            continue  # what a stop could not sell for want of volume is on its way out
         assets[ARMED, j] = side
         assets[SINCE, j] = bar
         price = assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j]
@@ -110,15 +118,39 @@ def exits_row(t, bars, feed, rules, assets, account, orders_out):
         )
         assets[ANCHOR, j] = anchor
         if reason != _NONE:
-            held, decided = assets[HELD, j], assets[DECIDED, j]
-            assets[DECIDED, j] = assets[SINCE, j]
-            assets[ARMED, j] = 0.0
-            assets[SINCE, j] = account[BAR]
-            if assets[KIND, j] == NOTHING:  # else what is pending has been decided since, and stands
-                assets[WEIGHT, j] = 0.0
-                assets[ACTED, j] = np.nan
-            trade(t, j, -held, -held, price, reason, feed, rules, assets, account, orders_out)
-            assets[DECIDED, j] = decided
+            _close(t, j, price, reason, feed, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def _close(t, j, price, reason, feed, rules, assets, account, orders_out):
+    """Close a position at its level, as far as the bar's volume goes.
+
+    Of a stop the rest is sold at the next fills, as a stop that was hit is an order at any price; of a target it stays
+    guarded. What its own entry still waited for is dropped; other orders pending were decided since, and stand.
+    """
+    since, held = assets[SINCE, j], assets[HELD, j]
+    if assets[KIND, j] != NOTHING and assets[DECIDED, j] + rules.delay <= since:
+        record_unfilled(j, REPLACED, assets, account, orders_out)
+        clear(j, assets, account)
+    size = tradable(t, j, abs(held), feed, rules, assets, account)
+    whole = size == abs(held)
+    if whole or reason != TARGET_REACHED:
+        assets[ARMED, j] = 0.0
+        assets[SINCE, j] = account[BAR]
+        if assets[KIND, j] == NOTHING:
+            assets[WEIGHT, j] = 0.0
+            assets[ACTED, j] = np.nan
+    decided = assets[DECIDED, j]
+    assets[DECIDED, j] = since
+    if size > 0.0:
+        delta = -size if held > 0.0 else size
+        trade(t, j, delta, -held, price, reason, feed, rules, assets, account, orders_out)
+    if not whole and reason != TARGET_REACHED and assets[KIND, j] == NOTHING:
+        assets[KIND, j] = SHARE_COUNT
+        assets[TARGET, j] = 0.0
+        account[N_PENDING] += 1
+        return
+    assets[DECIDED, j] = decided
 
 
 @njit(**HELPER)
