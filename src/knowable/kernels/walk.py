@@ -196,15 +196,14 @@ def _drop(t, feed, assets, account, book, orders_out):
         j, state = int(book[i, B_ASSET]), book[i, B_STATE]
         if feed.new_day[t] and book[i, B_DAY] != 0.0 and book[i, B_PLACED] < account[BAR] - 1.0:
             leave_book(i, EXPIRED, assets, account, book, orders_out)
-        elif state != RESTING and state != TRIGGERED:
+        elif (state != RESTING and state != TRIGGERED) or feed.open[t, j] != feed.open[t, j]:
             continue
         elif book[i, B_SHARES] == 0.0:
             leave_book(i, ROUNDED, assets, account, book, orders_out)
         elif book[i, B_ROLE] != NO_ROLE and book[i, B_SHARES] * assets[HELD, j] >= 0.0:
             _leave_bracket(i, assets, account, book, orders_out)
-        elif book[i, B_TRAIL] == book[i, B_TRAIL] and feed.open[t, j] == feed.open[t, j]:
-            if book[i, B_ANCHOR] != book[i, B_ANCHOR]:
-                book[i, B_ANCHOR] = feed.open[t, j]
+        elif book[i, B_TRAIL] == book[i, B_TRAIL] and book[i, B_ANCHOR] != book[i, B_ANCHOR]:
+            book[i, B_ANCHOR] = feed.open[t, j]
 
 
 @njit(**HELPER)

@@ -212,7 +212,7 @@ class EventRun:
         told = np.zeros(asked.shape[1])
         if kept is not None:
             ask_book_kernel(t, self.tape.feed.known, self.state, told)
-        if last:
+        if last or kept is not None:
             self._make_room()
             gross = close_row_kernel(*self._arguments(t, asked))
         else:
@@ -221,8 +221,10 @@ class EventRun:
                 self._grow()
                 gross = self._turn_code(*self._arguments(t, asked))
         if kept is not None:
-            self._keep(t, kept)
+            self._keep(t, kept)  # before the next row is opened, whose fills change what positions weigh
             keep_book_kernel(t, told, self.targets)
+            if not last:
+                self._open(t + 1)
         if not gross <= self._limit:
             row = self.tape.start + t
             raise InputError(explain_leverage(gross, self.market, row, self.settings, kept=True))
