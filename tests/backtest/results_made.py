@@ -7,6 +7,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 import knowable as kn
+from knowable.data.market_actions import MarketActions
 
 ASSETS = tuple("ABC")
 
@@ -37,6 +38,48 @@ def random_market(rng: np.random.Generator, n_bars: int, *, gaps: bool, zone: st
     frames = {name: pd.DataFrame(each, index, list(ASSETS)) for name, each in fields.items()}
     frames["hard"] = pd.DataFrame(rng.random(shape) * 500, index, list(ASSETS))
     return kn.Market.from_frames(**frames, missing="allow")
+
+
+def with_actions(market: kn.Market, rng: np.random.Generator) -> kn.Market:
+    """The same prices as traded, with splits, dividends, a spin-off and an end of the last asset on random bars."""
+    n = market.n_bars
+    last = [int(np.flatnonzero(~np.isnan(column))[-1]) for column in market.final["close"].T]
+    rows = [
+        {"row": int(rng.integers(1, n)), "asset": int(rng.integers(0, 3)), "type": kind, **given}
+        for kind, given in (
+            ("split", {"ratio": float(rng.choice([2.0, 3.0, 0.1]))}),
+            ("split", {"ratio": 1.5}),
+            ("dividend", {"amount": 0.7}),
+            ("dividend", {"amount": 2.0}),
+        )
+    ]
+    rows.append({"row": int(rng.integers(1, n)), "asset": 0, "type": "spinoff", "ratio": 0.3, "successor": 1})
+    end = (
+        {"type": "delisting", "amount": 12.0} if rng.random() < 0.5 else {"type": "merger", "ratio": 0.4, "amount": 3.0}
+    )
+    if end["type"] == "merger":
+        end["successor"] = 0
+    if last[2] + 1 < n:
+        rows.append({"row": last[2] + 1, "asset": 2, **end})
+    plain = {
+        "ratio": np.nan,
+        "amount": np.nan,
+        "currency": None,
+        "successor": -1,
+        "successor_id": None,
+        "known_time": 0,
+    }
+    full = [
+        {**plain, "last_row": last[row["asset"]], "event_time": int(market.times[row["row"]]), **row} for row in rows
+    ]
+    raw = {f"raw_{name}": values for name, values in market.panels.items() if name in ("open", "high", "low", "close")}
+    return kn.Market.build(
+        times=market.times,
+        assets=market.assets,
+        panels={**market.panels, **raw},
+        actions=MarketActions.of(full),
+        adjust="total_return",
+    )
 
 
 def by_weights(wanted: np.ndarray) -> kn.Strategy:
@@ -78,6 +121,8 @@ def results(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n_bars = draw(st.integers(8, 60))
     market = random_market(rng, n_bars, gaps=draw(st.booleans()), zone=draw(pick([None, "UTC", "America/New_York"])))
+    if draw(st.booleans()):
+        market = with_actions(market, rng)
     wanted = rng.choice([-0.5, -0.2, 0.0, 0.2, 0.5, np.nan], (n_bars, len(ASSETS)))
     strategy = draw(pick([by_weights, by_weights, by_signals, by_bar]))
     costs = kn.Costs(

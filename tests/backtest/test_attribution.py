@@ -24,7 +24,8 @@ def check(result: kn.Result) -> None:
     parts = result.attribution
     np.testing.assert_array_equal(-parts[COSTS].to_numpy(), result.costs.to_numpy())
     each, sums = result.contributions, parts.sum()
-    np.testing.assert_allclose(each["gain"].sum(), sums["gain"], rtol=0, atol=size)
+    received = sums[["gain", "dividends", "funding"]].sum()
+    np.testing.assert_allclose(each["gain"].sum(), received, rtol=0, atol=size)
     np.testing.assert_allclose(each["costs"].sum(), sums[COSTS[:5]].sum(), rtol=0, atol=size)
     np.testing.assert_allclose(
         each["net"].sum() + sums[["interest", "margin_interest"]].sum(),

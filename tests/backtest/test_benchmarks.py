@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import knowable as kn
+from knowable.data.market_actions import MarketActions
 from knowable.errors import InputError, ShapeError, UnknownNameError
 
 from .results_made import by_weights
@@ -157,6 +158,28 @@ def test_a_loaded_result_has_the_same_benchmarks(tmp_path):
     for given in ("buy_and_hold", "B", CLOSE["A"]):
         pd.testing.assert_frame_equal(own.compare(given), loaded.compare(given), check_exact=True)
     assert repr(own.stats(loaded)) == repr(loaded.stats(own))
+
+
+def test_a_holder_of_a_benchmark_has_its_splits_and_dividends():
+    """Raw 10, 11, then 6 after two for one and 5.5 after a dividend of 0.6; as a holder saw it 10, 11, 12, 12.2."""
+    raw, whole = np.array([[10.0], [11.0], [6.0], [5.5]]), np.array([[10.0], [11.0], [12.0], [12.2]])
+    plain = {"currency": None, "successor": -1, "successor_id": None, "known_time": 0, "asset": 0, "last_row": 3}
+    times = DAYS[:4].as_unit("ns").asi8
+    rows = [
+        {**plain, "row": 2, "type": "split", "ratio": 2.0, "amount": NAN, "event_time": int(times[2])},
+        {**plain, "row": 3, "type": "dividend", "ratio": NAN, "amount": 0.6, "event_time": int(times[3])},
+    ]
+    market = kn.Market.build(
+        times=times,
+        assets=("A",),
+        panels={"close": whole, "raw_close": raw},
+        actions=MarketActions.of(rows),
+        adjust="total_return",
+    )
+    own = kn.backtest(by_weights(np.ones((4, 1))), market, fill="close")
+    assert own.equity.to_numpy() / own.equity.iloc[0] == pytest.approx([1, 1.1, 1.2, 1.22], rel=1e-6)
+    for given in ("A", "buy_and_hold"):
+        assert growth(given, own) == pytest.approx([1, 1.1, 1.2, 1.22])
 
 
 def test_a_ruined_benchmark_is_told():

@@ -22,7 +22,7 @@ from .results_made import by_weights, results
 
 TABLES = (
     "equity", "returns", "orders", "trades", "positions", "exposure", "costs", "cash", "drawdowns", "monthly",
-    "attribution", "cash_flows", "contributions",
+    "attribution", "cash_flows", "contributions", "flows",
 )  # fmt: skip
 
 
