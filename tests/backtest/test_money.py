@@ -283,3 +283,37 @@ def test_weights_signals_and_bars_hold_the_same_through_actions():
         assert result.equity.tolist() == want, strategy
         assert result.positions["A"].tolist() == [0, 50, 50, 100, 100, 100]
         explained(result)
+
+
+def test_an_order_that_rests_follows_a_split_and_ends_with_a_delisting():
+    """10 to be bought at 9 are 20 at 4.5 after two for one; what rests for the other ends with it."""
+    close = {"A": [10, 10, 5, 5, 4], "B": [20, 20, 20, nan, nan]}
+    market = with_actions(
+        quoted(close, open=close, high=close, low={"A": [10, 10, 5, 4.6, 4], "B": [20, 20, 20, nan, nan]}),
+        {"row": 2, "type": "split", "ratio": 2.0}, {"row": 3, "type": "delisting", "asset": 1, "amount": 15.0},
+    )  # fmt: skip
+
+    class Rests(kn.Strategy):
+        def on_bar(self, bar, account):
+            if bar.close[0] == 10.0 and not account.open_orders:
+                account.order("A", 10, limit=9.0)
+                account.order("B", 5, limit=12.0)
+
+    result = kn.backtest(Rests(), market, cash=1000.0)
+    assert result.positions["A"].tolist() == [0, 0, 0, 0, 20]
+    assert result.cash.iloc[-1] == 1000.0 - 20 * 4.0  # it opened below the limit
+    assert sorted(result.orders[["asset", "reason", "size"]].to_numpy().tolist()) == [
+        ["A", "limit order", 20.0], ["B", "delisted", 0.0]]  # fmt: skip
+    explained(result)
+
+
+def test_levels_are_refused_where_prices_are_not_money():
+    close = {"ES": [10, 10, 10]}
+    market = quoted(close, high=close, low=close, multiplier={"ES": [50.0] * 3})
+
+    class Rests(kn.Strategy):
+        def on_bar(self, bar, account):
+            account.order("ES", 1, limit=9.0)
+
+    with pytest.raises(InputError, match="has `fx` or `multiplier`"):
+        kn.backtest(Rests(), market, cash=1000.0)

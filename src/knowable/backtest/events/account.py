@@ -220,7 +220,8 @@ class BarAccount:
         if not len(state.book):
             raise InputError(
                 f"account.order of {name!r} rests in the market, which needs the open, high and low of each bar, but "
-                f"the market lacks them.\nGive them, as in Market.from_frames(close=..., open=..., high=..., low=...)."
+                f"the market lacks them, or has `fx` or `multiplier`, where levels are not supported.\n"
+                "Give them, as in Market.from_frames(close=..., open=..., high=..., low=...), or order at the market."
             )
         if not given:
             raise InputError(
