@@ -30,6 +30,7 @@ ALL = (
     "tail",
     "alphas",
     "signals",
+    "orders",
     "scale",
     "portfolio",
     "results_io",

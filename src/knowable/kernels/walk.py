@@ -387,6 +387,8 @@ def _allowed(t, j, delta, price, at_level, feed, rules, assets, account):
         short = max(room, 0.0) * max(value_at(t, feed.open, assets, account), 0.0) / price
         most = held + max(short, -held)
         if size > most * (1.0 + DUST):
+            if not most > DUST * size:
+                return 0.0, NO_LEVERAGE
             size = whole_lots(most, rules.lot)
             if not size > 0.0:
                 return 0.0, NO_LEVERAGE

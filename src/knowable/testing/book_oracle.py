@@ -332,7 +332,7 @@ class SlowBook(SlowLedger):
             worth = max(self.settings.max_leverage - others, 0.0) * max(self._value_at(self.opens), 0.0)
             most = self.held[j] + max(worth / at, -self.held[j])
             if size > most * (1.0 + 1e-9):
-                size = self._lots(most)
+                size = self._lots(most) if most > 1e-9 * size else 0.0
                 if size <= 0.0:
                     return 0.0, Reason.NO_LEVERAGE
         return (0.0 if spent(size) > 0.0 and cash < spent(size) else size), Reason.TOO_DEAR
