@@ -134,3 +134,48 @@ def test_impact_and_limits_need_volume_and_say_so():
     for account in ({"volume_limit": 0.1}, {"costs": kn.Costs(impact=0.1)}):
         with pytest.raises(InputError, match="needs the volume of each bar"):
             kn.backtest(Turns(), kn.Market.from_frames(**given), **account)
+
+
+def test_a_night_without_a_price_is_paid_for_at_the_last_rate():
+    given = frames()
+    given["close"].iloc[5:8, 1] = np.nan  # short since the second bar
+    given["open"].iloc[5:8, 1] = np.nan
+    rate = given["close"] * 0.0 + 365.0
+    ending = rate.copy()
+    ending.iloc[7, 1] = 730.0  # what is there counts, price or not
+    by_gap, by_bar, by_number = (
+        kn.backtest(
+            Turns(), kn.Market.from_frames(**given, rate=panel, missing="allow"), costs=kn.Costs(borrow_bps_year=cost)
+        )
+        for panel, cost in ((rate, "rate"), (ending, "rate"), (rate, 365.0))
+    )
+    assert by_gap.costs["borrow"].tolist() == by_number.costs["borrow"].tolist()
+    expected = by_number.costs["borrow"].to_numpy().copy()
+    expected[7] *= 2
+    assert by_bar.costs["borrow"].to_numpy()[:8] == pytest.approx(expected[:8], rel=1e-12)
+
+
+def test_a_buy_that_waits_for_the_cash_of_a_limited_sale_is_told_as_volume_not_as_cash():
+    given = frames()
+    given["volume"]["A"] = 100.0
+
+    class Switch(kn.Strategy):
+        """From A to B."""
+
+        def weights(self, m):
+            """All in one, then all in the other."""
+            return np.where(np.arange(m.n_bars)[:, None] < 20, [0.9, 0.0, 0.0], [0.0, 0.9, 0.0])
+
+    told = kn.backtest(Switch(), kn.Market.from_frames(**given), cash=50_000.0, volume_limit=0.5).warnings
+    assert "2 of 3 orders met the volume limit and waited for later bars" in " ".join(told)
+    assert "cash was short" not in " ".join(told)
+
+
+def test_what_each_asset_paid_to_borrow_over_a_gap_adds_up():
+    given = frames()
+    for name in ("open", "close"):
+        given[name].iloc[5:8, 1] = np.nan
+    rate = given["close"] * 0.0 + 365.0
+    market = kn.Market.from_frames(**given, rate=rate, missing="allow")
+    result = kn.backtest(Turns(), market, costs=kn.Costs(borrow_bps_year="rate"))
+    assert result.contributions["net"].sum() == pytest.approx(result.equity.iloc[-1] - 1_000_000, rel=1e-9)

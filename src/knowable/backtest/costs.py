@@ -16,7 +16,7 @@ from knowable.data.market import Market
 from knowable.errors import InputError, shown, unknown_name
 from knowable.kernels import account as codes
 
-__all__ = ["Amount", "Costs", "terms_of"]
+__all__ = ["Amount", "Costs", "cost_field", "terms_of"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 Amount: TypeAlias = float | Mapping[str, float] | str
@@ -43,7 +43,8 @@ class Costs:
     """What trading, holding and owing costs.
 
     Each is one number for all; or a mapping with a number for each asset; or the name of a field of the market, a panel
-    (n_bars, n_assets) whose row t is taken for what happens on bar t. All are >= 0, but for `cash_rate`.
+    (n_bars, n_assets) whose row t is taken for what happens on bar t; where an asset has no close it may be missing:
+    the last one stands. All are >= 0, but for `cash_rate`.
 
     Attributes:
         fee_bps: fee on the value of a fill, hundredths of a per cent.
@@ -103,7 +104,7 @@ def _resolved(name: str, amount: Amount, market: Market, start: int, stop: int) 
     if isinstance(amount, float):
         return np.full((1, 1), amount)
     if isinstance(amount, str):
-        return _field(name, amount, market, start, stop)
+        return cost_field(name, amount, market, start, stop)
     strange = [asset for asset in amount if asset not in market.assets]
     if strange:
         raise unknown_name("asset", strange[0], market.assets, where=f"Costs({name}=...)")
@@ -117,20 +118,28 @@ def _resolved(name: str, amount: Amount, market: Market, start: int, stop: int) 
     return np.array([[amount[asset] for asset in market.assets]])
 
 
-def _field(name: str, field: str, market: Market, start: int, stop: int) -> Panel:
-    panel = market.final_panel(field)[start:stop]
+def cost_field(name: str, field: str, market: Market, start: int, stop: int) -> Panel:
+    """A cost that is a field, in its own unit: (stop - start, n_assets), of cash one column. Raises as `terms_of`."""
+    panel, close = market.final_panel(field)[:stop], market.final["close"][:stop]
     if name in _OF_CASH:
         panel = panel[:, :1]
-    there = ~np.isnan(market.final["close"][start:stop, : panel.shape[1]]) | (name in _OF_CASH)
-    bad = there & ~(np.isfinite(panel) & ((panel >= 0.0) | (name == "cash_rate")))
+    fits = np.isfinite(panel) & ((panel >= 0.0) | (name == "cash_rate"))
+    needed = ~np.isnan(close[start:, : panel.shape[1]]) | (name in _OF_CASH)
+    bad = needed & ~fits[start:]
     if bad.any():
         row, column = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
         raise InputError(
             f"Costs({name}={field!r}) needs a finite number >= 0 wherever the asset has a price, but it is "
-            f"{panel[row, column]:g} for {market.assets[column]!r} at {market.index[start + row]}; {int(bad.sum())} "
-            "such in all.\nFill the field first, as with ffill."
+            f"{panel[start + row, column]:g} for {market.assets[column]!r} at {market.index[start + row]}; "
+            f"{int(bad.sum())} such in all.\nFill the field first, as with ffill."
         )
-    return np.where(there, panel, 0.0)
+    return panel[start:] if fits[start:].all() else _last_that_fits(panel, fits)[start:]
+
+
+def _last_that_fits(panel: Panel, fits: npt.NDArray[np.bool_]) -> Panel:
+    """Without a close a cost may be missing, but a night is paid for, or an open comes: the last one stands, or 0."""
+    rows = np.maximum.accumulate(np.where(fits, np.arange(len(panel))[:, None], -1), axis=0)
+    return np.where(rows < 0, 0.0, np.take_along_axis(panel, np.maximum(rows, 0), axis=0))
 
 
 def _amount(name: str, value: Any) -> Amount:

@@ -6,17 +6,28 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
-from knowable.kernels.account import CUT, NO_CASH, ORDER_REASON, ORDER_SIZE, ORDER_WANTED
+from knowable.kernels.account import (
+    CUT,
+    LIMITED,
+    NO_CASH,
+    ORDER_ASSET,
+    ORDER_DECIDED,
+    ORDER_REASON,
+    ORDER_SIZE,
+    ORDER_WANTED,
+)
 
 __all__ = ["remarks"]
 
 _TOO_GOOD = 6.0
 _MUCH = 0.1
+_DECISION = [ORDER_ASSET, ORDER_DECIDED]
 
 
 def remarks(
@@ -43,7 +54,7 @@ def remarks(
     undefined = [name for name, value in metrics.items() if not math.isfinite(value)]
     if undefined:
         found.append(f"Not defined for this result: {', '.join(undefined)}.")
-    found += _much_was_cut(record)
+    found += _much_was_cut(record) + _much_waited(record)
     return tuple(found)
 
 
@@ -56,7 +67,10 @@ def _nothing_traded(record: LedgerRecord) -> str:
 def _much_was_cut(record: LedgerRecord) -> list[str]:
     """Cuts of the odd fee or gap are what cash is like; a tenth of an order is another strategy."""
     reason = record.orders[:, ORDER_REASON].copy()  # once through the wide rows, then in one piece
-    short = record.orders[np.flatnonzero((reason == CUT) | (reason == NO_CASH))]
+    cut = np.flatnonzero((reason == CUT) | (reason == NO_CASH))
+    if (reason == LIMITED).any():
+        cut = cut[_is_last(record)[cut]]  # a buy beside a sale that waits for volume waits for its cash
+    short = record.orders[cut]
     n_much = int((short[:, ORDER_SIZE] < (1.0 - _MUCH) * short[:, ORDER_WANTED]).sum())
     if n_much == 0:
         return []
@@ -65,3 +79,25 @@ def _much_was_cut(record: LedgerRecord) -> list[str]:
         "`orders` has them. Weights that sum to less than 1 leave room for gaps and costs."
     )
     return [sentence]
+
+
+def _much_waited(record: LedgerRecord) -> list[str]:
+    """A volume limit that the odd order meets is what it is for; where a tenth do, the account is too large for it."""
+    limited = record.orders[:, ORDER_REASON] == LIMITED
+    last = _is_last(record) if limited.any() else limited
+    n_orders, n_limited = int(last.sum()), len(np.unique(record.orders[limited][:, _DECISION], axis=0))
+    if n_limited <= _MUCH * n_orders:
+        return []
+    sentence = (
+        f"{n_limited} of {n_orders} orders met the volume limit and waited for later bars, some perhaps in vain; "
+        "`orders` has them. A smaller account would follow the strategy more closely."
+    )
+    return [sentence]
+
+
+def _is_last(record: LedgerRecord) -> npt.NDArray[np.bool_]:
+    """(n_rows,) whether a row of the list is the last of its order; each part that was filled has its own."""
+    _, from_end = np.unique(record.orders[::-1][:, _DECISION], axis=0, return_index=True)
+    last = np.zeros(len(record.orders), np.bool_)
+    last[len(last) - 1 - from_end] = True
+    return last

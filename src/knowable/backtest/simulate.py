@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from knowable.backtest.costs import cost_field
 from knowable.backtest.record import LedgerRecord, run_ledger
 from knowable.backtest.remarks import remarks
 from knowable.backtest.result import Result
@@ -139,7 +140,11 @@ def _kept(market: Market, settings: Settings, start: int, stop: int) -> dict[str
         held[0] = np.where(np.isnan(held[0]) & (before > 0.0), before, held[0])
         kept["total_return"] = read_only(held)
     rate = settings.costs.borrow_bps_year
-    return {**kept, "borrow_bps_year": market.final[rate][start:stop]} if isinstance(rate, str) else kept
+    return (
+        {**kept, "borrow_bps_year": cost_field("borrow_bps_year", rate, market, start, stop)}
+        if isinstance(rate, str)
+        else kept
+    )
 
 
 def _volumes(record: LedgerRecord, market: Market, start: int) -> Panel | None:
