@@ -115,6 +115,7 @@ def test_what_cannot_be_a_cost_is_refused(costs, error, says):
         ({"costs": kn.Costs(fee_bps="clos")}, UnknownNameError, "Did you mean 'close'"),
         ({"costs": kn.Costs(half_spread_bps="holes")}, InputError, "but it is nan for 'B' at 2024-01-06"),
         ({"volume_limit": 0.0}, InputError, "`volume_limit > 0` must hold"),
+        ({"volume_limit": 10}, InputError, "`volume_limit <= 1` must hold.* 0.1 for ten per cent"),
         ({"maintenance_margin": 1.0}, InputError, "`0 <= maintenance_margin < 1` must hold"),
         ({"preset": "vectorbt", "volume_limit": 0.1}, InputError, "has no volume_limit"),
         ({"preset": "vectorbt", "costs": kn.Costs(fee_bps="close")}, InputError, "one number each"),

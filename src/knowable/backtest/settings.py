@@ -94,6 +94,11 @@ class Settings:
             if number <= 0.0:
                 raise InputError(f"`{name} > 0` must hold, but {name}={number:g}, in Settings.")
             object.__setattr__(self, name, number)
+        if self.volume_limit is not None and self.volume_limit > 1.0:
+            raise InputError(
+                f"`volume_limit <= 1` must hold, but volume_limit={self.volume_limit:g}, in Settings: it is a share of "
+                "the bar's volume, 0.1 for ten per cent."
+            )
         margin = _number("maintenance_margin", self.maintenance_margin, "Settings")
         if not 0.0 <= margin < 1.0:
             raise InputError(

@@ -140,11 +140,9 @@ def _kept(market: Market, settings: Settings, start: int, stop: int) -> dict[str
         held[0] = np.where(np.isnan(held[0]) & (before > 0.0), before, held[0])
         kept["total_return"] = read_only(held)
     rate = settings.costs.borrow_bps_year
-    return (
-        {**kept, "borrow_bps_year": cost_field("borrow_bps_year", rate, market, start, stop)}
-        if isinstance(rate, str)
-        else kept
-    )
+    if isinstance(rate, str):
+        kept["borrow_bps_year"] = cost_field("borrow_bps_year", rate, market, start, stop)
+    return kept
 
 
 def _volumes(record: LedgerRecord, market: Market, start: int) -> Panel | None:
