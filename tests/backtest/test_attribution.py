@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 import knowable as kn
 
@@ -36,7 +36,7 @@ def check(result: kn.Result) -> None:
 
 
 @given(results())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # kernels compile
 def test_the_parts_of_each_bar_sum_to_the_change_of_equity_and_of_cash(result):
     check(result)
 

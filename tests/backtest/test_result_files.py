@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 import knowable as kn
 from knowable.backtest.record import LedgerRecord
@@ -49,7 +49,7 @@ def same(one: kn.Result, other: kn.Result) -> None:
 
 
 @given(results())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # kernels compile
 def test_a_loaded_result_is_the_saved_one_to_the_bit(result):
     folder = Path(tempfile.mkdtemp())
     try:
