@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import knowable as kn
+from knowable.backtest.events.run import EventRun
 from knowable.backtest.reasons import Reason
 from knowable.backtest.settings import Settings
 from knowable.data.market import Market
+from knowable.kernels.account import LedgerState
 from knowable.testing.book_oracle import Call, SlowBook
 
 FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -184,6 +186,23 @@ def rounded(each) -> tuple:
 @FEW
 def test_orders_that_rest_agree_with_the_slow_book(case):
     check(case)
+
+
+@given(cases(), st.integers(0, 30))
+@settings(FEW, max_examples=30)
+def test_stretches_with_a_saved_state_give_the_same_bits(case, cut):
+    market, strategy = market_of(case[0], case[1]), Follows()
+    strategy.plan, n_bars = tuple(map(tuple, case[2])), len(case[2])
+    cut, decide = min(cut, n_bars), np.ones(n_bars, np.bool_)
+    whole, parts = EventRun(market, case[3], 0, n_bars), EventRun(market, case[3], 0, n_bars)
+    whole.trade(strategy, {}, decide, 0, n_bars)
+    if cut:
+        parts.trade(strategy, {}, decide, 0, cut)
+    parts.state = LedgerState(*(np.frombuffer(bytearray(a.tobytes())).reshape(a.shape) for a in parts.state))
+    if cut < n_bars:
+        parts.trade(strategy, {}, decide, cut, n_bars)
+    assert whole.equity.tobytes() == parts.equity.tobytes()
+    assert whole.record().orders.tobytes() == parts.record().orders.tobytes()
 
 
 @pytest.mark.slow

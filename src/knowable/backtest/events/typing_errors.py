@@ -63,6 +63,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "bar.{0} with a name from a variable",
         "Write the name out, as in bar.past('close', 20).",
     ),
+    (
+        r"Unknown attribute 'open_orders' of type Account",
+        "account.open_orders",
+        "Keep the numbers that account.order returns; account.n_open(column) counts what rests.",
+    ),
     (r"getitem\(Bar\(", "bar[...] with a name", "Read bar.close."),
     (r"Unknown attribute '(\w+)' of type Module\(<module 'pandas'", "a call of pandas, {0}", _INTO_FEATURES),
     (r"Unknown attribute '(default_rng)' of type Module", "a random generator", _INTO_FEATURES),
