@@ -213,7 +213,7 @@ def order_shares(asked, t, known, rules, assets, account, orders_out):
         if scale != 1.0 and goal < 0.0:
             goal = whole_lots(goal * scale, rules.lot)
         waits = assets[KIND, j] != NOTHING
-        if waits and assets[KIND, j] == SHARE_COUNT and assets[TARGET, j] == goal:
+        if waits and assets[KIND, j] == SHARE_COUNT and abs(assets[TARGET, j] - goal) <= DUST * abs(goal):
             continue
         if waits:
             record_unfilled(j, REPLACED, assets, account, orders_out)
@@ -277,4 +277,4 @@ def _scale_of_shares(asked, t, known, value, rules, assets):
             goal = _goal_of_shares(j, asked, rules, assets)
             stated += max(-_weight_of_shares(t, j, goal, known, value, assets), 0.0)
             stood += counted_weight(j, assets)
-    return _scale_of_sum(stated, kept, rules) if stated > stood else 1.0
+    return _scale_of_sum(stated, kept, rules) if stated > stood * (1.0 + DUST) else 1.0

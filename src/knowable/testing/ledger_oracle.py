@@ -219,13 +219,14 @@ class SlowLedger:
         if self.settings.leverage_check == "scale":
             wanted = sum(max(-w, 0.0) for w in weights.values())  # cash limits what is long
             kept = sum(self._counted(j) for j in range(self.n_assets) if j not in asked)
-            no_more = wanted <= sum(self._counted(j) for j in asked)
+            no_more = wanted <= sum(self._counted(j) for j in asked) * (1.0 + _DUST)
             if not no_more and wanted + kept > self.settings.max_leverage:
                 scale = max(self.settings.max_leverage - kept, 0.0) / wanted
                 goals = {j: self._lots(shares * scale) if shares < 0.0 else shares for j, shares in goals.items()}
                 weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
         for j, shares in goals.items():
-            if j in self.wishes and self.wishes[j].shares == shares:
+            stands = None if j not in self.wishes else self.wishes[j].shares
+            if stands is not None and abs(stands - shares) <= _DUST * abs(shares):
                 continue
             if j in self.wishes:
                 self._unfilled(j, self.wishes.pop(j), Reason.REPLACED)
