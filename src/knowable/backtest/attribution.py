@@ -42,7 +42,6 @@ def marks_of(close: Panel, before: Panel, orders: Panel) -> Panel:
     if not np.isnan(close).any():
         return close
     marks = close.copy()
-    _carry_over_actions(marks, orders)
     marks[0] = np.where(np.isnan(close[0]) & (before > 0.0), before, close[0])
     filled = orders[orders[:, codes.ORDER_SIZE] != 0.0]
     bars, assets = _whole(filled[:, codes.ORDER_FILLED]), _whole(filled[:, codes.ORDER_ASSET])
@@ -51,6 +50,7 @@ def marks_of(close: Panel, before: Panel, orders: Panel) -> Panel:
         if bars[k] < first[assets[k]]:
             marks[bars[k], assets[k]] = filled[k, codes.ORDER_REFERENCE]
             first[assets[k]] = bars[k]
+    _carry_over_actions(marks, orders)  # last, for it goes on from what the first bar and the first fill have
     return np.nan_to_num(carry_forward(marks), nan=0.0)
 
 
@@ -77,7 +77,7 @@ def _movements(records: Panel) -> Panel:
     price[moving] = -records[moving, codes.ORDER_WANTED] / size[moving]
     columns = [records[:, codes.ORDER_FILLED], records[:, codes.ORDER_ASSET], size, price]
     whole = np.stack(columns, axis=1)
-    paid = flow & (size == 0.0) & np.isin(reason, (codes.ROLLED, codes.MERGED, codes.SPUN_OFF))
+    paid = flow & (size == 0.0) & np.isin(reason, (codes.ROLLED, codes.MERGED, codes.SPUN_OFF, codes.SPLIT))
     if not paid.any():
         only: Panel = whole[size != 0.0]
         return only

@@ -28,7 +28,7 @@ __all__ = [
 
 Panel = npt.NDArray[np.float64]
 
-_BASES = (codes.SPUN_OFF, codes.ROLLED)  # no shares move, but what those held have cost does
+_BASES = (codes.SPLIT, codes.SPUN_OFF, codes.ROLLED)  # no shares move, but what those held have cost does
 _TRADE_COLUMNS = ("asset", "entry_bar", "exit_bar", "size", "entry_price", "exit_price", "pnl")
 
 
