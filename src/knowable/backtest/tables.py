@@ -83,8 +83,9 @@ def flows_table(
     """A row a booking; columns as `Result.flows`. Arguments as `orders_table`."""
     flows = records[is_flow(records)]
     reason = flows[:, codes.ORDER_REASON]
-    silent = (reason == codes.SPUN_OFF) & (flows[:, codes.ORDER_SIZE] == 0.0) & (flows[:, codes.ORDER_WANTED] == 0.0)
-    flows, reason = flows[~silent], reason[~silent]  # what was paid for the parent's shares, no movement
+    nothing = (flows[:, codes.ORDER_SIZE] == 0.0) & (flows[:, codes.ORDER_WANTED] == 0.0)
+    silent = nothing & np.isin(reason, (codes.SPUN_OFF, codes.SPLIT, codes.ROLLED))
+    flows, reason = flows[~silent], reason[~silent]  # a new price of what is, or is not, held; no movement
     rolled = reason == codes.ROLLED
     cash = np.where(rolled, -flows[:, codes.ORDER_PRICE] - flows[:, codes.ORDER_FEE], flows[:, codes.ORDER_WANTED])
     return pd.DataFrame(
@@ -249,6 +250,8 @@ def _close_trades(orders: Panel) -> list[tuple[float, ...]]:
         if reason == codes.SPUN_OFF and delta == 0.0:
             if row[codes.ORDER_PRICE] == row[codes.ORDER_PRICE]:
                 open_positions[asset] = (held, entry_price * row[codes.ORDER_PRICE], entry_fees, entry_bar)
+            continue
+        if held == 0.0 and delta == 0.0:
             continue
         if reason in (codes.SPLIT, codes.ROLLED) and held + delta != 0.0:
             open_positions[asset] = (

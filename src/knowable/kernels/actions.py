@@ -167,7 +167,8 @@ def _split(j, ratio, rules, assets, account, orders_out):
     assets[ANCHOR, j] /= ratio
     if assets[KIND, j] == SHARE_COUNT:
         assets[TARGET, j] = whole_lots(assets[TARGET, j] * ratio, rules.lot)
-    if held == 0.0:
+    if held == 0.0:  # recorded all the same: it moves the price at which a fill of this bar counts
+        _note(j, 0.0, 0.0, ratio, np.nan, 0.0, SPLIT, account, orders_out)
         return
     size = _whole_shares(held * ratio, rules.lot) - held
     now = held + size
@@ -311,6 +312,7 @@ def _roll(t, j, amount, feed, assets, account, orders_out):
     assets[GOAL, j] += amount
     assets[ANCHOR, j] += amount
     if held == 0.0:
+        _note(j, 0.0, 0.0, amount, 0.0, 0.0, ROLLED, account, orders_out)
         return
     size, side = abs(held), 1.0 if held > 0.0 else -1.0
     spread, slippage = term(t, TERM_SPREAD, j, feed.terms), term(t, TERM_SLIPPAGE, j, feed.terms)

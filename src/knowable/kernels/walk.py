@@ -385,6 +385,8 @@ def _allowed(t, j, delta, price, at_level, feed, rules, assets, account):
             if k != j:
                 room -= counted_weight(k, assets)
         short = max(room, 0.0) * max(value_at(t, feed.open, assets, account), 0.0) / price
+        if short < DUST * size:
+            short = 0.0  # what rounding leaves of the limit is no position
         most = held + max(short, -held)
         if size > most * (1.0 + DUST):
             if not most > DUST * size:

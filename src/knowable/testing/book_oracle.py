@@ -330,7 +330,8 @@ class SlowBook(SlowLedger):
         if size > self.held[j]:
             others = math.fsum(self._counted(k) for k in range(self.n_assets) if k != j)
             worth = max(self.settings.max_leverage - others, 0.0) * max(self._value_at(self.opens), 0.0)
-            most = self.held[j] + max(worth / at, -self.held[j])
+            short = worth / at if worth / at >= 1e-9 * size else 0.0
+            most = self.held[j] + max(short, -self.held[j])
             if size > most * (1.0 + 1e-9):
                 size = self._lots(most) if most > 1e-9 * size else 0.0
                 if size <= 0.0:

@@ -89,6 +89,7 @@ def _split(ledger: Any, t: int, action: SlowAction) -> None:
         ledger.wishes[j].shares = ledger._lots(ledger.wishes[j].shares * action.ratio)  # noqa: SLF001
     held = ledger.held[j]
     if not held:
+        ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPLIT, shares=0.0, cash=0.0))
         return
     now = _whole(ledger, held * action.ratio)
     cash = (held * action.ratio - now) * ledger.mark[j]
@@ -156,6 +157,7 @@ def _roll(ledger: Any, t: int, action: SlowAction) -> None:
         return
     ledger.mark[j] = new = old + action.amount
     if not held:
+        ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.ROLLED, shares=0.0, cash=0.0))
         return
     half, slip = (ledger._cost(name, t, j) * 1e-4 for name in ("half_spread_bps", "slippage_bps"))  # noqa: SLF001
     cash = -held * action.amount
