@@ -142,7 +142,10 @@ def test_a_hand_table_of_a_cap_that_spreads():
     np.testing.assert_allclose(out, expected, rtol=1e-14)
 
 
-@given(arrays(np.float64, (3, 6), elements=st.floats(-1, 1)), st.floats(0.01, 0.5))
+@given(
+    arrays(np.float64, (3, 6), elements=st.floats(-1, 1).map(lambda x: x if abs(x) > 1e-9 else 0.0)),  # no dust to grow
+    st.floats(0.01, 0.5),
+)
 def test_a_cap_that_spreads_keeps_signs_and_the_sum_if_it_can(x, most):
     out = np.empty(x.shape)
     spread_cap_kernel(x, most, out)

@@ -155,6 +155,7 @@ class Careful(kn.Strategy):
         return p.drift_band(p.cap_groups(p.cap(w, 0.15), m.sector, 0.5), m.close, band=0.01)
 
 
+@pytest.mark.slow
 def test_a_strategy_of_all_of_it_is_checked_clean_and_swept(market):
     market = market.until(260)
     report = kn.check(Careful(), market)

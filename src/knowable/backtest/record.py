@@ -107,6 +107,8 @@ def _still_pending(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
 
 
 def _resting(state: LedgerState) -> Panel:
+    if state.book is None:
+        return _unfilled(0)
     book = state.book[: int(state.account[codes.N_BOOK])]
     book = book[book[:, codes.B_STATE] <= TRIGGERED]
     rows = _unfilled(len(book))

@@ -171,7 +171,7 @@ class LedgerState(NamedTuple):
 
     assets: np.ndarray  # (N_SLOTS, n_assets) float64
     account: np.ndarray  # (N_ENTRIES,) float64
-    book: np.ndarray  # (capacity, N_BOOK_COLUMNS) float64; (0, N_BOOK_COLUMNS) where no order may rest
+    book: Any  # (capacity, N_BOOK_COLUMNS) float64; None: code for orders that rest is not compiled
 
 
 @njit(cache=True, nogil=True)
@@ -192,7 +192,7 @@ def new_state(marks, unfunded, cash):
     assets[UNFUNDED] = unfunded
     assets[SINCE] = -1.0
     assets[USED_ON] = -1.0
-    return LedgerState(assets, account, np.zeros((0, N_BOOK_COLUMNS)))
+    return LedgerState(assets, account, None)
 
 
 @njit(**HELPER)

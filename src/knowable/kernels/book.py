@@ -70,7 +70,7 @@ def book_room(n_assets):
 @njit(**HELPER)
 def book_records(assets, account, book):
     """The most records that the book can leave in one row: a fill, an end, and those of what is placed on it."""
-    if book.shape[0] == 0:
+    if book is None:
         return 0
     return 3 * int(account[N_BOOK]) + book_room(assets.shape[1])
 
@@ -154,6 +154,8 @@ def ask_book(t, known, assets, account, book, asked_out):
 @njit(**HELPER)
 def take_book(t, members, known, rules, assets, account, book, orders_out):
     """Take what was asked of the book on row `t`: new orders rest from now on, others go."""
+    if book is None:
+        return
     for i in range(int(account[N_BOOK])):
         j, state = int(book[i, B_ASSET]), book[i, B_STATE]
         if state == ASKED_OUT:
@@ -174,6 +176,8 @@ def take_book(t, members, known, rules, assets, account, book, orders_out):
 @njit(**HELPER)
 def adjust_book(j, ratio, rules, account, book):
     """A split: each share of an asset becomes `ratio`. Prices and sizes of its orders follow; sizes in whole lots."""
+    if book is None:
+        return
     for i in range(int(account[N_BOOK])):
         if book[i, B_ASSET] == j:
             book[i, B_SHARES] = whole_lots(book[i, B_SHARES] * ratio, rules.lot)
@@ -185,6 +189,8 @@ def adjust_book(j, ratio, rules, account, book):
 @njit(**HELPER)
 def shift_book(j, amount, account, book):
     """A future's next contract is `amount` dearer: prices of its orders follow."""
+    if book is None:
+        return
     for i in range(int(account[N_BOOK])):
         if book[i, B_ASSET] == j:
             book[i, B_LIMIT] += amount
@@ -195,6 +201,8 @@ def shift_book(j, amount, account, book):
 @njit(**HELPER)
 def cancel_book(j, reason, assets, account, book, orders_out):
     """Cancel all orders of an asset, or of all assets where `j` is -1; each is recorded with the reason."""
+    if book is None:
+        return
     if account[N_BOOK] == 0.0:
         return
     for i in range(int(account[N_BOOK])):

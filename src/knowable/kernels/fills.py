@@ -304,7 +304,7 @@ def _affordable_share(t, cash, feed, assets):
         if lower >= share * (1.0 - 1e-15):
             break
         share = lower
-    return share * (1.0 - MARGIN)
+    return share * (1.0 - MARGIN) if share > DUST else 0.0  # what a cut has left over buys nothing
 
 
 @njit(**HELPER)

@@ -121,8 +121,9 @@ def is_quiet(rules, account):
 @njit(**HELPER)
 def has_room(feed, assets, account, book, orders_out):
     """Whether what one more row leaves fits: its records, if any are kept, and its orders that rest."""
-    if book.shape[0] > 0 and book.shape[0] < account[N_BOOK] + book_room(assets.shape[1]):
-        return False
+    if book is not None:
+        if 0 < book.shape[0] < account[N_BOOK] + book_room(assets.shape[1]):
+            return False
     if orders_out.shape[0] == 0:
         return True
     to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION]) + book_records(assets, account, book)
@@ -133,12 +134,14 @@ def has_room(feed, assets, account, book, orders_out):
 def open_row(t, feed, rules, assets, account, book, orders_out):
     """The part of a row before its decision: nights, actions, fills, orders that rest, marks, late sizes."""
     begin_row(t, feed, rules, assets, account, book, orders_out)
-    if not rules.at_open and is_touched(t, feed, rules, assets, account, book):
-        walk_kernel(t, feed, rules, assets, account, book, orders_out)
+    if book is not None:
+        if not rules.at_open and is_touched(t, feed, rules, assets, account, book):
+            walk_kernel(t, feed, rules, assets, account, book, orders_out)
     if account[N_PENDING] > 0 and rules.delay > 0:
         fill_row(t, feed, rules, assets, account, orders_out)
-    if rules.at_open and is_touched(t, feed, rules, assets, account, book):
-        walk_kernel(t, feed, rules, assets, account, book, orders_out)
+    if book is not None:
+        if rules.at_open and is_touched(t, feed, rules, assets, account, book):
+            walk_kernel(t, feed, rules, assets, account, book, orders_out)
     account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
     if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
         size_unpriced(t, feed.known, rules, assets, account, orders_out)

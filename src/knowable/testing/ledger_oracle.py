@@ -400,7 +400,7 @@ class SlowLedger:
         for _ in range(200):
             middle = (low + high) / 2.0
             low, high = (middle, high) if cost(middle) <= cash else (low, middle)
-        return low * (1.0 - 1e-12)
+        return low * (1.0 - 1e-12) if low > _DUST else 0.0
 
     def _fee(self, t: int, j: int, size: float, price: float) -> float:
         fee = size * price * self._cost("fee_bps", t, j) * 1e-4 + size * self._cost("fee_per_share", t, j)

@@ -79,6 +79,8 @@ class EventRun:
         members = members_of(market)
         self.members = read_only(np.empty((0, n_assets), bool) if members is None else members[start:stop])
         self.state = self.tape.new_state(settings.cash)
+        if self.state.book is None:
+            self.state = self.state._replace(book=np.empty((0, codes.N_BOOK_COLUMNS)))
         self.equity = np.empty(n_rows)
         self.bars = np.zeros((n_rows if records else 0, codes.N_BAR_COLUMNS))
         room = self._most_records() + min(n_rows * n_assets, _MOST_ROOM) if records else 0
