@@ -120,7 +120,7 @@ def test_an_order_of_less_than_a_lot_is_listed_and_does_nothing() -> None:
 def test_buys_that_cash_does_not_cover_are_cut_like_those_of_weights() -> None:
     m = market(open=[10, 20, 10], close=[10, 20, 10])
     result = kn.backtest(strategy(lambda self, bar, account: account.target_shares("A", 100)), m, cash=1000)
-    assert result.orders["reason"].tolist() == [Reason.CUT, Reason.CUT, Reason.LAST_BAR]
+    assert result.orders["reason"].tolist() == [Reason.CUT, Reason.NO_CASH, Reason.LAST_BAR]
     assert result.positions["A"].iloc[1] == pytest.approx(50, rel=1e-9)
     assert result.cash.iloc[1] == pytest.approx(0, abs=1e-8)
 
