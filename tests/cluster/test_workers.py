@@ -1,5 +1,6 @@
 """Real worker processes, killed and broken on purpose."""
 
+import asyncio
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Nanny
 
 from knowable.cluster import drive
 from knowable.errors import InputError, RunError
@@ -154,6 +156,20 @@ def test_a_trial_that_kills_its_worker_is_recorded_failed_and_its_neighbours_are
     assert max(tries.values()) <= 6
     expected = {row[1]: row for row in undisturbed(64, group=32)[:32]}
     assert all(row == expected[row[1]] for row in as_table(journal)[:32] if row[1] != 21)
+
+
+def test_how_a_worker_ended_is_known_though_dask_had_not_yet_said_that_it_started(journal, monkeypatch):
+    instantiate = Nanny.instantiate
+
+    async def slowly(self):
+        status = await instantiate(self)
+        await asyncio.sleep(3.0)
+        return status
+
+    monkeypatch.setattr(Nanny, "instantiate", slowly)
+    run(journal, ChainStudy(4, group=4), ToyObjective(faults={0: "exit"}), workers=1)
+    (failed,) = [r.outcome.error for r in journal.trials() if r.outcome.kind == "failed"]
+    assert "the trial ended the worker process with exit code 3" in failed
 
 
 def test_a_worker_that_dies_once_is_forgiven(journal, tmp_path):

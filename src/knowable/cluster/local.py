@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Nanny
 from tornado.ioloop import PeriodicCallback
 
 from knowable.cluster.marks import Exit
-from knowable.cluster.processes import ONE_THREAD, START_METHOD, restored_environment, without_main
+from knowable.cluster.processes import ONE_THREAD, START_METHOD, exit_codes_read_once, restored_environment, without_main
 from knowable.errors import InputError, RunError, shown
 
 __all__ = ["QUIET", "WatchingNanny", "connect"]
@@ -70,16 +70,27 @@ class WatchingNanny(Nanny):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._last_pid = -1
         if "memory_monitor" in self.periodic_callbacks:
             interval = 1000 * (self.memory_manager.memory_monitor_interval or 0.2)
             self.periodic_callbacks["memory_monitor"] = PeriodicCallback(self._watch_memory, interval)
 
-    async def instantiate(self) -> Any:
-        """Start a worker process and remember its id."""
-        status = await super().instantiate()
-        self._last_pid = self.pid or -1
-        return status
+    @property
+    def process(self) -> Any:
+        """What starts the worker process, again after each death."""
+        return self._starter
+
+    @process.setter
+    def process(self, starter: Any) -> None:
+        """Listen to its exits at once: a worker may die before Dask says that it started, or who it was."""
+        self._starter = starter
+        if starter is not None:
+            go_on = starter._on_exit  # noqa: SLF001 - the one place that has both the process and its exit code
+
+            def on_exit(process: Any) -> None:
+                self.exits.setdefault(process.pid, Exit(code=process.exitcode))
+                go_on(process)
+
+            starter._on_exit = on_exit  # noqa: SLF001
 
     def _watch_memory(self) -> None:
         pid, limit = self.pid, self.memory_manager.memory_limit
@@ -93,10 +104,6 @@ class WatchingNanny(Nanny):
             self.exits[pid] = Exit(code=-9, out_of_memory=True)
             with contextlib.suppress(psutil.Error):
                 psutil.Process(pid).kill()
-
-    def _on_worker_exit_sync(self, exitcode: int) -> None:
-        self.exits.setdefault(self._last_pid, Exit(code=exitcode))
-        super()._on_worker_exit_sync(exitcode)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
@@ -204,6 +211,7 @@ def _cheap_processes() -> Iterator[None]:
         dask.config.set({"distributed.worker.multiprocessing-method": START_METHOD}),
         restored_environment(),
         without_main(_WORKER_PROCESS),
+        exit_codes_read_once(),
     ):
         if START_METHOD == "forkserver":
             distributed.utils._forkserver_preload_set = True  # noqa: SLF001 - else Dask preloads all it knows

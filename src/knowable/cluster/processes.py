@@ -9,11 +9,12 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing import spawn
 from typing import Any
 
-__all__ = ["ONE_THREAD", "START_METHOD", "warm_up", "without_main"]
+__all__ = ["ONE_THREAD", "START_METHOD", "exit_codes_read_once", "restored_environment", "warm_up", "without_main"]
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -86,3 +87,31 @@ def without_main(process_name: str) -> Iterator[None]:
         yield
     finally:
         spawn.get_preparation_data = original
+
+
+@contextlib.contextmanager
+def exit_codes_read_once() -> Iterator[None]:
+    """Keep the exit code of a worker from being lost where two threads ask for it.
+
+    It comes once through a pipe. One thread waits for the end of each worker, and the start of another worker looks
+    at all that run; without this, whoever comes second reads an empty pipe and writes 255 over the code.
+    """
+    if START_METHOD != "forkserver":
+        yield
+        return
+    from multiprocessing import connection, popen_forkserver
+
+    original, one_reads = popen_forkserver.Popen.poll, threading.Lock()
+
+    def poll(self: Any, flag: int = os.WNOHANG) -> int | None:
+        if self.returncode is None and not connection.wait([self.sentinel], 0 if flag == os.WNOHANG else None):
+            return None
+        with one_reads:
+            code: int | None = original(self, flag)
+            return code
+
+    popen_forkserver.Popen.poll = poll  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        popen_forkserver.Popen.poll = original  # type: ignore[method-assign]
