@@ -18,7 +18,13 @@ from distributed import Client, LocalCluster, Nanny
 from tornado.ioloop import PeriodicCallback
 
 from knowable.cluster.marks import Exit
-from knowable.cluster.processes import ONE_THREAD, START_METHOD, exit_codes_read_once, restored_environment, without_main
+from knowable.cluster.processes import (
+    ONE_THREAD,
+    START_METHOD,
+    exit_codes_read_once,
+    restored_environment,
+    without_main,
+)
 from knowable.errors import InputError, RunError, shown
 
 __all__ = ["QUIET", "WatchingNanny", "connect"]
