@@ -28,7 +28,7 @@ def test_only_what_is_selected_is_held_and_nothing_where_nothing_is(prices, mark
     none = p.inverse_volatility(market.close, 30, of=market.close < 0).values()
     assert (none[30:] == 0).all()
     assert (p.risk_parity(market.close, 30, of=market.close < 0).values()[30:] == 0).all()
-    assert (p.mean_variance(None, market.close, 30, of=market.close < 0).values()[30:] == 0).all()
+    assert (p.mean_variance(market.close, market.close, 30, of=market.close < 0).values()[30:] == 0).all()
 
 
 def test_risk_parity_holds_what_its_rebalance_says_and_contributes_equally(prices, market):
@@ -183,5 +183,7 @@ def test_wrong_arguments_say_what_is_expected(market):
     ]:
         with pytest.raises(InputError, match=message.replace("(", r"\(")):
             call()
+    with pytest.raises(AttributeError, match="Unknown function 'inverse_vol' in kn.portfolio. Did you mean 'inverse_v"):
+        p.inverse_vol(close, 30)
     with pytest.raises(UnknownNameError, match="Did you mean 'friday'"):
         p.rebalance(w, "fryday")

@@ -1,6 +1,7 @@
 """Mean-variance beside closed forms and scipy, limits kept, and what cannot be said in a sentence."""
 
 import builtins
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_without_limits_it_is_the_closed_form(seed, k, risk_aversion):
     asked = problem(k=max(k, 2), seed=seed, risk_aversion=risk_aversion)
     made, _ = best_weights(asked)
     closed = np.linalg.solve(asked.covariance, asked.expected) / risk_aversion
-    np.testing.assert_allclose(made, closed, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(made, closed, rtol=1e-8, atol=1e-9)
 
 
 def test_the_least_variance_of_two_assets_is_the_closed_form():
@@ -172,7 +173,7 @@ def test_a_gain_without_risk_and_without_bound_is_told():
 def test_the_row_and_its_date_are_told(market):
     made = p.mean_variance(None, market.close, 30, net=1.0, max_weight=0.05, every="month_end")
     first = int(
-        np.flatnonzero(p.mean_variance(None, market.close, 30, every="month_end").frame().notna().any(axis=1))[0]
+        np.flatnonzero(p.mean_variance(None, market.close, 30, net=1, every="month_end").frame().notna().any(axis=1))[0]
     )
     with pytest.raises(UnsolvedError, match=r"net=1 is asked for, but 12 assets of at most max_weight=0.05") as found:
         made.values()
@@ -202,12 +203,20 @@ def test_an_infeasible_rebalance_may_keep_what_is_held(gappy):
     # one asset more is selected in the second half: until then the cap leaves no whole portfolio
     of = gappy.close.lag(0).rank() <= 4
     few = p.mean_variance(None, gappy.close, 30, of=of, net=1.0, max_weight=0.26, infeasible="keep", every="week_end")
-    free = p.mean_variance(None, gappy.close, 30, of=of, max_weight=0.26, every="week_end").values()
+    free = p.mean_variance(gappy.close, gappy.close, 30, of=of, max_weight=0.26, every="week_end").values()
     values = few.values()
     totals = values.sum(axis=1)
     assert np.isnan(totals[:30]).all()
     assert np.isfinite(free[-1]).all()
     np.testing.assert_allclose(totals[~np.isnan(totals)], 1.0, atol=1e-8)
+
+
+def test_where_nothing_is_to_be_gained_nothing_is_held(market):
+    nothing = p.mean_variance(0.0 * market.close, market.close, 60, every="month_end").values()
+    assert np.nanmax(np.abs(nothing)) == 0.0
+    asked = problem(FREE._replace(long_only=True, turnover=0.1), held=np.full(6, 0.1))
+    asked = replace(asked, expected=np.zeros(6))
+    assert abs(best_weights(asked)[0]).sum() == pytest.approx(0.5, abs=1e-8)  # 0.1 of 0.6 may be sold
 
 
 def test_turnover_counts_from_what_prices_made_of_the_last_weights(market):
@@ -224,13 +233,14 @@ def test_turnover_counts_from_what_prices_made_of_the_last_weights(market):
 
 
 def test_wrong_arguments_say_what_is_expected(market):
-    close, made = market.close, lambda **options: p.mean_variance(None, market.close, 60, **options)
+    close, made = market.close, lambda **options: p.mean_variance(None, market.close, 60, **{"net": 1.0, **options})
     for options, message in [
         (
             {"risk_aversion": 0},
             "`risk_aversion > 0` must hold for a finite number, but risk_aversion=0, in mean_variance",
         ),
         ({"max_weight": -0.1}, "`max_weight > 0` must hold for a finite number, or be None, but max_weight=-0.1"),
+        ({"net": None}, "Without an expected return the least variance is that of holding nothing, with net=None"),
         ({"net": "1"}, "`net` must hold for a finite number, or be None"),
         ({"long_only": 1}, "`long_only` must be True or False, but long_only=1"),
         ({"max_group": 0.3}, "`groups` and `max_group` go together, but mean_variance got max_group without groups"),
@@ -241,7 +251,7 @@ def test_wrong_arguments_say_what_is_expected(market):
         with pytest.raises(InputError, match=message.replace("(", r"\(")):
             made(**options)
     with pytest.raises(InputError, match="`window >= 2` returns are needed"):
-        p.mean_variance(None, close, 1)
+        p.mean_variance(close, close, 1)
     for options, near in [({"covariance": "ledoit"}, "ledoit_wolf"), ({"infeasible": "kep"}, "keep")]:
         with pytest.raises(UnknownNameError, match=f"Did you mean '{near}'"):
             made(**options)

@@ -72,30 +72,37 @@ def _drift(change, held):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move(prices, price, held, change):
-    """Drift by the change from the last known price; a missing one is made up for when it comes."""
+def _move(prices, members, price, held, change):
+    """Drift by the change from the last known price; a missing one is made up for when it comes.
+
+    Who is no member is sold then, whatever a rule says, since no account may hold it.
+    """
     for j in range(held.shape[0]):
         now = prices[j]
         change[j] = now / price[j] - 1.0
         if now - now == 0.0:
             price[j] = now
     _drift(change, held)
+    for j in range(held.shape[0]):
+        if not members[j] > 0.0:
+            held[j] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def band_kernel(weights, prices, ends, band, state, out):
+def band_kernel(weights, prices, members, ends, band, state, out):
     """The target where the held weight is further than `band` from it, or a target of 0 is still held; NaN elsewhere.
 
-    Args: weights, prices: (n, n_assets). ends: (n, 1), above 0 where the rule looks. A NaN or infinite target passes.
+    Args: weights, prices: (n, n_assets). members: the same, above 0 for who may be held; for others the answer is 0 on
+        every row. ends: (n, 1), above 0 where the rule looks. A NaN or infinite target passes.
     """
     price, held = state.price, state.held
     change = np.empty(held.shape[0])
     for t in range(out.shape[0]):
-        _move(prices[t], price, held, change)
+        _move(prices[t], members[t], price, held, change)
         for j in range(held.shape[0]):
             target = weights[t, j]
-            out[t, j] = np.nan
-            if ends[t, 0] > 0.0 and target == target:
+            out[t, j] = np.nan if members[t, j] > 0.0 else 0.0
+            if ends[t, 0] > 0.0 and target == target and members[t, j] > 0.0:
                 if target - target != 0.0:
                     out[t, j] = target  # for whoever takes weights to refuse
                 elif abs(target - held[j]) > band or (target == 0.0 and held[j] != 0.0):
@@ -104,25 +111,25 @@ def band_kernel(weights, prices, ends, band, state, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def turnover_kernel(weights, prices, ends, most, state, out):
+def turnover_kernel(weights, prices, members, ends, most, state, out):
     """The targets, or as far towards them as `most`, the sum of all changes, lets go; NaN where there is no target.
 
-    Args: as `band_kernel`. All changes shrink by the same factor.
+    Args: as `band_kernel`. All changes shrink by the same factor; the sale of who is no member is none of them.
     """
     price, held = state.price, state.held
     change = np.empty(held.shape[0])
     for t in range(out.shape[0]):
-        _move(prices[t], price, held, change)
+        _move(prices[t], members[t], price, held, change)
         total = 0.0
         for j in range(held.shape[0]):
             gap = weights[t, j] - held[j]
-            if gap - gap == 0.0:
+            if gap - gap == 0.0 and members[t, j] > 0.0:
                 total += abs(gap)
         share = most / total
         for j in range(held.shape[0]):
             target = weights[t, j]
-            out[t, j] = np.nan
-            if ends[t, 0] > 0.0 and target == target:
+            out[t, j] = np.nan if members[t, j] > 0.0 else 0.0
+            if ends[t, 0] > 0.0 and target == target and members[t, j] > 0.0:
                 if target - target == 0.0:
                     target = held[j] + share * (target - held[j]) if share < 1.0 else target
                     held[j] = target

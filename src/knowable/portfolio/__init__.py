@@ -4,6 +4,9 @@ Within `weights` of a strategy each takes features and gives a feature, so that 
 that a search has not chosen yet, and cannot look ahead.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from knowable.errors import UnknownAttributeError, unknown_name
 from knowable.portfolio.limits import cap, cap_groups, target_volatility
 from knowable.portfolio.solved import mean_variance, risk_parity
 from knowable.portfolio.trading import drift_band, limit_turnover, rebalance
@@ -20,3 +23,10 @@ __all__ = [
     "risk_parity",
     "target_volatility",
 ]
+
+if not TYPE_CHECKING:  # a checker knows the names, and would take every other for one
+
+    def __getattr__(name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise UnknownAttributeError(str(unknown_name("function", name, __all__, where="kn.portfolio")))

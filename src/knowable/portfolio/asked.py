@@ -13,7 +13,7 @@ from knowable.features.feature import Feature
 from knowable.features.functions.element import where
 from knowable.features.symbols import Symbol
 
-__all__ = ["codes_of", "members_only", "positive", "selection", "window_of_two"]
+__all__ = ["codes_of", "members", "members_only", "positive", "selection", "window_of_two"]
 
 
 def codes_of(op: str, groups: Any) -> Feature:
@@ -28,12 +28,16 @@ def codes_of(op: str, groups: Any) -> Feature:
         ) from None
 
 
+def members(x: Feature) -> Any:
+    """The feature that says who is a member on each bar; 1 where the market has no universe."""
+    return getattr(x.market, UNIVERSE) if UNIVERSE in x.market.panels else 1.0
+
+
 def members_only(op: str, w: Any) -> Feature:
     """Weights that are 0 for who is no member on the bar; `w` itself where the market has no universe."""
     weights = feature_of(op, w)
-    if UNIVERSE not in weights.market.panels:
-        return weights
-    return where(getattr(weights.market, UNIVERSE), weights, 0.0)
+    inside = members(weights)
+    return where(inside, weights, 0.0) if issubclass(type(inside), Feature) else weights
 
 
 def positive(op: str, name: str, value: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowable.errors import InputError
+from knowable.errors import InputError, shown
 from knowable.features.apply import feature_of, rebalanced
 from knowable.features.feature import Feature
 from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
 from knowable.features.solved.quadratic import need_solver
+from knowable.features.symbols import Symbol
 from knowable.portfolio.asked import codes_of, selection, window_of_two
 
 __all__ = ["mean_variance", "risk_parity"]
@@ -105,6 +106,11 @@ def mean_variance(
     if (groups is None) != (max_group is None):
         have, lack = ("groups", "max_group") if max_group is None else ("max_group", "groups")
         raise InputError(f"`groups` and `max_group` go together, but {name} got {have} without {lack}.")
+    if expected is None and not issubclass(type(net), Symbol) and not net:
+        raise InputError(
+            f"Without an expected return the least variance is that of holding nothing, with net={shown(net)}, in "
+            f"{name}.\nSay what the weights sum to, as net=1.0, or give `expected`."
+        )
     gain: Any = 0.0 if expected is None else feature_of(name, expected)
     codes: Any = float("nan") if groups is None else codes_of(name, groups)
     moves = returns(feature_of(name, price))

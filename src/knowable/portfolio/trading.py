@@ -11,7 +11,7 @@ from typing import Any
 from knowable.features.apply import feature_of, rebalanced
 from knowable.features.feature import Feature
 from knowable.features.functions.moving import Every, lag
-from knowable.portfolio.asked import members_only
+from knowable.portfolio.asked import members
 
 __all__ = ["drift_band", "limit_turnover", "rebalance"]
 
@@ -41,12 +41,13 @@ def drift_band(w: Feature, price: Feature, *, band: float, every: Every = None) 
         every: look only at the ends of these periods. None: each bar.
 
     Returns: (n_bars, n_assets). A target of 0 is traded whatever the band while something is held; a NaN target stays
-        NaN. Where the market has a universe, the target of a non-member is 0.
+        NaN. Where the market has a universe, a non-member's is 0 on every bar.
     Known at: row t uses rows <= t.
     Raises: InputError.
     """
     name = "drift_band"
-    return rebalanced(name, members_only(name, w), feature_of(name, price), every=every, band=band)
+    weights = feature_of(name, w)
+    return rebalanced(name, weights, feature_of(name, price), members(weights), every=every, band=band)
 
 
 def limit_turnover(w: Feature, price: Feature, *, turnover: Any, every: Every = None) -> Feature:
@@ -59,13 +60,14 @@ def limit_turnover(w: Feature, price: Feature, *, turnover: Any, every: Every = 
         price: (n_bars, n_assets), such as ``m.close``: what moves the weights that are held. A gap counts when it ends.
         turnover: most of the sum of absolute changes at a bar, bought and sold together, above 0. Where more is asked
             for, all changes shrink by the same factor, and the next bar goes on. So the first portfolio takes some too.
+        What must be sold because it is no member any more is not counted.
         every: trade only at the ends of these periods. None: each bar.
 
     Returns: (n_bars, n_assets). NaN (keep) between the ends of periods and for a NaN target. Where the market has a
-        universe, the target of a non-member is 0; it is sold at once whatever the limit.
+        universe, a non-member's is 0 on every bar.
     Known at: row t uses rows <= t.
     Raises: InputError.
     """
     name = "limit_turnover"
-    made = rebalanced(name, members_only(name, w), feature_of(name, price), every=every, turnover=turnover)
-    return members_only(name, made)
+    weights = feature_of(name, w)
+    return rebalanced(name, weights, feature_of(name, price), members(weights), every=every, turnover=turnover)

@@ -5,12 +5,23 @@ All but the deviation read the clock of rebalances themselves: between them pric
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from knowable.features.operators.base import Operator
 from knowable.features.solved.walk import mean_variance_kernel, parity_kernel, solved_state
 from knowable.kernels import drift
 from knowable.kernels.capping import spread_cap_kernel
 
 __all__ = ["WEIGHTS"]
+
+
+def _whole(panel: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A panel, or the number it stands for, in the shape of `out`; read-only, so that the kernel compiles once."""
+    made = np.ascontiguousarray(np.broadcast_to(panel, out.shape)).view()
+    made.flags.writeable = False
+    return made
+
 
 WEIGHTS = (
     Operator(
@@ -32,26 +43,32 @@ WEIGHTS = (
         arity=2,
         drawn=False,
     ),
-    # inputs: weights, prices, rebalances
+    # inputs: weights, prices, who may be held, rebalances
     Operator(
         name="drift_band",
-        apply=lambda weights, prices, ends, band, state, out: drift.band_kernel(
-            weights, prices, ends, float(band), state, out
+        apply=lambda weights, prices, members, ends, band, state, out: drift.band_kernel(
+            weights, prices, _whole(members, out), ends, float(band), state, out
         ),
         start=lambda n_assets, _: drift.drift_state(n_assets),
         settings=("band",),
-        arity=2,
+        arity=3,
         clock="ends",
         drawn=False,
     ),
     Operator(
         name="limit_turnover",
-        apply=lambda weights, prices, ends, turnover, state, out: drift.turnover_kernel(
-            weights, prices, ends, float("inf") if turnover is None else float(turnover), state, out
+        apply=lambda weights, prices, members, ends, turnover, state, out: drift.turnover_kernel(
+            weights,
+            prices,
+            _whole(members, out),
+            ends,
+            float("inf") if turnover is None else float(turnover),
+            state,
+            out,
         ),
         start=lambda n_assets, _: drift.drift_state(n_assets),
         settings=("turnover",),
-        arity=2,
+        arity=3,
         clock="ends",
         drawn=False,
     ),
