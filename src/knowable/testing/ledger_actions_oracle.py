@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knowable.backtest.reasons import Reason
+from knowable.testing.ledger_sums_oracle import total
 
 __all__ = ["SlowAction", "SlowFlow", "book"]
 
@@ -47,7 +48,7 @@ def book(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -> Non
     elif action.kind is Reason.DIVIDEND:
         _pay(ledger, t, j, action.kind, held * action.amount, "dividends")
     elif action.kind is Reason.PAID_FUNDING:
-        _pay(ledger, t, j, action.kind, -held * (ledger.mark[j] or 0.0) * action.ratio, "funding")
+        _pay(ledger, t, j, action.kind, held * (-(ledger.mark[j] or 0.0) * action.ratio), "funding")
     elif action.kind is Reason.ROLLED:
         _roll(ledger, t, action)
     elif action.kind is Reason.SPUN_OFF:
@@ -91,13 +92,14 @@ def _split(ledger: Any, t: int, action: SlowAction) -> None:
     if not held:
         ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPLIT, shares=0.0, cash=0.0))
         return
-    now = _whole(ledger, held * action.ratio)
-    cash = (held * action.ratio - now) * ledger.mark[j]
+    more = _whole(ledger, held * action.ratio) - held
+    now = held + more  # positions are what the booked shares add up to, to the bit
+    cash = 0.0 if ledger.settings.lot is None else (held * action.ratio - now) * ledger.mark[j]
     ledger.cash += cash
     if now:
         ledger.paid_for[j] = (ledger.paid_for[j] * held - cash) / now
     ledger.held[j] = now
-    ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPLIT, shares=now - held, cash=cash))
+    ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPLIT, shares=more, cash=cash))
 
 
 def _merge(ledger: Any, t: int, action: SlowAction) -> None:
@@ -106,15 +108,16 @@ def _merge(ledger: Any, t: int, action: SlowAction) -> None:
     if math.isnan(cash):
         cash = 0.0 if other >= 0 else ledger.mark[j] * action.ratio
     ledger.held[j] = 0.0
-    ledger.cash += held * cash
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.MERGED, shares=-held, cash=held * cash))
     if other < 0:
+        ledger.cash += held * cash
         return
     worth = ledger.mark[other]
     if not worth:
         worth = max(ledger.mark[j] - cash, 0.0) / action.ratio
     due = held * action.ratio
     given = _whole(ledger, due)
+    ledger.cash += held * cash + (due - given) * worth
     _receive(ledger, t, other, given, worth, (due - given) * worth, Reason.MERGED)
 
 
@@ -130,11 +133,11 @@ def _spin_off(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -
     ledger.paid_for[j] *= 1.0 - share
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPUN_OFF, shares=0.0, cash=0.0))
     ledger.mark[other] = worth or None
+    ledger.cash += (due - given) * worth
     _receive(ledger, t, other, given, basis, (due - given) * worth, Reason.SPUN_OFF)
 
 
 def _receive(ledger: Any, t: int, j: int, shares: float, basis: float, cash: float, kind: Reason) -> None:
-    ledger.cash += cash
     if shares:
         before = ledger.held[j]
         ledger.held[j] = before + shares
@@ -159,16 +162,14 @@ def _roll(ledger: Any, t: int, action: SlowAction) -> None:
     if not held:
         ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.ROLLED, shares=0.0, cash=0.0))
         return
-    half, slip = (ledger._cost(name, t, j) * 1e-4 for name in ("half_spread_bps", "slippage_bps"))  # noqa: SLF001
-    cash = -held * action.amount
-    for delta, price in ((-held, old), (held, new)):
-        paid = price * (1.0 + math.copysign(half + slip, delta))
-        fee = ledger._fee(t, j, abs(delta), paid)  # noqa: SLF001
-        ledger.cash -= fee
-        ledger.paid[-1]["fees"] += fee
-        ledger.paid[-1]["spread"] += abs(delta) * price * half
-        ledger.paid[-1]["slippage"] += abs(delta) * price * slip
-        cash -= abs(delta) * price * (half + slip)
-    ledger.cash += cash
+    half, slip = (ledger._cost(name, t, j) for name in ("half_spread_bps", "slippage_bps"))  # noqa: SLF001
+    legs = ((-held, old), (held, new))
+    paid = [price * (1.0 + math.copysign(half + slip, delta)) for delta, price in legs]
+    fee = total(ledger._fee(t, j, abs(held), each) for each in paid)  # noqa: SLF001
+    traded = abs(held) * (old + new)
+    cash = -held * action.amount - traded * (half + slip)
+    for name, cost in (("fees", fee), ("spread", traded * half), ("slippage", traded * slip)):
+        ledger.paid[-1][name] += cost
+    ledger.cash += cash - fee
     ledger.paid_for[j] -= cash / held
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.ROLLED, shares=0.0, cash=cash))

@@ -1,7 +1,11 @@
 """A slow ledger to hold the fast one against: one order at a time, plain Python, no state shared with the kernel.
 
-It knows the rules of `Settings` without a preset. Where the kernel solves for the affordable share of buys with
-Newton's steps, this one bisects; where the kernel skips quiet rows, this one walks through all.
+It knows the rules of `Settings` without a preset. Where the kernel skips quiet rows, this one walks through all.
+
+It agrees with the kernel to the bit, because both add up in the same order, which is thereby part of the ledger's
+meaning: assets from first to last, a cost's own unit (`_UNITS`) before anything else, cash less a fill's money less its
+fee; of positions at their marks the four sums of `total_of_four`. The affordable share of buys comes by Newton's steps
+as in the kernel, and is held against a bisection.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from knowable.backtest.reasons import Reason
 from knowable.backtest.settings import Settings
 from knowable.testing.ledger_actions_oracle import SlowAction, SlowFlow, book
+from knowable.testing.ledger_sums_oracle import affordable, total, total_of_four
 
 __all__ = ["FLOWS", "SlowLedger", "SlowOrder"]
 
@@ -26,6 +31,10 @@ Shares = Mapping[
 ]  # asset -> whether it is the position to hold or a change of it, and the number
 
 _DUST = 1e-9
+_UNITS = {
+    "fee_bps": 1e-4, "half_spread_bps": 1e-4, "slippage_bps": 1e-4, "borrow_bps_year": 1e-4 / 365.0,
+    "cash_rate": 1.0 / 365.0, "margin_rate": 1.0 / 365.0,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -132,23 +141,22 @@ class SlowLedger:
         self._report_what_is_pending(len(weights))
 
     def _value(self) -> float:
-        return self.cash + math.fsum(h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
+        return self.cash + total_of_four([h * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True)])
 
     def _begin_bar(self, t: int, n_days: float) -> None:
         self.paid.append(dict.fromkeys(FLOWS, 0.0))
         self.used = {}
         cash = self._broker_cash()
-        for j, (held, mark) in enumerate(zip(self.held, self.mark, strict=True)):
-            if held < 0.0 and j not in self.unfunded:
-                cost = -held * (mark or 0.0) * self._cost("borrow_bps_year", t, j) * 1e-4 / 365.0 * n_days
-                self.cash -= cost
-                self.paid[-1]["borrow"] += cost
-        earned = cash * self._cost("cash_rate" if cash > 0.0 else "margin_rate", t, 0) / 365.0 * n_days
+        shorts = [j for j, held in enumerate(self.held) if held < 0.0 and j not in self.unfunded]
+        cost = total(-self.held[j] * (self.mark[j] or 0.0) * self._cost("borrow_bps_year", t, j) for j in shorts)
+        self.cash -= cost * n_days
+        self.paid[-1]["borrow"] += cost * n_days
+        earned = cash * self._cost("cash_rate" if cash > 0.0 else "margin_rate", t, 0) * n_days
         self.cash += earned
         self.paid[-1]["interest" if cash > 0.0 else "margin_interest"] += abs(earned) if cash <= 0.0 else earned
 
     def _end_bar(self, t: int) -> None:
-        gross = math.fsum(abs(h) * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
+        gross = total(abs(h) * (m or 0.0) for h, m in zip(self.held, self.mark, strict=True))
         if self._value() <= self.settings.maintenance_margin * gross and self.liquidated_at is None:
             self._liquidate(t)
         self.equity.append(self._value())
@@ -157,16 +165,16 @@ class SlowLedger:
 
     def _broker_cash(self) -> float:
         """Futures are not paid for: what they are worth is cash still."""
-        return self.cash + math.fsum(self.held[j] * (self.mark[j] or 0.0) for j in self.unfunded)
+        return total((self.held[j] * (self.mark[j] or 0.0) for j in sorted(self.unfunded)), self.cash)
 
     def _cost(self, name: str, t: int, j: int) -> float:
+        """A number of `Costs` as a fraction, of a day where it is one of time."""
         amount = getattr(self.settings.costs, name)
-        return float(self.panels[amount][t][j] if isinstance(amount, str) else amount)
+        return float(self.panels[amount][t][j] if isinstance(amount, str) else amount) * _UNITS.get(name, 1.0)
 
     def _worse(self, t: int, j: int, size: float) -> float:
         """By what share of the price a fill of `size` shares is worse."""
-        rate = (self._cost("half_spread_bps", t, j) + self._cost("slippage_bps", t, j)) * 1e-4
-        return rate + self._impact(t, j, size)
+        return self._cost("half_spread_bps", t, j) + self._cost("slippage_bps", t, j) + self._impact(t, j, size)
 
     def _impact(self, t: int, j: int, size: float) -> float:
         return self._cost("impact", t, j) * math.sqrt(size / self.volume[t][j]) if self.volume is not None else 0.0
@@ -189,8 +197,8 @@ class SlowLedger:
         )
 
     def _decide(self, t: int, row: Sequence[float]) -> None:
-        wanted = sum(abs(w) for w in row if not math.isnan(w))
-        kept = sum(self._counted(j) for j, new in enumerate(row) if math.isnan(new))
+        wanted = total(abs(w) for w in row if not math.isnan(w))
+        kept = total(self._counted(j) for j, new in enumerate(row) if math.isnan(new))
         scale = 1.0
         if self.settings.leverage_check == "scale" and wanted and wanted + kept > self.settings.max_leverage:
             scale = max(self.settings.max_leverage - kept, 0.0) / wanted
@@ -217,9 +225,9 @@ class SlowLedger:
         goals = {j: self._goal(j, goal=goal, number=number) for j, (goal, number) in asked.items()}
         weights = {j: self._weight_of(j, shares) for j, shares in goals.items()}
         if self.settings.leverage_check == "scale":
-            wanted = sum(max(-w, 0.0) for w in weights.values())  # cash limits what is long
-            kept = sum(self._counted(j) for j in range(self.n_assets) if j not in asked)
-            no_more = wanted <= sum(self._counted(j) for j in asked) * (1.0 + _DUST)
+            wanted = total(max(-w, 0.0) for w in weights.values())  # cash limits what is long
+            kept = total(self._counted(j) for j in range(self.n_assets) if j not in asked)
+            no_more = wanted <= total(self._counted(j) for j in asked) * (1.0 + _DUST)
             if not no_more and wanted + kept > self.settings.max_leverage:
                 scale = max(self.settings.max_leverage - kept, 0.0) / wanted
                 goals = {j: self._lots(shares * scale) if shares < 0.0 else shares for j, shares in goals.items()}
@@ -285,7 +293,7 @@ class SlowLedger:
         if self.known is None:
             return self._value()
         prices = [paid if now is None else now for now, paid in zip(self.known, self.paid_for, strict=True)]
-        return max(self.cash + math.fsum(h * p for h, p in zip(self.held, prices, strict=True)), 0.0)
+        return max(total((h * p for h, p in zip(self.held, prices, strict=True) if h), self.cash), 0.0)
 
     def _size_those_that_waited_for_a_close(self) -> None:
         for j in [j for j, wish in self.wishes.items() if wish.needs_close and self._price_to_size(j) is not None]:
@@ -328,13 +336,13 @@ class SlowLedger:
                     self.rest[j] = replace(wish, shares=goal)
         self._sell(t, {j: delta for j, delta in deltas.items() if delta < 0.0}, price)
         buys = {j: delta for j, delta in deltas.items() if delta > 0.0}
-        share = self._affordable(t, buys, price)
+        share = affordable(self, t, buys, price)
         for j, wanted in buys.items():
             size = wanted * share
             if share < 1.0 and self.settings.lot is not None:
                 size = math.floor(size / self.settings.lot) * self.settings.lot
             if more_cash_comes and size < wanted * (1.0 - _DUST):
-                waits = replace(self.wishes[j], shares=wholes[j])
+                waits = replace(self.wishes[j], shares=wholes[j] if j in self.rest else self.held[j] + wanted)
                 if size > 0.0:
                     self._exchange(t, j, size, price[j], Reason.CUT)
                 self.wishes[j] = waits
@@ -369,7 +377,7 @@ class SlowLedger:
 
     def _cash_to_spend(self, price: Sequence[float]) -> float:
         marks = [(self.mark[j] or 0.0) if math.isnan(price[j]) else price[j] for j in range(self.n_assets)]
-        cash = self.cash + math.fsum(self.held[j] * marks[j] for j in self.unfunded)
+        cash = total((self.held[j] * marks[j] for j in sorted(self.unfunded)), self.cash)
         if self.settings.max_leverage > 1.0:
             return cash + (self.settings.max_leverage - 1.0) * max(self._value_at(price), 0.0)
         return cash
@@ -378,32 +386,10 @@ class SlowLedger:
         worth = [
             h * (p if not math.isnan(p) else m or 0.0) for h, p, m in zip(self.held, price, self.mark, strict=True) if h
         ]
-        return self.cash + math.fsum(worth)
-
-    def _affordable(self, t: int, buys: dict[int, float], price: Sequence[float]) -> float:
-        """The share of all buys that the cash allows, found by bisection."""
-        cash = self._cash_to_spend(price)
-
-        def cost(share: float) -> float:
-            spent = []
-            for j, wanted in buys.items():
-                paid = price[j] * (1.0 + self._worse(t, j, wanted * share))
-                spent.append(wanted * share * (paid - price[j] if j in self.unfunded else paid))
-                spent.append(self._fee(t, j, wanted * share, paid))
-            return math.fsum(spent)
-
-        if self.liquidated_at is not None or not buys or cost(1.0) <= cash:
-            return 1.0
-        low, high = 0.0, 1.0
-        if cost(0.0) >= cash:
-            return 0.0
-        for _ in range(200):
-            middle = (low + high) / 2.0
-            low, high = (middle, high) if cost(middle) <= cash else (low, middle)
-        return low * (1.0 - 1e-12) if low > _DUST else 0.0
+        return total(worth, self.cash)
 
     def _fee(self, t: int, j: int, size: float, price: float) -> float:
-        fee = size * price * self._cost("fee_bps", t, j) * 1e-4 + size * self._cost("fee_per_share", t, j)
+        fee = size * price * self._cost("fee_bps", t, j) + size * self._cost("fee_per_share", t, j)
         return max(fee, self._cost("fee_min", t, j))
 
     def _exchange(
@@ -414,7 +400,7 @@ class SlowLedger:
         price = reference * (1.0 + rate if delta > 0.0 else 1.0 - min(rate, 1.0))
         self.used[j] = self.used.get(j, 0.0) + abs(delta)
         fee = self._fee(t, j, abs(delta), price)
-        self.cash -= delta * price + fee
+        self.cash = self.cash - delta * price - fee
         before, self.held[j] = self.held[j], self.held[j] + delta
         if before * delta >= 0.0:
             self.paid_for[j] = (self.paid_for[j] * abs(before) + price * abs(delta)) / abs(self.held[j])
@@ -423,8 +409,8 @@ class SlowLedger:
         if self.mark[j] is None:
             self.mark[j] = reference
         adverse = abs(delta) * abs(price - reference)
-        spread = adverse * self._cost("half_spread_bps", t, j) * 1e-4 / rate if rate else 0.0
-        impact = adverse * self._impact(t, j, abs(delta)) / rate if rate else 0.0
+        spread = adverse * (self._cost("half_spread_bps", t, j) / rate) if rate else 0.0
+        impact = adverse * (self._impact(t, j, abs(delta)) / rate) if rate else 0.0
         self.paid[-1]["fees"] += fee
         self.paid[-1]["spread"] += spread
         self.paid[-1]["impact"] += impact
