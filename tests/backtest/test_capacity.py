@@ -91,11 +91,13 @@ def test_what_gives_no_capacity_is_told(tmp_path):
     with pytest.raises(InputError, match="Nothing was filled"):
         worked(never, volume_limit=0.1).capacity()
     good = worked([1e6] * 6)
+    assert good.capacity(limit=np.int64(1), share=np.float32(0.5)).share == 0.5
     for options, text in (
         ({"limit": 0.0}, "`limit > 0`"),
         ({"share": 1.5}, "`0 < share <= 1`"),
         ({"impact": -1.0}, "`impact > 0`"),
         ({"limit": "x"}, "`limit > 0`"),
+        ({"limit": True}, "`limit > 0`"),
     ):
         with pytest.raises(InputError, match=text):
             good.capacity(**options)

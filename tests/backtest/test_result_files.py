@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -191,15 +194,83 @@ def test_damage_anywhere_is_found_and_named(tmp_path):
             kn.Result.load(tmp_path / "hurt")
 
 
-def test_a_page_cannot_lead_outside_its_folder(tmp_path):
-    from knowable.backtest.result_files import _seal
-
-    small().save(tmp_path / "one")
-    page = json.loads((tmp_path / "one" / "result.json").read_text())
-    (tmp_path / "secret.arrow").write_bytes(b"x" * page["files"]["bars"]["bytes"])
-    page["files"]["bars"]["name"] = "../secret.arrow"
+def forged(folder: Path, change) -> None:
+    """The page as somebody would write it who knows how it is sealed."""
+    page = json.loads((folder / "result.json").read_text())
     page.pop("sha256")
-    page["sha256"] = _seal(page)
-    (tmp_path / "one" / "result.json").write_text(json.dumps(page))
-    with pytest.raises(DataError, match="absent"):
+    change(page)
+    page["sha256"] = hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+    (folder / "result.json").write_text(json.dumps(page))
+
+
+@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "..", "", "thesis.docx", "bars-\0.arrow", 5])
+def test_a_page_cannot_lead_outside_its_folder_nor_to_other_files(tmp_path, name):
+    small().save(tmp_path / "one")
+    (tmp_path / "secret.arrow").write_bytes(b"x")
+    (tmp_path / "one" / "thesis.docx").write_bytes(b"years of work")
+    forged(tmp_path / "one", lambda page: page["files"]["bars"].update(name=name))
+    with pytest.raises(DataError, match="the file of its bars has no such name"):
         kn.Result.load(tmp_path / "one")
+    small().save(tmp_path / "one")
+    assert (tmp_path / "one" / "thesis.docx").exists()
+    assert (tmp_path / "secret.arrow").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda page: page.pop("files"), "files are named otherwise"),
+        (lambda page: page.update(name=5), "its name is no text"),
+        (lambda page: page.update(assets=["A", "A"]), "two assets have one name"),
+        (lambda page: page.update(bars_per_year="x"), "its bars a year are no number"),
+        (lambda page: page["metrics"].pop("sharpe"), "its metrics are others"),
+        (lambda page: page.update(activity=[1.0]), "its activity is not of four numbers"),
+        (lambda page: page.update(liquidated_at=6), "it was liquidated on none of its bars"),
+        (lambda page: page["settings"].update(cash=-1.0), "`cash > 0` must hold"),
+    ],
+)
+def test_a_page_that_no_result_has_is_refused(tmp_path, change, says):
+    forged(small().save(tmp_path), change)
+    with pytest.raises(DataError, match=says):
+        kn.Result.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "column", "value", "says"),
+    [
+        ("orders", "asset", 10**9, "another asset"),  # a kernel would write there
+        ("orders", "asset", -1, "another asset"),
+        ("orders", "filled", 10**9, "another bar"),
+        ("orders", "filled", 0.5, "another bar"),
+        ("orders", "filled", -1, "filled on no bar"),
+        ("orders", "decided", 6, "another bar"),
+        ("orders", "reason", 99, "another reason"),
+        ("orders", "size", float("nan"), "size of an order is no number"),
+        ("bars", "day", 0, "its days fall"),
+        ("bars", "time", 0, "not in order of time"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_however_well_they_are_sealed(tmp_path, part, column, value, says):
+    small().save(tmp_path)
+
+    def change(page):
+        path = tmp_path / page["files"][part]["name"]
+        table = pa.ipc.open_file(path.read_bytes()).read_all()
+        at, values = table.column_names.index(column), table[column].to_pylist()
+        kind = table[column].type if part == "bars" else pa.float64()
+        values[1] = pa.scalar(value, kind).as_py()
+        changed = table.set_column(at, column, [pa.array(values, kind)])
+        with pa.ipc.new_file(str(path), changed.schema) as writer:
+            writer.write_table(changed)
+        page["files"][part].update(bytes=path.stat().st_size, crc32=zlib.crc32(path.read_bytes()))
+
+    forged(tmp_path, change)
+    with pytest.raises(DataError, match=says):
+        kn.Result.load(tmp_path)
+
+
+def test_parameters_within_themselves_are_told(tmp_path):
+    turning: list[object] = []
+    turning.append(turning)
+    with pytest.raises(InputError, match="nested too deep"):
+        small(odd=turning).save(tmp_path / "odd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -84,7 +85,8 @@ def test_equity_is_cash_and_positions_and_exposure_says_their_parts():
 
 def test_positions_are_the_sums_of_the_fills():
     result = random_result(1)
-    filled = result.orders[result.orders["size"] > 0]
+    filled = result.fills
+    assert 0 < len(filled) == result.record.n_fills < len(result.orders)
     signed = filled["size"].where(filled["side"] == "buy", -filled["size"])
     table = signed.groupby([filled["fill_time"], filled["asset"]]).sum().unstack().reindex(result.index).fillna(0.0)
     np.testing.assert_allclose(result.positions, table.cumsum()[list("ABC")], atol=1e-9)
@@ -98,6 +100,22 @@ def test_what_was_against_a_trade_is_no_gain_and_its_end_lies_between():
     way = np.sign(trades["size"]) * (trades["exit_price"] / trades["entry_price"] - 1)
     assert (way >= trades["mae"] - 1e-12).all()
     assert (way <= trades["mfe"] + 1e-12).all()
+
+
+def test_a_name_that_a_result_has_not_is_told_with_what_to_ask_instead():
+    result = random_result()
+    for name, says in (
+        ("ordres", "Did you mean 'orders'"),
+        ("sharpe", r"result.metrics\['sharpe'\]"),
+        ("omega", r"result.stats\(\)\['omega'\]"),
+        ("beta", r"result.stats\(benchmark\)\['beta'\]"),
+        ("benchmark", "give one to stats, compare, plot or report"),
+    ):
+        with pytest.raises(AttributeError, match=says):
+            getattr(result, name)
+    assert copy.copy(result).metrics == result.metrics
+    with pytest.raises(UnknownNameError, match=r"(?s)takes no `benchmark`.*result.stats\('buy_and_hold'\)"):
+        kn.backtest(object(), None, benchmark="A")
 
 
 def test_a_chart_shows_the_account_and_an_assets_fills():

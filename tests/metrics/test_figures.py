@@ -170,7 +170,9 @@ def test_laws_of_figures(gains: list[float], step: int) -> None:
         ({"returns": np.zeros(0), "days": DAYS[:0]}, ShapeError, "n_bars >= 1"),
         ({"days": DAYS[1::-1]}, InputError, "must not fall"),
         ({"bars_per_year": 0.0}, InputError, "bars_per_year > 0"),
-        ({"risk_free": -1.0}, InputError, "a rate a year such as 0.03"),
+        ({"risk_free": -1.0}, InputError, "a rate a year as a fraction"),
+        ({"risk_free": 3}, InputError, "(?s)risk_free=3.*Three per cent are 0.03"),
+        ({"risk_free": "3%"}, InputError, "risk_free='3%'"),
     ],
 )
 def test_curves_that_are_none_are_refused(options, error, says) -> None:
@@ -206,6 +208,11 @@ def test_a_result_shows_its_figures_beside_a_benchmark() -> None:
     assert isinstance(plain, Figures)
     assert {name: plain[name] for name in METRICS} == dict(result.metrics), "to the bit"
     assert "beta" not in plain
+    with pytest.raises(KeyError, match=r"'beta' is a figure against a benchmark: result.stats\('buy_and_hold'\)"):
+        plain["beta"]
+    with pytest.raises(KeyError, match="Unknown figure 'shrpe'. Did you mean 'sharpe'"):
+        plain["shrpe"]
+    assert plain.get("shrpe") is None
     other = kn.backtest(Held(), prices, fill="close", costs=kn.Costs(fee_bps=10))
     beside = result.stats(other, risk_free=0.02)
     assert beside.benchmark["total_return"] == other.metrics["total_return"]

@@ -64,6 +64,7 @@ def benchmark_values(given: object, bars: Bars) -> Panel:
         values = _aligned(given, bars)
     else:
         without = " without one" if isinstance(given, pd.Series) else ""
+        without += "; take a column of it" if isinstance(given, pd.DataFrame) else ""
         raise InputError(
             f"`benchmark` must be a Series of prices with a DatetimeIndex, but it is a {type(given).__name__}{without}."
             f"\nOr give another result, the name of an asset, or {BUY_AND_HOLD!r}."

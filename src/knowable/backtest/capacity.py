@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+import numbers
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +164,9 @@ def capacity_of(
     )
 
 
-def _above(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0.0):
+def _above(name: str, value: Any) -> float:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0.0 < float(value) < math.inf:
         raise InputError(
             f"`{name} > 0` must hold, a number such as 0.1, but {name}={shown(value)}, in Result.capacity."
         )

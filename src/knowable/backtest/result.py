@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from knowable.backtest.benchmarks import Bars, benchmark_values
 from knowable.backtest.capacity import Capacity, capacity_of
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
+from knowable.backtest.result_shown import chart_of, html_of, page_of, text_of, title_of, unknown_attribute
 from knowable.backtest.settings import Settings
 from knowable.backtest.tables import (
     Money,
@@ -36,7 +36,6 @@ from knowable.backtest.tables import (
     positions_table,
     trades_table,
 )
-from knowable.errors import unknown_name
 from knowable.metrics.curve import Curve
 from knowable.metrics.definitions import METRICS
 from knowable.metrics.describe import describe, measure
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
 __all__ = ["Result"]
-
-_WHOLE = frozenset({"n_trades"})
-_SHARES = frozenset({"total_return", "annual_return", "annual_volatility", "max_drawdown", "exposure", "win_rate"})
 
 
 # Not slotted: cached_property keeps each table in the instance once someone has asked for it.
@@ -120,6 +116,11 @@ class Result:
         are in the account's.
         """
         return orders_table(self.record.orders, self.index, self.assets, self._money)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """The rows of `orders` that were filled, in full or in part."""
+        return self.orders[self.orders["size"] > 0.0].reset_index(drop=True)
 
     @cached_property
     def flows(self) -> pd.DataFrame:
@@ -251,17 +252,17 @@ class Result:
             InputError: values of the benchmark that are not finite or not above 0, or a rate that makes no sense.
         """
         if self.bar_returns.min() <= -1.0:
-            return Figures(self.metrics, title=self._title())
+            return Figures(self.metrics, title=title_of(self))
         curve = self._curve(self.bar_returns, risk_free)
         if benchmark is None:
-            return Figures(figures_of(curve, self.metrics), title=self._title())
+            return Figures(figures_of(curve, self.metrics), title=title_of(self))
         values, initial = self._benchmark(benchmark)
         unknown = np.full(4, np.nan)
         figures, returns, _ = measure(values, math.nan if initial is None else initial, self.bars_per_year, unknown)
         other = self._curve(np.nan_to_num(returns, nan=0.0), risk_free)
         measured = dict(zip(METRICS, figures.tolist(), strict=True))
         return Figures(
-            figures_of(curve, self.metrics, other), benchmark=figures_of(other, measured), title=self._title()
+            figures_of(curve, self.metrics, other), benchmark=figures_of(other, measured), title=title_of(self)
         )
 
     @cached_property
@@ -348,19 +349,8 @@ class Result:
 
         Raises: UnknownNameError for an asset that is none; as `stats` for the benchmark.
         """
-        from knowable.report.account import account_figure
-
-        if asset is None and len(self.assets) == 1:
-            asset = self.assets[0]
-        fills = None
-        if asset is not None:
-            if asset not in self.assets:
-                raise unknown_name("asset", asset, self.assets, where="the result")
-            filled = self.orders[(self.orders["asset"] == asset) & (self.orders["size"] > 0.0)]
-            price = pd.Series(self.prices["close"][:, self.assets.index(asset)], index=self.index, name=asset)
-            fills = (price, filled)
-        other = None if benchmark is None else pd.Series(self._benchmark(benchmark)[0], index=self.index)
-        return account_figure(self.equity, other, self.exposure, fills, title=self._title())
+        values = None if benchmark is None else self._benchmark(benchmark)[0]
+        return chart_of(self, values, asset)
 
     def report(
         self, path: str | Path, *, benchmark: pd.Series | Result | str | None = None, title: str | None = None
@@ -375,31 +365,9 @@ class Result:
         Raises: InputError if `path` is a folder or nothing can be written there; as `stats` for the benchmark.
         """
         from knowable.report.document import write
-        from knowable.report.page import Page
 
-        drawn, theirs = None, None
-        if benchmark is not None:
-            values, initial = self._benchmark(benchmark)
-            drawn = pd.Series(values, index=self.index, name="benchmark")
-            theirs = describe(values, self.bars_per_year, initial=initial)
-        page = Page(
-            title=title or self._title(),
-            subtitle=f"{len(self.index)} bars from {self.index[0]} to {self.index[-1]}, {len(self.assets)} assets.",
-            equity=self.equity,
-            initial=self.settings.cash,
-            days=self.days,
-            benchmark=drawn,
-            exposure=self.exposure,
-            attribution=self.attribution,
-            contributions=self.contributions,
-            metrics=dict(self.metrics),
-            benchmark_metrics=theirs,
-            warnings=self.warnings,
-            facts=self._facts(),
-            orders=self.orders,
-            trades=self.trades,
-        )
-        return Path(write(page, path))
+        found = None if benchmark is None else self._benchmark(benchmark)
+        return Path(write(page_of(self, found, title), path))
 
     def save(self, folder: str | Path) -> Path:
         """Write it as Arrow and JSON into a folder of its own, all or nothing; `Result.load` reads it back.
@@ -445,44 +413,17 @@ class Result:
             return values, given.settings.cash if given.index.equals(self.index) else None
         return benchmark_values(given, bars), None
 
-    def _title(self) -> str:
-        listed = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
-        return f"{self.name or 'Weights'}({listed})" if listed else self.name or "Backtest"
+    if not TYPE_CHECKING:  # a checker would take every name for one
 
-    def _facts(self) -> dict[str, str]:
-        plain = asdict(self.settings)
-        costs = {name: value for name, value in plain.pop("costs").items() if value}
-        facts = {name: str(value) for name, value in plain.items() if value is not None}
-        facts["costs"] = ", ".join(f"{name}={_told(value)}" for name, value in costs.items()) or "none"
-        facts["ending"] = self.ending.sentence
-        for pin in self.pins:
-            facts[f"data: {pin.get('dataset', 'dataset')}"] = ", ".join(f"{k} {v}" for k, v in pin.items())
-        return facts
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            if name in dir(type(self)):  # one of ours that failed with such an error: let it say so itself
+                object.__getattribute__(self, name)
+            raise unknown_attribute(name, dir(self), self.metrics)
 
     def __repr__(self) -> str:
-        width = max(len(name) for name in self.metrics)
-        lines = [f"{self._title()}  {self.index[0]} to {self.index[-1]}, {len(self.index)} bars"]
-        lines += [f"  {name:<{width}}  {_text(name, value):>10}" for name, value in self.metrics.items()]
-        return "\n".join(lines + [f"  ! {sentence}" for sentence in self.warnings])
+        return text_of(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{_text(name, value)}</td></tr>"
-            for name, value in self.metrics.items()
-        )
-        notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.warnings)
-        return f"<b>{html.escape(self._title())}</b><table>{rows}</table>" + (f"<ul>{notes}</ul>" if notes else "")
-
-
-def _told(cost: Any) -> str:
-    if isinstance(cost, Mapping):
-        return f"{min(cost.values()):g} to {max(cost.values()):g} by asset"
-    return f"{cost:g}" if isinstance(cost, float) else f"the field {cost!r}"
-
-
-def _text(name: str, value: float) -> str:
-    if not np.isfinite(value):
-        return "-"
-    if name in _WHOLE:
-        return f"{value:,.0f}"
-    return f"{value:.2%}" if name in _SHARES else f"{value:.3f}"
+        return html_of(self)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.record import LedgerRecord
+from knowable.backtest.result_checks import check_fields, check_files, is_file_name
 from knowable.backtest.settings import Settings
 from knowable.errors import DataError, InputError, KnowableError, shown
 from knowable.kernels import account as codes
@@ -49,7 +50,10 @@ _REMEDY = "Copy it again from where it is whole, or run the backtest again and s
 def save_result(result: Result, folder: str | Path) -> Path:
     """Write a result. Arguments, errors and what is kept as `Result.save`."""
     target = _target(folder)
-    page = _page_of(result)
+    try:
+        page = _page_of(result)
+    except RecursionError as error:
+        raise InputError("The parameters are nested too deep, or within themselves, to be saved.") from error
     tables = {"bars": _bars(result), "prices": _prices(result), "orders": _orders(result)}
     before = _old_files(target)
     token = uuid.uuid4().hex[:12]
@@ -83,11 +87,17 @@ def load_fields(folder: str | Path) -> dict[str, Any]:
     page = _page(path)
     tables = {name: _read(path, page["files"][name], name) for name in _PARTS}
     try:
-        return _fields(page, tables)
+        found = _fields(page, tables)
+        check_fields(found)
     except KnowableError as error:
         raise DataError(f"{path / _PAGE} holds what no result has: {error}\n{_REMEDY}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DataError(f"{path} is not as this release writes results: {shown(error)}.\n{_REMEDY}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise _odd(path, error) from error
+    return found
+
+
+def _odd(place: Path, error: Exception) -> DataError:
+    return DataError(f"{place} is not as this release writes results: {error or type(error).__name__}.\n{_REMEDY}")
 
 
 def _target(folder: str | Path) -> Path:
@@ -100,7 +110,7 @@ def _target(folder: str | Path) -> Path:
         if _PAGE in found:
             if _is_ours(target / _PAGE):
                 return target
-        elif all(name.endswith(".arrow") and name.partition("-")[0] in _PARTS for name in found):
+        elif all(any(is_file_name(name, part) for part in _PARTS) for name in found):
             return target  # empty, or what a killed save left
         listed = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise InputError(
@@ -122,7 +132,7 @@ def _is_ours(path: Path) -> bool:
 def _old_files(target: Path) -> list[Path]:
     """The files of the result that stands there now."""
     try:
-        return [target / Path(file["name"]).name for file in _page(target)["files"].values()]
+        return [target / file["name"] for file in _page(target)["files"].values()]
     except KnowableError:
         return []
 
@@ -260,8 +270,8 @@ def _page(folder: Path) -> dict[str, Any]:
     path = folder / _PAGE
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        if isinstance(error, ValueError) and path.is_file():
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError) as error:
+        if isinstance(error, ValueError | RecursionError) and path.is_file():
             raise DataError(f"{path} is damaged: {shown(error)}.\n{_REMEDY}") from error
         held = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
         there = "holds " + ", ".join(held) if held else "is empty" if folder.is_dir() else "is no folder"
@@ -280,8 +290,12 @@ def _page(folder: Path) -> dict[str, Any]:
             "Load it with the release of Knowable that wrote it, or a newer one."
         )
     seal = page.pop("sha256", None)
-    if seal != _seal(page) or set(page["files"]) != set(_PARTS):
+    if seal != _seal(page):
         raise DataError(f"{path} is damaged: its contents do not match their hash.\n{_REMEDY}")
+    try:
+        check_files(page.get("files"), _PARTS)
+    except ValueError as error:
+        raise _odd(path, error) from error
     return page
 
 
@@ -289,7 +303,7 @@ def _read(folder: Path, file: Mapping[str, Any], part: str) -> pa.Table:
     """Map one file and check its size and bytes. Raises: DataError."""
     import pyarrow as pa
 
-    path = folder / Path(str(file["name"])).name  # never outside the folder
+    path = folder / file["name"]
     try:
         size = path.stat().st_size
         if size != file["bytes"]:

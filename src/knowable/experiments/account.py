@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from knowable.backtest.costs import Costs
 from knowable.backtest.settings import Settings
-from knowable.errors import unknown_name
+from knowable.errors import UnknownNameError, unknown_name
 
 __all__ = ["Account", "account_settings"]
 
@@ -50,6 +50,11 @@ def account_settings(where: str, account: Any) -> Settings:
     """Settings from keyword arguments. Raises: UnknownNameError for a name that is none, offering the nearest."""
     known = [field.name for field in fields(Settings)]
     for name in account:
+        if name == "benchmark" and where == "kn.backtest":
+            raise UnknownNameError(
+                "kn.backtest takes no `benchmark`, for nothing of a run depends on one. Give it to what comes out:\n"
+                "result.stats('buy_and_hold'), or compare, plot and report; also an asset's name, a Series, a result."
+            )
         if name not in known:
             raise unknown_name("argument", name, known, where=where)
     return Settings(**account)

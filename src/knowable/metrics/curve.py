@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from knowable.errors import InputError, ShapeError
+from knowable.errors import InputError, ShapeError, shown
 
 __all__ = ["Array", "Curve", "Days", "Drawdowns", "drawdowns_of", "period_starts"]
 
@@ -48,7 +49,8 @@ class Curve:
         returns: (n_bars,) gain of each bar as a fraction, finite and above -1.
         days: (n_bars,) datetime64[D], the session each bar belongs to, never falling.
         bars_per_year: for annualising; above 0.
-        risk_free: a year's riskless rate, a fraction above -1; a bar's is (1 + risk_free) ** (1 / bars_per_year) - 1.
+        risk_free: a year's riskless rate, a fraction between -1 and 1; a bar's is
+            (1 + risk_free) ** (1 / bars_per_year) - 1.
 
     Raises:
         ShapeError: arrays of other shapes, or empty.
@@ -78,8 +80,11 @@ class Curve:
             raise InputError("`days` must not fall from one bar to the next.")
         if not (math.isfinite(self.bars_per_year) and self.bars_per_year > 0.0):
             raise InputError(f"`bars_per_year > 0` must hold, but bars_per_year={self.bars_per_year!r}.")
-        if not (math.isfinite(self.risk_free) and self.risk_free > -1.0):
-            raise InputError(f"`risk_free > -1` must hold, a rate a year such as 0.03, but it is {self.risk_free!r}.")
+        if not _is_rate(self.risk_free):
+            raise InputError(
+                f"`-1 < risk_free < 1` must hold, a rate a year as a fraction, but risk_free={shown(self.risk_free)}.\n"
+                "Three per cent are 0.03."
+            )
         object.__setattr__(self, "returns", returns)
         object.__setattr__(self, "days", days)
 
@@ -165,3 +170,8 @@ def drawdowns_of(wealth: Array, days: Days) -> Drawdowns:
 def _falls(wealth: Array) -> Array:
     fall = (wealth / np.maximum.accumulate(wealth) - 1.0)[1:]
     return np.where(fall >= -_ROUNDING, 0.0, fall)
+
+
+def _is_rate(value: object) -> bool:
+    """Whether it is a year's rate; 2 is two per cent that somebody meant."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and -1.0 < float(value) < 1.0

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from knowable.errors import unknown_name
 from knowable.metrics.catalogue import FAMILIES, FIGURES, Unit
 from knowable.metrics.curve import Curve
 from knowable.metrics.growth import drawdown_figures, growth_figures
@@ -35,6 +36,8 @@ class Figures(Mapping[str, float]):
         self._title = title
 
     def __getitem__(self, name: str) -> float:
+        if name not in self._own:
+            raise KeyError(self._unknown(name))
         return self._own[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -53,6 +56,13 @@ class Figures(Mapping[str, float]):
         rows["unit"] = [FIGURES[name].unit for name in self]
         rows["definition"] = [FIGURES[name].definition for name in self]
         return pd.DataFrame(rows, index=pd.Index(list(self), name="figure"))
+
+    def _unknown(self, name: object) -> str:
+        if name not in FIGURES:
+            return str(unknown_name("figure", name, FIGURES))
+        if FIGURES[str(name)].family == FAMILIES[-1] and self.benchmark is None:
+            return f"{name!r} is a figure against a benchmark: result.stats('buy_and_hold')[{name!r}]."
+        return f"There is no {name!r} of an account that was ruined; there are {', '.join(self._own)}."
 
     def _families(self) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
         """Each family with its figures and their texts."""
