@@ -95,6 +95,13 @@ def test_a_cap_leaves_cash_or_spreads(market):
     assert (by_asset <= 0.05 + 0.05 * (np.arange(12) % 3) + 1e-15).all(axis=None)
 
 
+def test_a_cap_that_is_a_feature_never_turns_a_weight_and_a_missing_one_gives_no_opinion(market):
+    raw, below, missing = p.inverse_volatility(market.close, 30), 0.0 * market.close - 0.1, 0.0 * market.close / 0.0
+    for capped in (lambda most: p.cap(raw, most), lambda most: p.cap_groups(raw, market.sector, most)):
+        assert (capped(below).values()[30:] == 0.0).all()
+        assert np.isnan(capped(missing).values()).all()
+
+
 def test_the_account_holds_what_a_band_thinks_it_does(market):
     class Banded(kn.Strategy):
         """Equal weights, traded back when they are a point off; some cash, so that buys need not wait for sales."""

@@ -211,6 +211,14 @@ def test_an_infeasible_rebalance_may_keep_what_is_held(gappy):
     np.testing.assert_allclose(totals[~np.isnan(totals)], 1.0, atol=1e-8)
 
 
+@pytest.mark.parametrize("risk_aversion", [1e-12, 1e-6])
+def test_next_to_no_aversion_holds_the_best_and_nothing_else(risk_aversion):
+    asked = problem(FREE._replace(long_only=True, gross=1.0), risk_aversion=risk_aversion)
+    made, why = best_weights(asked)
+    assert made is not None, why
+    np.testing.assert_allclose(made, np.arange(6) == asked.expected.argmax(), atol=1e-9)
+
+
 def test_where_nothing_is_to_be_gained_nothing_is_held(market):
     nothing = p.mean_variance(0.0 * market.close, market.close, 60, every="month_end").values()
     assert np.nanmax(np.abs(nothing)) == 0.0

@@ -9,7 +9,7 @@ from knowable.errors import InputError, shown
 from knowable.features.apply import apply, feature_of
 from knowable.features.feature import Feature
 from knowable.features.functions.across import cross_sum
-from knowable.features.functions.element import clip, fill, minimum, where
+from knowable.features.functions.element import clip, fill, maximum, minimum, where
 from knowable.features.functions.groups import group_sum
 from knowable.features.functions.moving import Every, lag
 from knowable.features.functions.paths import returns
@@ -66,11 +66,11 @@ def cap(w: Feature, max_weight: Any, *, spread: bool = False) -> Feature:
 
     Args:
         w: (n_bars, n_assets) weights.
-        max_weight: of an asset, above 0; a number, or a feature where `spread` is False.
+        max_weight: of an asset, above 0; a number, or a feature where `spread` is False: one below 0 counts as 0.
         spread: True: what is cut off goes to the other assets in proportion to their weights, until they are at the cap
             too, so that the sum of absolute weights stays if it can. False: it stays in cash.
 
-    Returns: (n_bars, n_assets); NaN stays NaN.
+    Returns: (n_bars, n_assets); NaN stays NaN, and is where `max_weight` is.
     Known at: row t uses row t. Raises: InputError.
     """
     weights = feature_of("cap", w)
@@ -78,10 +78,12 @@ def cap(w: Feature, max_weight: Any, *, spread: bool = False) -> Feature:
         raise InputError(f"`spread` must be True or False, but spread={shown(spread)}, in cap.")
     if not issubclass(type(max_weight), Feature):
         positive("cap", "max_weight", max_weight)
+    if spread and issubclass(type(max_weight), Feature):
+        raise InputError("With `spread=True` the cap must be one number, but max_weight is a feature, in cap.")
+    if issubclass(type(max_weight), Feature):
+        max_weight = maximum(max_weight, 0.0)  # bounds that cross would turn a weight's sign
     if not spread:
         return clip(weights, -max_weight, max_weight)
-    if issubclass(type(max_weight), Feature):
-        raise InputError("With `spread=True` the cap must be one number, but max_weight is a feature, in cap.")
     return apply("spread_cap", weights, max_weight=max_weight)
 
 
@@ -91,13 +93,15 @@ def cap_groups(w: Feature, groups: Feature, max_group: Any) -> Feature:
     Args:
         w: (n_bars, n_assets) weights.
         groups: (n_bars, n_assets) equal numbers are one group; NaN is none, and not capped.
-        max_group: of a group's absolute weights, above 0; a number or a feature.
+        max_group: of a group's absolute weights, above 0; a number, or a feature: one below 0 counts as 0.
 
-    Returns: (n_bars, n_assets); NaN stays NaN. What is cut off stays in cash.
+    Returns: (n_bars, n_assets); NaN stays NaN, and is where `max_group` is. What is cut off stays in cash.
     Known at: row t uses row t. Raises: InputError.
     """
     weights, codes = feature_of("cap_groups", w), codes_of("cap_groups", groups)
     if not issubclass(type(max_group), Feature):
         positive("cap_groups", "max_group", max_group)
+    else:
+        max_group = maximum(max_group, 0.0)
     total = fill(group_sum(abs(weights), codes), 0.0)
-    return where(total > max_group, weights * (max_group / total), weights)
+    return where(total <= max_group, weights, weights * (max_group / total))

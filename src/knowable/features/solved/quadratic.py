@@ -107,6 +107,9 @@ class _Program:
         quadratic = sparse.csc_matrix((self.problem.covariance[upper] / unit, upper), shape=(size, size))
         linear = np.zeros(size)
         linear[: self.n] = -self.problem.expected / (unit * self.problem.risk_aversion)
+        # and not of a size at which a gain beside little aversion looks like one without bound
+        scale = max(1.0, float(np.abs(linear).max()))
+        quadratic, linear = quadratic / scale, linear / scale
         n_equal, n_below = self.equal.count, self.below.count
         rows = np.concatenate([*self.equal.rows, *(each + n_equal for each in self.below.rows), _NONE])
         columns = np.concatenate([*self.equal.columns, *self.below.columns, _NONE])
