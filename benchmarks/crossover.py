@@ -12,16 +12,12 @@ Run: ``python -m benchmarks.crossover``.
 from __future__ import annotations
 
 import functools
-import json
-import resource
-import sys
-import time
 import warnings
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.timing import each_apart
+from benchmarks.timing import each_apart, main, measured, table_row
 
 N_BARS, N_PAIRS = 5_000, 1_000
 ENGINES = (
@@ -193,22 +189,12 @@ RUNS = {
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    chosen = pairs(FEW.get(engine, N_PAIRS))
-    began = time.perf_counter()
-    RUNS[engine](pairs(2))
-    first = time.perf_counter() - began
-    times = []
-    for _ in range(1 if engine in FEW else 7):  # the machines are shared: the best of seven
-        began = time.perf_counter()
-        figures = RUNS[engine](chosen)
-        times.append(time.perf_counter() - began)
-    each = min(times) / len(chosen)
-    return {
-        "engine": engine,
+    chosen, run_it = pairs(FEW.get(engine, N_PAIRS)), RUNS[engine]
+    row, figures = measured(engine, lambda: run_it(chosen), 1 if engine in FEW else 7, first=lambda: run_it(pairs(2)))
+    each = row["seconds"] / len(chosen)
+    return row | {
         "seconds": each * N_PAIRS,
         "microseconds_a_trial": each * 1e6,
-        "first_call_seconds": first,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "trials_run": len(chosen),
         "extrapolated": len(chosen) < N_PAIRS,
         "mean_total_return": float(np.mean(figures[:, 0])),
@@ -217,23 +203,17 @@ def measure(engine: str) -> dict[str, object]:
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table: our seconds and memory beside each other's."""
-    rows = each_apart("crossover", ENGINES, "seconds")
-    ours, others = rows[0], rows[1:]
+    ours, *others = each_apart("crossover", ENGINES, "seconds")
     case = f"{N_PAIRS:,} crossovers x {N_BARS:,} bars"
     table = []
-    for row in others:
-        note = f"extrapolated from {row['trials_run']}" if row["extrapolated"] else ""
-        table.append(
-            {"case": case, "ours": ours["seconds"], "peer_name": row["engine"], "peer": row["seconds"], "unit": "s"}
-            | {"ratio": row["times_knowable"], "note": note}
-        )
-    table += [
-        {"case": f"{case}: peak memory", "ours": ours["peak_mb"], "peer_name": row["engine"], "peer": row["peak_mb"]}
-        | {"ratio": row["peak_mb"] / ours["peak_mb"], "unit": "MB"}
-        for row in others
-        if not row["extrapolated"]
+    for each in others:
+        note = f"extrapolated from {each['trials_run']}" if each["extrapolated"] else ""
+        table.append(table_row(case, ours["seconds"], each["seconds"], each["engine"], note=note))
+    return table + [
+        table_row(f"{case}: peak memory", ours["peak_mb"], each["peak_mb"], each["engine"], "MB")
+        for each in others
+        if not each["extrapolated"]
     ]
-    return table
 
 
 def show(rows: list[dict[str, object]]) -> None:
@@ -249,7 +229,4 @@ def show(rows: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        show(each_apart("crossover", ENGINES, "seconds"))
+    main(measure, lambda: show(each_apart("crossover", ENGINES, "seconds")))

@@ -9,16 +9,12 @@ Run: ``python -m benchmarks.orders``.
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-
 import numpy as np
 from numba import njit
 
 import knowable as kn
 from benchmarks.signals import FEE, N_BARS, STOP, TARGET, bars, entries
-from benchmarks.timing import best, each_apart
+from benchmarks.timing import each_apart, main, measured, table_row
 from knowable.backtest.events.run import EventRun
 from knowable.backtest.settings import Settings
 from knowable.backtest.tape import read_only
@@ -105,32 +101,24 @@ RUNS = {"knowable": run_knowable, "knowable, never reached": lambda: run_knowabl
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    once = RUNS[engine]()
-    started = time.perf_counter()
-    value = float(once())
-    first = time.perf_counter() - started
-    return {"engine": engine, "seconds": best(once, 7), "first_call_seconds": first, "last_equity": value}
+    row, value = measured(engine, RUNS[engine](), 7)
+    return row | {"last_equity": float(value)}
 
 
 def run() -> list[dict[str, object]]:
     """The rows of the table."""
-    rows = each_apart("orders", ENGINES, "seconds")
+    ours, *others = each_apart("orders", ENGINES, "seconds")
     return [
-        {
-            "case": "1,000,000 bars, on_bar with brackets",
-            "ours": rows[0]["seconds"],
-            "peer_name": row["engine"],
-            "peer": row["seconds"],
-            "ratio": row["times_knowable"],
-            "note": f"first {row['first_call_seconds']:.1f} s, last equity {row['last_equity']:.6f}",
-        }
-        for row in rows[1:]
+        table_row(
+            "1,000,000 bars, on_bar with brackets",
+            ours["seconds"],
+            each["seconds"],
+            each["engine"],
+            note=f"first {each['first_call_seconds']:.1f} s, last equity {each['last_equity']:.6f}",
+        )
+        for each in others
     ]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        for each in run():
-            print(each)
+    main(measure, lambda: print(*run(), sep="\n"))

@@ -9,16 +9,12 @@ Run: ``python -m benchmarks.rebalance``.
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
-import time
 import warnings
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.timing import each_apart
+from benchmarks.timing import each_apart, main, measured, table_row
 
 N_BARS, N_ASSETS = 5_000, 500
 BT_BARS, BT_ASSETS = 1_250, 100
@@ -117,39 +113,22 @@ RUNS = {
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    once = RUNS[engine]()
-    began = time.perf_counter()
-    once()
-    first = time.perf_counter() - began
-    times = []
-    for _ in range(1 if engine == "bt" else 5):
-        began = time.perf_counter()
-        value = once()
-        times.append(time.perf_counter() - began)
+    row, value = measured(engine, RUNS[engine](), 1 if engine == "bt" else 5)
     scale = (N_BARS * N_ASSETS) / (BT_BARS * BT_ASSETS) if engine == "bt" else 1.0
-    return {
-        "engine": engine,
-        "milliseconds": min(times) * scale * 1e3,
-        "first_call_seconds": first,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "extrapolated": scale != 1.0,
-        "last_equity": float(value),
-    }
+    milliseconds = row.pop("seconds") * scale * 1e3
+    return row | {"milliseconds": milliseconds, "extrapolated": scale != 1.0, "last_equity": float(value)}
 
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table: our milliseconds and memory beside each other's."""
-    rows = each_apart("rebalance", ENGINES, "milliseconds")
-    ours, others = rows[0], rows[1:]
+    ours, *others = each_apart("rebalance", ENGINES, "milliseconds")
     case = f"{N_ASSETS} assets x {N_BARS:,} bars, monthly"
     table = []
-    for row in others:
-        note = f"extrapolated from {BT_ASSETS} x {BT_BARS:,}" if row["extrapolated"] else ""
-        figures = {"ours": ours["milliseconds"], "peer_name": row["engine"], "peer": row["milliseconds"]}
-        table.append({"case": case, **figures, "ratio": row["times_knowable"], "unit": "ms", "note": note})
-        if not row["extrapolated"]:
-            memory = {"ours": ours["peak_mb"], "peer_name": row["engine"], "peer": row["peak_mb"], "unit": "MB"}
-            table.append({"case": f"{case}: peak memory", **memory, "ratio": row["peak_mb"] / ours["peak_mb"]})
+    for each in others:
+        note = f"extrapolated from {BT_ASSETS} x {BT_BARS:,}" if each["extrapolated"] else ""
+        table.append(table_row(case, ours["milliseconds"], each["milliseconds"], each["engine"], "ms", note))
+        if not each["extrapolated"]:
+            table.append(table_row(f"{case}: peak memory", ours["peak_mb"], each["peak_mb"], each["engine"], "MB"))
     return table
 
 
@@ -165,7 +144,4 @@ def show(rows: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        show(each_apart("rebalance", ENGINES, "milliseconds"))
+    main(measure, lambda: show(each_apart("rebalance", ENGINES, "milliseconds")))

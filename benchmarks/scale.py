@@ -10,9 +10,7 @@ Run: ``python -m benchmarks.scale``.
 
 from __future__ import annotations
 
-import json
 import resource
-import sys
 import time
 import warnings
 
@@ -21,7 +19,7 @@ import pandas as pd
 
 from benchmarks.crossover import prices
 from benchmarks.rebalance import prices as wide_prices
-from benchmarks.timing import best, each_apart
+from benchmarks.timing import alone, best, each_apart, main, measured, table_row
 
 COUNTS = (100, 1_000, 10_000, 100_000)
 WIDE_BARS, WIDE_ASSETS, WIDE_SETS = 2_500, 500, 10_000
@@ -157,58 +155,27 @@ def wide() -> dict[str, float]:
 
 def measure(what: str) -> dict[str, object]:
     """Time one thing in this process."""
-    row: dict[str, object] = {"engine": what}
-    if what == "wide":
-        row |= wide()
-    elif what.isdigit():
-        row["seconds"] = sweep(int(what))
-    else:
-        once = RUNS[what]()
-        once()
-        row["seconds"] = best(once, 3 if what == "backtesting.py" else 20)
-    row["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return row
+    if what == "wide" or what.isdigit():
+        row = {"engine": what, **(wide() if what == "wide" else {"seconds": sweep(int(what))})}
+        return row | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return measured(what, RUNS[what](), 3 if what == "backtesting.py" else 20)[0]
 
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table."""
-    rows = each_apart("scale", ONE, "seconds")
-    ours, table = rows[0], []
-    for row in rows[1:]:
-        figures = {"ours": ours["seconds"] * 1e3, "peer_name": row["engine"], "peer": row["seconds"] * 1e3}
-        case = "one crossover x 5,000 bars, whole call"
-        table.append({"case": case, **figures, "ratio": row["times_knowable"], "unit": "ms"})
-    counts = {count: alone(str(count)) for count in COUNTS}
-    least = counts[COUNTS[1]]
-    for count, row in counts.items():
-        each = {"ours": row["seconds"] / count * 1e6, "peer": least["seconds"] / COUNTS[1] * 1e6}
-        note = f"peak {row['peak_mb']:.0f} MB"
-        case = f"{count:,} crossovers: each"
-        table.append(
-            {"case": case, **each, "peer_name": "of 1,000", "ratio": each["peer"] / each["ours"], "unit": "us"}
-            | {"note": note}
-        )
-    row = alone("wide")
-    figures = {"ours": row["seconds"], "peer_name": "a pass of memory for each", "peer": row["memory_pass"]}
-    case = f"{WIDE_SETS:,} sets x {WIDE_ASSETS} x {WIDE_BARS:,}, shared cash"
-    ratio = row["memory_pass"] / row["seconds"]
-    table.append({"case": case, **figures, "ratio": ratio, "unit": "s", "note": f"peak {row['peak_mb']:.0f} MB"})
+    ours, *others = each_apart("scale", ONE, "seconds")
+    case = "one crossover x 5,000 bars, whole call"
+    table = [table_row(case, ours["seconds"] * 1e3, each["seconds"] * 1e3, each["engine"], "ms") for each in others]
+    counts = {count: alone("scale", str(count)) for count in COUNTS}
+    least = counts[COUNTS[1]]["seconds"] / COUNTS[1] * 1e6
+    for count, each in counts.items():
+        note, micros = f"peak {each['peak_mb']:.0f} MB", each["seconds"] / count * 1e6
+        table.append(table_row(f"{count:,} crossovers: each", micros, least, "of 1,000", "us", note))
+    each = alone("scale", "wide")
+    case, note = f"{WIDE_SETS:,} sets x {WIDE_ASSETS} x {WIDE_BARS:,}, shared cash", f"peak {each['peak_mb']:.0f} MB"
+    table.append(table_row(case, each["seconds"], each["memory_pass"], "a pass of memory for each", note=note))
     return table
 
 
-def alone(what: str) -> dict[str, float]:
-    """Measured in a process of its own."""
-    import subprocess
-    from pathlib import Path
-
-    command = [sys.executable, "-m", "benchmarks.scale", what]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        for each in run():
-            print(each)
+    main(measure, lambda: print(*run(), sep="\n"))

@@ -11,17 +11,13 @@ Run: ``python -m benchmarks.signal_sets``; its rows are part of ``python -m benc
 from __future__ import annotations
 
 import itertools
-import json
-import resource
-import sys
-import time
 import warnings
 
 import numpy as np
 import pandas as pd
 from numba import njit
 
-from benchmarks.timing import best, each_apart
+from benchmarks.timing import each_apart, main, measured, table_row
 
 N_BARS, FEE = 5_000, 1e-3
 ENGINES = ("knowable", "knowable, 1 thread", "vectorbt", "hand-written numba")
@@ -141,40 +137,26 @@ RUNS = {
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    chosen = sets()
-    began = time.perf_counter()
-    RUNS[engine](chosen[:2])
-    first = time.perf_counter() - began
-    seconds = best(lambda: RUNS[engine](chosen), 5)  # the machines are shared: the best of five
-    return {
-        "engine": engine,
-        "seconds": seconds,
-        "first_call_seconds": first,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
-        "mean_total_return": float(np.mean(RUNS[engine](chosen)[:, 0])),
-    }
+    chosen, run_it = sets(), RUNS[engine]
+    row, figures = measured(engine, lambda: run_it(chosen), 5, first=lambda: run_it(chosen[:2]))
+    return row | {"mean_total_return": float(np.mean(figures[:, 0]))}
 
 
 def run() -> list[dict[str, object]]:
     """Rows for the common table."""
     ours, *others = each_apart("signal_sets", ENGINES, "seconds")
     return [
-        {
-            "case": f"{len(sets()):,} sets of signals with levels x {N_BARS:,} bars",
-            "ours": ours["seconds"],
-            "peer_name": row["engine"],
-            "peer": row["seconds"],
-            "ratio": row["times_knowable"],
-            "note": f"{row['peak_mb']:,.0f} MB (ours {ours['peak_mb']:,.0f}), mean return "
-            f"{row['mean_total_return']:.6f} (ours {ours['mean_total_return']:.6f})",
-        }
-        for row in others
+        table_row(
+            f"{len(sets()):,} sets of signals with levels x {N_BARS:,} bars",
+            ours["seconds"],
+            each["seconds"],
+            each["engine"],
+            note=f"{each['peak_mb']:,.0f} MB (ours {ours['peak_mb']:,.0f}), mean return "
+            f"{each['mean_total_return']:.6f} (ours {ours['mean_total_return']:.6f})",
+        )
+        for each in others
     ]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        for each in run():
-            print(each)
+    main(measure, lambda: print(*run(), sep="\n"))

@@ -11,10 +11,6 @@ Run: ``python -m benchmarks.signals``.
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
-import time
 import warnings
 
 import numpy as np
@@ -22,7 +18,7 @@ import pandas as pd
 from numba import njit
 
 from benchmarks import signal_sets
-from benchmarks.timing import best, each_apart
+from benchmarks.timing import best, each_apart, main, measured, table_row
 
 N_BARS, FEW = 1_000_000, 20_000
 STOP, TARGET, FEE = 0.01, 0.02, 1e-4
@@ -156,21 +152,10 @@ RUNS = {
 
 def measure(engine: str) -> dict[str, object]:
     """Time one engine in this process."""
-    once = RUNS[engine]()
-    started = time.perf_counter()
-    value = float(once())
-    first = time.perf_counter() - started
-    seconds = best(once, 2 if engine == "backtesting.py" else 9)
-    if engine == "backtesting.py":
-        seconds *= N_BARS / FEW
-    return {
-        "engine": engine,
-        "seconds": seconds,
-        "first_call_seconds": first,
-        "extrapolated": engine == "backtesting.py",
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
-        "last_equity": value,
-    }
+    few = engine == "backtesting.py"
+    row, value = measured(engine, RUNS[engine](), 2 if few else 9)
+    seconds = row["seconds"] * (N_BARS / FEW if few else 1)
+    return row | {"seconds": seconds, "extrapolated": few, "last_equity": float(value)}
 
 
 def figures() -> float:
@@ -193,27 +178,20 @@ def figures() -> float:
 
 def run() -> list[dict[str, object]]:
     """The rows of the table."""
-    rows = each_apart("signals", ENGINES, "seconds")
-    mine = rows[0]["seconds"]
-    made: list[dict[str, object]] = [
-        {
-            "case": "1,000,000 bars, stop and target",
-            "ours": mine,
-            "peer_name": row["engine"],
-            "peer": row["seconds"],
-            "ratio": row["times_knowable"],
-            "note": f"{row['peak_mb']:,.0f} MB, first {row['first_call_seconds']:.1f} s, "
-            f"last equity {row['last_equity']:.6f}" + (f", from {FEW:,} bars" if row["extrapolated"] else ""),
-        }
-        for row in rows[1:]
+    ours, *others = each_apart("signals", ENGINES, "seconds")
+    made = [
+        table_row(
+            "1,000,000 bars, stop and target",
+            ours["seconds"],
+            each["seconds"],
+            each["engine"],
+            note=f"{each['peak_mb']:,.0f} MB, first {each['first_call_seconds']:.1f} s, "
+            f"last equity {each['last_equity']:.6f}" + (f", from {FEW:,} bars" if each["extrapolated"] else ""),
+        )
+        for each in others
     ]
-    stats = {"case": "stats() of 5,000 bars", "ours": figures(), "peer_name": "-", "peer": None}
-    return [*made, stats, *signal_sets.run()]
+    return [*made, table_row("stats() of 5,000 bars", figures(), None, "-"), *signal_sets.run()]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        for each in run():
-            print(each)
+    main(measure, lambda: print(*run(), sep="\n"))

@@ -25,7 +25,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from benchmarks.asof import DAY_US, N_DAYS, N_QUARTERS, synthetic_facts
-from benchmarks.timing import best
+from benchmarks.timing import best, table_row
 from knowable.data.asof.facts import make_facts
 from knowable.data.schema import Schema
 from knowable.data.store import Store
@@ -68,19 +68,6 @@ def minute_bars(n_rows: int, n_assets: int = N_ASSETS, seed: int = 0) -> pa.Tabl
     )
 
 
-def row(case: str, ours: float, peer: float, peer_name: str, unit: str, note: str = "") -> dict[str, Any]:
-    """A line of the table."""
-    return {
-        "case": case,
-        "ours": ours,
-        "peer": peer,
-        "peer_name": peer_name,
-        "ratio": peer / ours,
-        "unit": unit,
-        "note": note,
-    }
-
-
 def files(folder: Path, n_rows: int, repeats: int) -> list[dict[str, Any]]:
     """Write and read all rows, beside one call of pyarrow for the same columns and compression."""
     table = minute_bars(n_rows)
@@ -105,11 +92,14 @@ def files(folder: Path, n_rows: int, repeats: int) -> list[dict[str, Any]]:
     where = (folder / "store").resolve()
     size = sum(path.stat().st_size for path in (where / "bars" / "observations").glob("*.parquet"))
     note = f"judged, checksummed, synced; {size >> 20} MB beside {plain.stat().st_size >> 20}"
-    found = [row(f"write {n_rows:,} minute bars", ours, peer, "pyarrow, one plain file", "s", note)]
+    found = [table_row(f"write {n_rows:,} minute bars", ours, peer, "pyarrow, one plain file", "s", note)]
     assert Store(where).read("bars").num_rows == total
     peer, name = best(lambda: pq.read_table(plain), repeats), "bars"
     ours = best(lambda: Store(where).read(name), repeats)
-    return [*found, row(f"read {n_rows:,} minute bars", ours, peer, "pyarrow, one plain file", "s", "bytes verified")]
+    return [
+        *found,
+        table_row(f"read {n_rows:,} minute bars", ours, peer, "pyarrow, one plain file", "s", "bytes verified"),
+    ]
 
 
 def panel(folder: Path, repeats: int) -> list[dict[str, Any]]:
@@ -152,8 +142,8 @@ def panel(folder: Path, repeats: int) -> list[dict[str, Any]]:
     case = "a field x 50 of 200 assets x 1 year of minutes"
     spent = best(ours, repeats)
     return [
-        row(case, 1e3 * spent, 1e3 * best(duck, 3), "DuckDB on the same files", "ms", "panel cache warm"),
-        row(case, 1e3 * spent, 1e3 * mapped, "mapped matrix, by hand", "ms", "the limit"),
+        table_row(case, 1e3 * spent, 1e3 * best(duck, 3), "DuckDB on the same files", "ms", "panel cache warm"),
+        table_row(case, 1e3 * spent, 1e3 * mapped, "mapped matrix, by hand", "ms", "the limit"),
     ]
 
 
@@ -165,7 +155,7 @@ def asof(repeats: int) -> list[dict[str, Any]]:
     held = facts.panel("x", clock, names)
     spent = best(lambda: facts.panel("x", clock, names), 3 * repeats)
     return [
-        row(
+        table_row(
             f"as-of panel, {held.shape[0]:,} times x {held.shape[1]} names",
             1e3 * spent,
             1e3 * best(held.copy, 3 * repeats),
@@ -236,7 +226,7 @@ def bulk(folder: Path, gigabytes: float, workers: int) -> list[dict[str, Any]]:
     most = peak.close()
     assert report.accepted == n_rows, report
     note = f"{workers} workers, {spent:.0f} s, {n_rows / spent:,.0f} rows/s; peak of all processes, resident"
-    return [row(f"load {size:.1f} GB of CSV, {n_rows:,} rows", most, size, "size of the files", "GB", note)]
+    return [table_row(f"load {size:.1f} GB of CSV, {n_rows:,} rows", most, size, "size of the files", "GB", note)]
 
 
 def run(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.timing import best
+from benchmarks.timing import best, table_row
 from knowable.data.schema import Schema
 from knowable.data.store import Store
 from knowable.data.table import delta
@@ -84,12 +84,12 @@ def run() -> list[dict[str, Any]]:
         store.compact("bars")
         compacting = 1e3 * (time.perf_counter() - started)
         after = looks(store, N_BATCHES + 20)
-    rows = [_row(case, last[case], first[case], "the same with 10 batches") for case in first]
-    rows += [_row(f"{case}, compacted", after[case], first[case], "with 10 batches") for case in first]
+    rows = [table_row(case, last[case], first[case], "the same with 10 batches", "ms") for case in first]
+    rows += [table_row(f"{case}, compacted", after[case], first[case], "with 10 batches", "ms") for case in first]
     early, late = statistics.median(taken[FEW : FEW + 50]), statistics.median(taken[-50:])
-    rows.append(_row("append of a minute, the last 50", late, early, "the first 50"))
-    rows.append(_row("tail: take in a minute, give a row", step, None, "-"))
-    rows.append(_row("compaction of 1,020 files", compacting, None, "-"))
+    rows.append(table_row("append of a minute, the last 50", late, early, "the first 50", "ms"))
+    rows.append(table_row("tail: take in a minute, give a row", step, None, "-", "ms"))
+    rows.append(table_row("compaction of 1,020 files", compacting, None, "-", "ms"))
     return rows
 
 
@@ -102,8 +102,3 @@ def _tail_step(store: Store, tail: Any, rng: np.random.Generator) -> float:
         tail.panel([START + pd.Timedelta(minutes=minute, seconds=1)])
         taken.append(1e3 * (time.perf_counter() - started))
     return min(taken)
-
-
-def _row(case: str, ours: float, peer: float | None, name: str) -> dict[str, Any]:
-    ratio = None if peer is None else peer / ours
-    return {"case": case, "ours": ours, "peer": peer, "peer_name": name, "ratio": ratio, "unit": "ms", "note": ""}
