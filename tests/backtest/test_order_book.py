@@ -273,6 +273,41 @@ def test_levels_that_cannot_be_are_told(levels, words):
         run([CALM, CALM], {0: [(10.0, levels)]})
 
 
+class Misspells(kn.Strategy):
+    def on_bar(self, bar, account):
+        account.order(0, 10.0, limit=95.0, stop_los=90.0)
+
+
+class MisspellsLater(kn.Strategy):
+    compiled = True
+
+    def on_bar(self, bar, account):
+        if bar.row > 1000:
+            account.order(0, 10.0, limit=95.0, stop_los=90.0)
+
+
+class MisspellsCompiled(Misspells):
+    compiled = True
+
+
+@pytest.mark.parametrize("strategy", [Misspells, MisspellsCompiled, MisspellsLater])
+def test_a_misspelt_argument_is_told_with_the_nearest_one_and_its_line(strategy):
+    words = r"(?s)Unknown argument 'stop_los' in account.order. Did you mean 'stop_loss'\?"
+    with pytest.raises(StrategyError, match=words) as caught:
+        kn.backtest(strategy(), market_of([CALM, CALM]))
+    assert "`account.order(0, 10.0, limit=95.0, stop_los=90.0)`" in str(caught.value)
+    assert "leave out compiled" not in str(caught.value)
+
+
+def test_a_level_by_position_is_told_with_all_arguments():
+    class Places(kn.Strategy):
+        def on_bar(self, bar, account):
+            account.order(0, 10.0, 95.0)
+
+    with pytest.raises(StrategyError, match=r"account.order\(asset, shares, limit=..., stop=..., trail=..., day"):
+        kn.backtest(Places(), market_of([CALM, CALM]))
+
+
 def test_orders_that_rest_need_the_prices_within_bars_and_no_preset():
     close = market_of([CALM, CALM]).close.frame()
     strategy = Follows()

@@ -41,8 +41,17 @@ nan = math.nan
 def with_actions(draw, kinds=KINDS, **switches):
     """A case, and actions on its rows; what is delisted or merged has no prices from there on."""
     case = draw(cases(**switches))
-    weights, _, price, close, _, _, _ = case
-    n_bars, n_assets = weights.shape
+    _, _, price, close, _, _, _ = case
+    extra = draw(extras(*close.shape, kinds=kinds))
+    for action in extra.actions:
+        if action.kind in (Reason.MERGED, Reason.DELISTED):
+            price[action.row :, action.asset] = close[action.row :, action.asset] = np.nan
+    return case, extra
+
+
+@st.composite
+def extras(draw, n_bars, n_assets, kinds=KINDS):
+    """Futures among the assets, and actions on the rows; nothing happens to an asset after its end."""
     unfunded = frozenset(draw(st.sets(st.integers(0, n_assets - 1), max_size=2)) if draw(st.booleans()) else ())
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     found, over = [], {}
@@ -71,9 +80,8 @@ def with_actions(draw, kinds=KINDS, **switches):
             if kind is Reason.MERGED and j in unfunded:
                 continue
             over[j] = row
-            price[row:, j] = close[row:, j] = np.nan
         found.append(SlowAction(row=row, asset=j, kind=kind, ratio=ratio, amount=amount, other=other))
-    return case, Extra(unfunded=unfunded, actions=tuple(found))
+    return Extra(unfunded=unfunded, actions=tuple(found))
 
 
 def parted(record):

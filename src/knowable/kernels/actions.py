@@ -64,6 +64,7 @@ from knowable.kernels.account import (
     ORDER_WANTED,
     PAID_FUNDING,
     ROLLED,
+    ROUNDED,
     SHARE_COUNT,
     SINCE,
     SLIPPAGE,
@@ -111,7 +112,11 @@ def book_action(t, feed, rules, assets, account, book, orders_out):
     other = int(feed.actions[k, ACTION_OTHER])
     if kind == SPLIT:
         adjust_book(j, ratio, rules, account, book)
+        waits = assets[KIND, j] == SHARE_COUNT and assets[TARGET, j] != 0.0
         _split(j, ratio, rules, assets, account, orders_out)
+        if waits and assets[TARGET, j] == 0.0 and assets[HELD, j] == 0.0:  # no lot is left of what was asked for
+            record_unfilled(j, ROUNDED, assets, account, orders_out)
+            clear(j, assets, account)
     elif kind == DIVIDEND or kind == PAID_FUNDING:
         each = amount if kind == DIVIDEND else -assets[MARK, j] * ratio
         paid = assets[HELD, j] * each

@@ -291,7 +291,7 @@ def _order(account, asset, shares=None, limit=None, stop=None, trail=None, day=F
             return _market_all
         return _market_one if _asks_for_one(asset, shares) else None
     given = all(_is_none(each) or isinstance(each, types.Integer | types.Float) for each in levels)
-    if not given or not _asks_for_one(asset, shares):
+    if not given or not _asks_for_one(asset, shares) or not (_is_omitted(day) or isinstance(day, types.Boolean)):
         return None
     return _resting_one
 

@@ -175,12 +175,16 @@ def take_book(t, members, known, rules, assets, account, book, orders_out):
 
 @njit(**HELPER)
 def adjust_book(j, ratio, rules, account, book):
-    """A split: each share of an asset becomes `ratio`. Prices and sizes of its orders follow; sizes in whole lots."""
+    """A split: each share of an asset becomes `ratio`. Prices and sizes of its orders follow; sizes in whole lots.
+
+    Children of a bracket keep what is less than a lot as the position does, so that they guard all of it.
+    """
     if book is None:
         return
     for i in range(int(account[N_BOOK])):
         if book[i, B_ASSET] == j:
-            book[i, B_SHARES] = whole_lots(book[i, B_SHARES] * ratio, rules.lot)
+            lot = rules.lot if book[i, B_ROLE] == NO_ROLE else min(rules.lot, 1.0)
+            book[i, B_SHARES] = whole_lots(book[i, B_SHARES] * ratio, lot)
             book[i, B_LIMIT] /= ratio
             book[i, B_STOP] /= ratio
             book[i, B_ANCHOR] /= ratio

@@ -297,7 +297,7 @@ def _affordable_share(t, cash, feed, assets):
                 else:
                     fixed += least
         if slope <= 0.0:
-            return share  # only futures without costs: nothing is to be paid
+            return share if fixed <= max(cash, 0.0) else 0.0  # only futures: nothing is to be paid but least fees
         lower = (cash - fixed) / slope
         if lower <= 0.0:
             return 0.0

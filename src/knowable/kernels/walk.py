@@ -403,7 +403,8 @@ def _allowed(t, j, delta, price, at_level, feed, rules, assets, account):
 @njit(**HELPER)
 def _affordable(t, j, size, price, at_level, cash, feed, rules, assets):
     """The most of `size` shares that `cash` pays for, found by halving."""
-    if _spent(t, j, size, price, at_level, feed, assets) * (1.0 - MARGIN) <= cash:
+    all_of_it = _spent(t, j, size, price, at_level, feed, assets)
+    if all_of_it <= 0.0 or all_of_it * (1.0 - MARGIN) <= cash:  # a future without costs takes nothing
         return size
     if rules.lot > 0.0:
         low, high = 0.0, np.ceil(size / rules.lot)

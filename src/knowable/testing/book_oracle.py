@@ -1,14 +1,20 @@
-"""Orders that rest in the market by the slow ledger: objects in a list, each bar's path walked point by point."""
+"""Orders that rest in the market by the slow ledger: objects in a list, each bar's path walked point by point.
+
+What happens to what is held (splits, mergers and the rest) is booked by `knowable.testing.ledger_actions_oracle`; here
+it happens to the orders.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knowable.backtest.reasons import Reason
+from knowable.testing.ledger_actions_oracle import SlowAction, book, whole_shares
 from knowable.testing.ledger_oracle import Rows, SlowLedger, _Wish
+from knowable.testing.ledger_sums_oracle import total
 
 __all__ = ["Call", "Resting", "SlowBook"]
 
@@ -69,6 +75,12 @@ class Resting:
             return at
         return self.limit if way * to <= way * self.limit else None
 
+    def move_levels(self, moved: Callable[[float], float]) -> None:
+        """Let all its prices be others."""
+        self.limit, self.stop, self.best = (
+            None if price is None else moved(price) for price in (self.limit, self.stop, self.best)
+        )
+
     def follow(self, price: float) -> None:
         """Let a trailing stop's best price follow."""
         if self.trail is not None:
@@ -99,6 +111,10 @@ class SlowBook(SlowLedger):
         self.bars = bars
         for t, calls in enumerate(plan):
             self._begin_bar(t, days[t])
+            for action in self.actions:
+                if action.row == t:
+                    self._orders_follow(action)
+                    book(self, t, action, price[t])
             if t > 0 and sessions[t] != sessions[t - 1]:
                 for order in [each for each in self.book if each.day and each.placed < t - 1]:
                     self._out(order, Reason.EXPIRED)
@@ -122,6 +138,18 @@ class SlowBook(SlowLedger):
         for order in list(self.book):
             self._out(order, Reason.NOT_REACHED)
         self._report_what_is_pending(len(plan))
+
+    def _orders_follow(self, action: SlowAction) -> None:
+        """What an action does to the orders of its asset."""
+        for order in [each for each in self.book if each.asset == action.asset]:
+            if action.kind in (Reason.DELISTED, Reason.MERGED):
+                self._out(order, action.kind)
+            elif action.kind is Reason.SPLIT:
+                count = order.shares * action.ratio
+                order.shares = whole_shares(self, count) if order.child else self._lots(count)
+                order.move_levels(lambda price: price / action.ratio)
+            elif action.kind is Reason.ROLLED:
+                order.move_levels(lambda price: price + action.amount)
 
     def _ask(self, t: int, calls: Sequence[Call]) -> None:
         weights = [math.nan] * self.n_assets
@@ -198,7 +226,9 @@ class SlowBook(SlowLedger):
         for order in list(self.book):
             if order not in self.book or not order.live or math.isnan(self.opens[order.asset]):
                 continue
-            if order.child and order.shares * self.held[order.asset] >= 0.0:
+            if order.shares == 0.0:
+                self._out(order, Reason.ROUNDED)  # a split has left no lot of it
+            elif order.child and order.shares * self.held[order.asset] >= 0.0:
                 self._end_bracket(order)
             elif order.best is None:
                 order.follow(self.opens[order.asset])
@@ -312,10 +342,11 @@ class SlowBook(SlowLedger):
         def spent(shares: float) -> float:
             rate = 0.0 if order.limit is not None else self._worse(self.t, j, shares)
             paid = at * (1.0 + rate if delta > 0.0 else 1.0 - min(rate, 1.0))
-            return math.copysign(1.0, delta) * shares * paid + self._fee(self.t, j, shares, paid)
+            taken = paid - at if delta > 0.0 and j in self.unfunded else paid
+            return math.copysign(1.0, delta) * shares * taken + self._fee(self.t, j, shares, paid)
 
         if delta > 0.0:
-            if spent(size) * (1.0 - 1e-12) <= cash:
+            if spent(size) <= 0.0 or spent(size) * (1.0 - 1e-12) <= cash:
                 return size, Reason.NO_CASH
             if lot is not None:
                 lots = math.ceil(size / lot) - 1
@@ -323,14 +354,14 @@ class SlowBook(SlowLedger):
                     lots -= 1
                 return lots * lot, Reason.NO_CASH
             low, high = 0.0, size
-            for _ in range(200):
+            for _ in range(100):
                 middle = (low + high) / 2.0
                 low, high = (middle, high) if spent(middle) <= cash else (low, middle)
             return (low * (1.0 - 1e-12) if low > 1e-9 * size else 0.0), Reason.NO_CASH
         if size > self.held[j]:
-            others = math.fsum(self._counted(k) for k in range(self.n_assets) if k != j)
-            worth = max(self.settings.max_leverage - others, 0.0) * max(self._value_at(self.opens), 0.0)
-            short = worth / at if worth / at >= 1e-9 * size else 0.0
+            room = total((-self._counted(k) for k in range(self.n_assets) if k != j), self.settings.max_leverage)
+            short = max(room, 0.0) * max(self._value_at(self.opens), 0.0) / at
+            short = short if short >= 1e-9 * size else 0.0
             most = self.held[j] + max(short, -self.held[j])
             if size > most * (1.0 + 1e-9):
                 size = self._lots(most) if most > 1e-9 * size else 0.0

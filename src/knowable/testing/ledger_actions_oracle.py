@@ -14,7 +14,7 @@ from typing import Any
 from knowable.backtest.reasons import Reason
 from knowable.testing.ledger_sums_oracle import total
 
-__all__ = ["SlowAction", "SlowFlow", "book"]
+__all__ = ["SlowAction", "SlowFlow", "book", "whole_shares"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,10 @@ def book(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -> Non
     """Book an action on a `SlowLedger`. `price` holds this bar's fill prices."""
     j, held = action.asset, ledger.held[action.asset]
     if action.kind is Reason.SPLIT:
+        waits = j in ledger.wishes and ledger.wishes[j].shares
         _split(ledger, t, action)
+        if waits and not ledger.wishes[j].shares and not ledger.held[j]:
+            ledger.cancel(j, Reason.ROUNDED)
     elif action.kind is Reason.DIVIDEND:
         _pay(ledger, t, j, action.kind, held * action.amount, "dividends")
     elif action.kind is Reason.PAID_FUNDING:
@@ -67,7 +70,8 @@ def book(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -> Non
             _merge(ledger, t, action)
 
 
-def _whole(ledger: Any, shares: float) -> float:
+def whole_shares(ledger: Any, shares: float) -> float:
+    """What is delivered of a number of shares: whole ones, or multiples of a lot below 1; all without lots."""
     lot = ledger.settings.lot
     if lot is None:
         return shares
@@ -92,7 +96,7 @@ def _split(ledger: Any, t: int, action: SlowAction) -> None:
     if not held:
         ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPLIT, shares=0.0, cash=0.0))
         return
-    more = _whole(ledger, held * action.ratio) - held
+    more = whole_shares(ledger, held * action.ratio) - held
     now = held + more  # positions are what the booked shares add up to, to the bit
     cash = 0.0 if ledger.settings.lot is None else (held * action.ratio - now) * ledger.mark[j]
     ledger.cash += cash
@@ -116,7 +120,7 @@ def _merge(ledger: Any, t: int, action: SlowAction) -> None:
     if not worth:
         worth = max(ledger.mark[j] - cash, 0.0) / action.ratio
     due = held * action.ratio
-    given = _whole(ledger, due)
+    given = whole_shares(ledger, due)
     ledger.cash += held * cash + (due - given) * worth
     _receive(ledger, t, other, given, worth, (due - given) * worth, Reason.MERGED)
 
@@ -127,7 +131,7 @@ def _spin_off(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -
         return
     worth = ledger.mark[other] or (0.0 if math.isnan(price[other]) else price[other])
     due = held * action.ratio
-    given = _whole(ledger, due) if worth else due
+    given = whole_shares(ledger, due) if worth else due
     share = min(action.ratio * worth / ledger.mark[j], 1.0) if ledger.mark[j] else 0.0
     basis = ledger.paid_for[j] * share / action.ratio
     ledger.paid_for[j] *= 1.0 - share

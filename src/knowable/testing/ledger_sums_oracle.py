@@ -38,7 +38,7 @@ def affordable(ledger: Any, t: int, buys: dict[int, float], price: Sequence[floa
     for _ in range(64):
         slope, fixed = _tangent(ledger, t, share, buys, price)
         if slope <= 0.0:
-            return share  # only futures without costs: nothing is to be paid
+            return share if fixed <= max(cash, 0.0) else 0.0  # only futures: nothing is to be paid but least fees
         lower = (cash - fixed) / slope
         if lower >= share * (1.0 - 1e-15):
             break

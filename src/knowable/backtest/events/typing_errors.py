@@ -10,11 +10,19 @@ import re
 import types
 from pathlib import Path
 
-from knowable.errors import StrategyError
+from knowable.backtest.events.account import BarAccount
+from knowable.backtest.events.failures import explain_arguments
+from knowable.errors import StrategyError, unknown_name
 from knowable.strategy import Strategy
 
 __all__ = ["explain_typing"]
 
+_ARGUMENT = re.compile(
+    r"TypingError: (got an unexpected keyword argument '\w+')"
+    r".*?BoundFunction\(\(<class '[\w.]*?(Account|Bar)Type'>, '(\w+)'",
+    flags=re.DOTALL,
+)
+_NOT_THERE = " that there is not"
 _PLAIN = "Or leave out compiled = True: plain Python takes it as it is."
 _INTO_FEATURES = "Compute it in features(self, m), as numbers for every bar, and read bar.<name>."
 
@@ -56,7 +64,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         r"BoundFunction\(\(<class '[\w.]*AccountType'>, '(\w+)'\)",
         "account.{0} with these arguments",
-        "It takes a column and a number, or an array (n_assets,) alone.",
+        "It takes a column and numbers, levels by their names, or an array (n_assets,) alone.",
     ),
     (
         r"BoundFunction\(\(<class '[\w.]*BarType'>, '(past)'\)",
@@ -94,11 +102,20 @@ def explain_typing(strategy: Strategy, error: BaseException) -> StrategyError:
     text = str(error)
     what, remedy = _reason(strategy, text)
     function = strategy.on_bar.__func__  # type: ignore[attr-defined]  # there: it has been compiled
-    lines = [f"{strategy!r}.on_bar cannot be compiled: {what}{_place(function.__code__, text)}.", remedy, _PLAIN]
+    plain = "" if what.endswith(_NOT_THERE) else _PLAIN
+    lines = [f"{strategy!r}.on_bar cannot be compiled: {what}{_place(function.__code__, text)}.", remedy, plain]
     return StrategyError("\n".join(line for line in lines if line))
 
 
 def _reason(strategy: Strategy, text: str) -> tuple[str, str]:
+    argument = _ARGUMENT.search(text)
+    if argument:
+        kind = "BarAccount" if argument[2] == "Account" else "Bar"
+        return "an argument" + _NOT_THERE, explain_arguments(kind, argument[3], argument[1])
+    attribute = re.search(r"Unknown attribute '(\w+)' of type Account", text)
+    if attribute and not hasattr(BarAccount, attribute[1]):
+        known = [each for each in dir(BarAccount) if not each.startswith("_")]
+        return "a word" + _NOT_THERE, str(unknown_name("attribute", attribute[1], known, where="the account"))
     own = re.search(r"Unknown attribute '(\w+)' of type Self\(", text)
     if own and callable(getattr(strategy, own[1], None)):
         return f"self.{own[1]} is a method", "Write it as a function with @numba.njit, outside the class."
