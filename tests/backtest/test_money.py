@@ -89,6 +89,22 @@ def test_an_asset_in_euro_is_bought_at_the_last_rate_known_and_valued_at_the_bar
     assert dict(zip(METRICS, figures.tolist(), strict=True)) == pytest.approx(dict(result.metrics), nan_ok=True)
 
 
+def test_where_an_asset_has_no_price_its_last_one_counts_at_the_rate_of_the_bar():
+    """5 shares at 100 euro at 1.00; then Frankfurt is shut for two bars, and the euro goes on to 1.20 and 1.25; on the
+    second of them the shares are split into 10 at 50.
+    """
+    market = quoted({"SAP": [100, 100, nan, nan, 55]}, open={"SAP": [100, 100, nan, nan, 55]})
+    rates = pd.DataFrame({"EUR": [1.0, 1.1, 1.2, 1.25, 1.3]}, index=market.index)
+    market = market.with_currencies({"SAP": "EUR"}, rates=rates, base="USD")
+    market = with_actions(market, {"row": 3, "type": "split", "ratio": 2.0})
+    result = kn.backtest(Bought(), market, cash=1000.0)
+    assert result.equity.tolist() == pytest.approx([1000, 500 + 550, 500 + 600, 500 + 625, 500 + 10 * 55 * 1.3])
+    assert result.attribution["gain"].tolist() == pytest.approx([0, 50, 50, 25, 90])
+    weights = np.full((5, 1), 0.5)
+    later = simulate(weights, np.ones(5, bool), market, Settings(cash=1000.0), start=2)  # sized at 100 x 1.2
+    assert later.equity.tolist() == pytest.approx([1000, 1000, 1000 + 500 / 120 * 2 * 55 * (1.3 - 1.25)])
+
+
 def test_a_dividend_in_euro_is_paid_at_the_last_rate_known():
     market = quoted({"SAP": [100, 100, 95, 95]}, fx={"SAP": [1.0, 1.1, 1.2, 1.2]})
     market = with_actions(market, {"row": 2, "type": "dividend", "amount": 5.0})

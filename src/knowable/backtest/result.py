@@ -67,7 +67,8 @@ class Result:
         pins: where the data came from.
         prices: open, high, low and close of its bars, (n_bars, n_assets) each, those that the market has; and
             `borrow_bps_year` where that cost is a field of the market. Prices are quotes, as traded; `money`, where
-            there is one, is what a unit of them is worth in the account's currency at each close.
+            there is one, is what a unit of them is worth in the account's currency at each close, and `marks` what a
+            position counts for where a bar has no close: the last one at the bar's own rate.
         marks: (n_assets,) last close before the first bar of assets that have none on it; else 0.
         volumes: (n_orders,) volume of the bar each order was filled on, NaN where none; None: the market has no volume.
         record: the ledger's own arrays.
@@ -205,8 +206,8 @@ class Result:
         return contributions_table(self._marks(), self.record.orders, self.record.bars, rates, self.assets)
 
     def _marks(self) -> npt.NDArray[np.float64]:
-        close = self.prices["close"]
-        return marks_of(close * self.prices.get("money", 1.0), self.marks, self.record.orders)
+        close = self.prices["marks"] if "marks" in self.prices else self.prices["close"] * self.prices.get("money", 1.0)
+        return marks_of(close, self.marks, self.record.orders)
 
     @property
     def _money(self) -> Money | None:

@@ -16,7 +16,7 @@ from knowable.backtest.remarks import remarks
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.tape import Tape, last_before, marks_before, read_only, read_tape, rules_of
-from knowable.backtest.traded import money_of, total_return, traded_panel, what_is_lost
+from knowable.backtest.traded import marked, money_of, total_return, traded_panel, what_is_lost
 from knowable.data.market import Market
 from knowable.errors import InputError, ShapeError
 from knowable.kernels.account import ORDER_ASSET, ORDER_FILLED
@@ -134,6 +134,8 @@ def _kept(market: Market, settings: Settings, start: int, stop: int) -> dict[str
     money = money_of(market, "close")
     if money is not None:
         kept["money"] = read_only(np.ascontiguousarray(np.broadcast_to(money, market.shape)[start:stop]))
+        if "fx" in market.final and np.isnan(kept["close"]).any():
+            kept["marks"] = marked(market)[start:stop]
     if market.books_actions or "fx" in market.final:
         total = total_return(market)
         held, before = total[start:stop].copy(), last_before(total, start)

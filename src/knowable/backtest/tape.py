@@ -12,8 +12,9 @@ import numpy.typing as npt
 from knowable.backtest.costs import terms_of
 from knowable.backtest.settings import Settings
 from knowable.backtest.traded import (
-    carry_over_splits,
+    carry_closes,
     in_money,
+    marked,
     money_of,
     read_actions,
     split_between,
@@ -122,7 +123,7 @@ def read_tape(
     days = np.zeros(stop - start)
     if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
         days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
-    close = _field(market, "close", settings, "close")
+    close = read_only(marked(market))
     known = _known_closes(market) if event_driven or settings.size_at == "decision" else None
     none = read_only(np.empty((0, market.n_assets)))
     feed = Feed(
@@ -208,7 +209,7 @@ def _known_closes(market: Market) -> Panel | None:
 
 
 def _carried(known: Panel, market: Market) -> Panel:
-    carried = carry_over_splits(known, market)
+    carried = carry_closes(known, market)
     unit = money_of(market, "close")
     return carried if unit is None else carried * unit
 
@@ -216,9 +217,9 @@ def _carried(known: Panel, market: Market) -> Panel:
 def marks_before(market: Market, start: int) -> Panel:
     """(n_assets,) last close before a row, in money, for assets that have none on it; 0 where there is none or no need.
 
-    A split between that close and the row has divided it.
+    A split between that close and the row has divided it. With `fx` there is no need: see `marked`.
     """
-    close = in_money(market, "close", "close")
+    close = marked(market)
     marks = last_before(close, start)
     if market.books_actions:
         for j in np.flatnonzero(marks).tolist():

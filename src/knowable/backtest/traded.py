@@ -15,9 +15,10 @@ from knowable.data.market import Market
 from knowable.kernels import account as codes
 
 __all__ = [
+    "carry_closes",
     "carry_forward",
-    "carry_over_splits",
     "in_money",
+    "marked",
     "money_of",
     "read_actions",
     "split_between",
@@ -75,10 +76,28 @@ def in_money(market: Market, name: str, when: str) -> Panel:
     return panel if unit is None else _kept(market, (name, when), lambda: panel * unit)
 
 
+def marked(market: Market) -> Panel:
+    """(n_bars, n_assets) what one of each asset counts for at a bar's end, in money; NaN before its first close.
+
+    Where there is `fx` a bar without a close has the last one, at its own rate; else it is NaN, and the ledger knows.
+    """
+    close = traded_panel(market, "close")
+    unit = money_of(market, "close") if "fx" in market.final and np.isnan(close).any() else None
+    if unit is None:
+        return in_money(market, "close", "close")
+    return _kept(market, "marks", lambda: carry_closes(close, market) * unit)
+
+
 def total_return(market: Market) -> Panel:
-    """(n_bars, n_assets) closes with distributions, in the account's currency: what holding an asset brought."""
+    """(n_bars, n_assets) closes with distributions, in the account's currency: what holding an asset brought.
+
+    NaN where a bar has no close; where there is `fx`, before the first and after the last one only.
+    """
     close, rate = market.final["close"], market.final.get("fx")
-    return close if rate is None else close * carry_forward(rate)
+    if rate is None:
+        return close
+    ended = np.isnan(carry_forward(close[::-1])[::-1])
+    return np.where(ended, np.nan, carry_forward(close)) * carry_forward(rate)
 
 
 def carry_forward(panel: Panel) -> Panel:
@@ -87,9 +106,14 @@ def carry_forward(panel: Panel) -> Panel:
     return np.take_along_axis(panel, np.maximum.accumulate(rows, axis=0), axis=0)
 
 
-def carry_over_splits(panel: Panel, market: Market) -> Panel:
-    """`carry_forward` of prices as traded: one that stands through a split is in shares of after it."""
+def carry_closes(panel: Panel, market: Market) -> Panel:
+    """`carry_forward` of prices as traded: one that stands through a split is in shares of after it, and one that
+    stands through a roll is that of the new contract.
+    """
     carried = carry_forward(panel)
+    if "roll" in market.final:
+        jumps = np.cumsum(np.nan_to_num(market.final["roll"]), axis=0)
+        carried = np.where(np.isnan(panel) & (jumps != 0.0), carry_forward(panel - jumps) + jumps, carried)
     if not market.books_actions:
         return carried
     kinds = np.array(market.actions.type)
