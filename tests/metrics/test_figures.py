@@ -161,6 +161,17 @@ def test_laws_of_figures(gains: list[float], step: int) -> None:
         assert np.prod(1 + years) - 1 == pytest.approx(got["total_return"], abs=1e-9)
 
 
+def test_growth_that_no_number_can_say_is_not_defined() -> None:
+    minutes = np.full(300, 0.01)
+    rising = Curve(returns=minutes, days=np.full(300, "2024-01-02", "M8[D]"), bars_per_year=525_600.0)
+    measured = describe(np.cumprod(1.0 + minutes), rising.bars_per_year, initial=1.0)
+    assert measured["total_return"] == pytest.approx(1.01**300 - 1)
+    figures = figures_of(rising, measured, rising)
+    assert not [name for name, value in figures.items() if math.isinf(value)]
+    assert math.isnan(figures["annual_return"])
+    assert math.isnan(figures["up_capture"])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [

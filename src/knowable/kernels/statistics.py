@@ -61,7 +61,8 @@ def statistics_kernel(equity, initial, bars_per_year, activity, returns_out, fig
             figures_out[ANNUAL_RETURN] = -1.0
     if ruined or n_returns == 0:
         return
-    figures_out[ANNUAL_RETURN] = growth ** (1.0 / years) - 1.0
+    annual = growth ** (1.0 / years) - 1.0
+    figures_out[ANNUAL_RETURN] = annual if annual < np.inf else np.nan  # of minutes that only rise
     figures_out[TURNOVER] = activity[0] / (value_sum / n_bars) / years
     if worst < 0.0:
         figures_out[CALMAR] = figures_out[ANNUAL_RETURN] / -worst

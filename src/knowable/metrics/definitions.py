@@ -12,7 +12,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "total_return": "Last equity over starting cash, less 1.",
         "annual_return": (
             "Growth over a year: (1 + total_return) ** (bars_per_year / n_returns) - 1; -1 if nothing is left, "
-            "NaN if equity was at or below 0 before. Source: the compound annual growth rate."
+            "NaN if equity was at or below 0 before, or if it is more than a number can say. "
+            "Source: the compound annual growth rate."
         ),
         "annual_volatility": (
             "Standard deviation of bar returns (n - 1 in the denominator) times sqrt(bars_per_year). A bar's return is "

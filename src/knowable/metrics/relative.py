@@ -11,6 +11,8 @@ from knowable.metrics.curve import Array, Curve
 
 __all__ = ["relative_figures"]
 
+_MOST = 700.0  # exp of a little more is infinite
+
 
 def relative_figures(curve: Curve, benchmark: Curve) -> dict[str, float]:
     """Figures of `curve` against `benchmark`; names and definitions in `knowable.metrics.catalogue`.
@@ -56,10 +58,9 @@ def _capture(curve: Curve, benchmark: Curve, rows: np.ndarray) -> float:
     n = int(rows.sum())
     if n == 0:
         return math.nan
-    own, other = (
-        math.expm1(float(np.log1p(each.returns[rows]).sum()) * curve.bars_per_year / n) for each in (curve, benchmark)
-    )
-    return own / other
+    own, other = (float(np.log1p(each.returns[rows]).sum()) * curve.bars_per_year / n for each in (curve, benchmark))
+    # minutes that only rise may grow by more in a year than a number can say
+    return math.expm1(own) / math.expm1(other) if max(own, other) < _MOST else math.nan
 
 
 def _fragility(own: Array, other: Array) -> float:
