@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import tempfile
 import zlib
@@ -61,6 +62,7 @@ def test_a_loaded_result_is_the_saved_one_to_the_bit(result):
         same(result, loaded)
         same(loaded, kn.Result.load(loaded.save(folder)))
         assert len(list(folder.iterdir())) == 4, "what was replaced is gone"
+        same(result, pickle.loads(pickle.dumps(result)))  # as between processes
     finally:
         shutil.rmtree(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -224,6 +225,7 @@ def test_a_result_shows_its_figures_beside_a_benchmark() -> None:
     with pytest.raises(KeyError, match="Unknown figure 'shrpe'. Did you mean 'sharpe'"):
         plain["shrpe"]
     assert plain.get("shrpe") is None
+    assert repr(pickle.loads(pickle.dumps(plain))) == repr(plain)
     other = kn.backtest(Held(), prices, fill="close", costs=kn.Costs(fee_bps=10))
     beside = result.stats(other, risk_free=0.02)
     assert beside.benchmark["total_return"] == other.metrics["total_return"]

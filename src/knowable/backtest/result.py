@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
@@ -424,8 +425,26 @@ class Result:
                 object.__getattribute__(self, name)
             raise unknown_attribute(name, dir(self), self.metrics)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, ({each.name: _opened(getattr(self, each.name)) for each in fields(self)},)  # tables follow
+
     def __repr__(self) -> str:
         return text_of(self)
 
     def _repr_html_(self) -> str:
         return html_of(self)
+
+
+def _opened(value: Any) -> Any:
+    """A field without the locks on its mappings, which pickle does not know."""
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    return tuple(_opened(each) for each in value) if type(value) is tuple else value
+
+
+def _made_again(state: dict[str, Any]) -> Result:
+    locked: dict[str, Any] = {
+        name: MappingProxyType(value) if isinstance(value, dict) else value for name, value in state.items()
+    }
+    locked["pins"] = tuple(MappingProxyType(pin) for pin in state["pins"])
+    return Result(**locked)

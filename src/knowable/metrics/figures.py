@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from knowable.errors import unknown_name
 from knowable.metrics.catalogue import FAMILIES, FIGURES, Unit
@@ -34,6 +34,9 @@ class Figures(Mapping[str, float]):
         self._own = MappingProxyType({name: own[name] for name in FIGURES if name in own})
         self.benchmark = None if benchmark is None else Figures(benchmark)
         self._title = title
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Figures, (dict(self._own), None if self.benchmark is None else dict(self.benchmark), self._title)
 
     def __getitem__(self, name: str) -> float:
         if name not in self._own:
