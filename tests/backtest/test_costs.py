@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import json
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import knowable as kn
+from knowable.backtest.costs import Costs
 from knowable.errors import InputError, UnknownNameError
 
 BARS = pd.date_range("2024-01-01", periods=60, freq="D")
@@ -180,3 +186,14 @@ def test_what_each_asset_paid_to_borrow_over_a_gap_adds_up():
     market = kn.Market.from_frames(**given, rate=rate, missing="allow")
     result = kn.backtest(Turns(), market, costs=kn.Costs(borrow_bps_year="rate"))
     assert result.contributions["net"].sum() == pytest.approx(result.equity.iloc[-1] - 1_000_000, rel=1e-9)
+
+
+def test_costs_by_asset_stay_as_they_are_and_can_be_hashed():
+    costs = Costs(fee_bps={"A": 1, "B": 2}, half_spread_bps=1)
+    assert hash(costs) == hash(Costs(fee_bps={"B": 2, "A": 1}, half_spread_bps=1))
+    assert pickle.loads(pickle.dumps(costs)) == copy.deepcopy(costs) == costs
+    assert Costs.from_plain(json.loads(json.dumps(dataclasses.asdict(costs)))) == costs
+    with pytest.raises(TypeError, match="Costs do not change"):
+        costs.fee_bps["A"] = -5.0
+    with pytest.raises(TypeError, match="Costs do not change"):
+        costs.fee_bps.update(A=-5.0)

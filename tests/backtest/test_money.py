@@ -133,6 +133,27 @@ def test_currencies_that_cannot_be_known_are_refused():
         market.with_currencies({"SAP": "EUR"}, rates=rates, base="USD")
     with pytest.raises(DataError, match="2 rows, the market 3 bars"):
         market.with_currencies({"SAP": "EUR"}, rates=rates.iloc[:2], base="USD")
+    with pytest.raises(InputError, match=r"`currencies` maps assets .* it is 'EUR'"):
+        market.with_currencies("EUR", rates=rates.ffill(), base="USD")
+    once = market.with_currencies(pd.Series({"SAP": "EUR"}), rates=rates.ffill(), base="USD")
+    assert once.fx.frame().to_numpy().tolist() == [[1.0, 1.0], [1.0, 1.0], [1.2, 1.0]]
+    with pytest.raises(InputError, match="has currencies already"):
+        once.with_currencies({"IBM": "EUR"}, rates=rates.ffill(), base="USD")
+
+
+def test_a_dividend_in_a_third_currency_is_worth_what_the_rates_say():
+    """On 5 shares: 6 francs at 0.8 dollars, 1 dollar, 2 of its own euro at 1.25; then a yen of unknown worth."""
+    market = quoted({"SAP": [100, 100, 95, 95, 95, 95]})
+    paid = zip((2, 3, 4, 5), (6.0, 1.0, 2.0, 1.0), ("CHF", "USD", "EUR", "JPY"), strict=True)
+    market = with_actions(
+        market, *({"row": t, "type": "dividend", "amount": a, "currency": c, "foreign": 1} for t, a, c in paid)
+    )
+    rates = pd.DataFrame({"EUR": [1.25] * 6, "CHF": [1.0, 0.8, nan, 9, 9, 9]}, index=market.index)
+    market = market.with_currencies({"SAP": "EUR"}, rates=rates, base="USD")
+    result = kn.backtest(Bought(), market, cash=1250.0)
+    assert result.flows["cash"].tolist() == pytest.approx([5 * 6 * 0.8, 5 * 1.0, 5 * 2 * 1.25])
+    assert result.flows["amount"].tolist() == pytest.approx([6 * 0.8 / 1.25, 1 / 1.25, 2.0])
+    assert any("its amount is in JPY" in said for said in result.warnings)
 
 
 @pytest.mark.parametrize(

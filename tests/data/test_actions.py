@@ -228,6 +228,24 @@ def test_wrong_ways_of_asking_are_told(store: Store) -> None:
         store.market("odd", actions="actions")
 
 
+def test_two_dividends_of_one_day_are_told_apart_by_a_key(store: Store) -> None:
+    """3 and 7 a share on a price of 50 buy a fifth of a share; the special one is mended from 5 to 7 alone."""
+    store.create("apart", Schema.actions(keys=["class"], calendar="XNYS"))
+    store.append("bars", bars("AAA", [60.0, 50.0, 50.0, 50.0, 50.0]))
+    two = [
+        deed("AAA", "2016-03-02", "dividend", amount=3.0, **{"class": "regular"}),
+        deed("AAA", "2016-03-02", "dividend", amount=5.0, **{"class": "special"}),
+        deed("AAA", "2016-03-02", "dividend", amount=7.0, known="2016-02-02", **{"class": "special"}),
+    ]
+    assert store.append("apart", pd.DataFrame(two)).quarantined == 0
+    market = store.market("bars", actions="apart")
+    assert market.panel("return_factor")[:, 0].tolist() == pytest.approx([1.0, 1.2, 1.2, 1.2, 1.2])
+    assert market.actions.amount.tolist() == [3.0, 7.0]
+    refused = store.append("actions", pd.DataFrame(two[:2]).drop(columns="class"))
+    assert refused.quarantined == 2
+    assert "a key in the schema tells them apart" in str(refused)
+
+
 @given(st.data())
 @settings(max_examples=12, deadline=None)
 def test_panels_agree_with_a_holder_followed_by_what_was_known(tmp_path_factory, data: st.DataObject) -> None:

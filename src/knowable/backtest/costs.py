@@ -38,6 +38,23 @@ _TERMS = {
 _OF_CASH = ("cash_rate", "margin_rate")
 
 
+class ByAsset(dict[str, float]):
+    """A number for each asset: a dict that stays as it is, so that it can be hashed and JSON writes it."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Costs do not change; make others, as with dataclasses.replace(costs, fee_bps={...}).")
+
+    __setitem__ = __delitem__ = __ior__ = update = pop = popitem = setdefault = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ByAsset, (dict(self),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """What trading, holding and owing costs.
@@ -143,7 +160,7 @@ def _last_that_fits(panel: Panel, fits: npt.NDArray[np.bool_]) -> Panel:
 
 
 def _amount(name: str, value: Any) -> Amount:
-    """One number, a plain dict of numbers, or the name of a field."""
+    """One number, a number for each asset, or the name of a field."""
     if isinstance(value, str) and value.isidentifier():
         return value
     if isinstance(value, pd.DataFrame | np.ndarray):
@@ -152,7 +169,7 @@ def _amount(name: str, value: Any) -> Amount:
             f"market = Market.from_frames(close=..., {name}=frame), and Costs({name}={name!r})."
         )
     if isinstance(value, Mapping | pd.Series) and name not in _OF_CASH:
-        return {str(asset): _number(name, each, f" for {asset!r}") for asset, each in value.items()}
+        return ByAsset({str(asset): _number(name, each, f" for {asset!r}") for asset, each in value.items()})
     return _number(name, value, "")
 
 

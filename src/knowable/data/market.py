@@ -18,7 +18,7 @@ from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
 from knowable.data.clock import Clock
 from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.data.market_actions import MarketActions
-from knowable.data.money import check_money, rates_of
+from knowable.data.money import check_money, checked_currencies, rates_of
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
 __all__ = ["UNIVERSE", "Market", "members_of"]
@@ -313,16 +313,27 @@ class Market:
                 currency at each bar's end, such as 1.08 dollars for one of ``"EUR"``.
             base: currency of the account, of its cash and of `Result.equity`.
 
+        Amounts of actions that name a currency become amounts in that of their asset, at the rates of the bar before.
+
         Raises: UnknownNameError for an asset or a currency that is none; DataError for another index, or a rate that is
-            missing or not above 0 on a bar on which an asset of that currency has a price.
+            missing or not above 0 on a bar on which an asset of that currency has a price; InputError if the market has
+            currencies already: a second call would undo the first.
         """
+        if "fx" in self.final:
+            raise InputError(
+                "The market has currencies already: its field 'fx' says what a unit of each asset's is worth.\n"
+                "Name all assets in one call of with_currencies, on the market without them."
+            )
+        currencies = checked_currencies(currencies)
         priced = ~np.isnan(self.final["close"])
         panel = rates_of(currencies, rates, base, index=self.index, assets=self.assets, priced=priced)
         check_money({**self.final, "fx": panel}, self.index, self.assets)
         same = self.final is self.panels
         panels = self._proxy({**self.panels, "fx": panel})
         final = panels if same else self._proxy({**self.final, "fx": panel})
-        return replace(self, panels=panels, final=final, recipe={}, _hash=[])
+        own = [currencies.get(asset, base) for asset in self.assets]
+        actions = self.actions.in_currencies(own, rates=rates, base=base)
+        return replace(self, panels=panels, final=final, actions=actions, recipe={}, _hash=[])
 
     def _proxy(self, panels: Mapping[str, Panel]) -> Mapping[str, Panel]:
         return MappingProxyType({name: _panel(name, values, self.shape) for name, values in panels.items()})

@@ -79,6 +79,31 @@ class MarketActions:
         """The actions that take effect on the first `n_bars` bars."""
         return self.of([item for item in self._items() if item["row"] < n_bars])
 
+    def in_currencies(self, own: Sequence[str], *, rates: pd.DataFrame, base: str) -> Self:
+        """The same with amounts in the currency of their asset's quotes, at the rates of the bar before.
+
+        Args:
+            own: currency of each column of the market.
+            rates: a row a bar, a column a currency: units of `base` for one.
+            base: currency of the account.
+
+        An amount that names no currency is in that of its asset; where there is no rate it stays `foreign`.
+        """
+        known = {str(name): rates[name].ffill().to_numpy(dtype=np.float64) for name in rates.columns}
+        known[base] = np.ones(len(rates))
+        made = []
+        for item in self._items():
+            named, mine, at = item["currency"], own[item["asset"]], max(int(item["row"]) - 1, 0)
+            if named is not None and named != mine:
+                worth = known[named][at] / known[mine][at] if named in known and mine in known else math.nan
+                found = not math.isnan(worth)
+                item.update({"amount": item["amount"] * worth, "currency": mine} if found else {})
+                item["foreign"] = int(not found)
+            elif named is not None:
+                item["foreign"] = 0
+            made.append(item)
+        return self.of(made)
+
     def frame(self) -> pd.DataFrame:
         """A DataFrame of the columns, times as UTC timestamps."""
         table = pd.DataFrame({name: list(value) for name, value in self._columns().items()})

@@ -16,7 +16,7 @@ import pandas as pd
 
 from knowable.errors import DataError, InputError, shown, unknown_name
 
-__all__ = ["MONEY_FIELDS", "check_money", "rates_of"]
+__all__ = ["MONEY_FIELDS", "check_money", "checked_currencies", "rates_of"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -70,6 +70,18 @@ def check_money(panels: Mapping[str, Panel], index: pd.DatetimeIndex, assets: tu
                 f"`{name}` of {assets[column]!r} must be the same on all bars, but it is {panel[0, column]:g} at first "
                 f"and {panel[row, column]:g} at {index[row]} (row {row}).\nAnother contract is another asset."
             )
+
+
+def checked_currencies(currencies: object) -> dict[str, str]:
+    """Asset -> currency, of a mapping or a Series. Raises: InputError."""
+    held = dict(currencies) if isinstance(currencies, Mapping | pd.Series) else {}
+    texts = [each for pair in held.items() for each in pair]
+    if not isinstance(currencies, Mapping | pd.Series) or not all(isinstance(each, str) for each in texts):
+        raise InputError(
+            f"`currencies` maps assets to currencies, such as {{'SAP': 'EUR'}}, but it is {shown(currencies)}.\n"
+            "For all in one: dict.fromkeys(market.assets, 'EUR')."
+        )
+    return held
 
 
 def rates_of(

@@ -310,18 +310,21 @@ class Schema:
     def actions(
         cls,
         *,
+        keys: Sequence[str] = (),
         calendar: str | None = None,
         known_basis: str = "observed",
         known_lag: str | None = None,
         description: str = "",
     ) -> Self:
         """Corporate actions: event_time is the ex-date, known_time the announcement; a period is one entity, ex-date
-        and type.
+        and type, and what `keys` adds.
 
         Fields: type (one of `ACTIONS`), ratio (new shares per old), amount (cash per old share), currency,
         successor (entity), note.
 
         Args:
+            keys: string fields that tell actions of one entity, ex-date and type apart, such as ``("class",)`` where a
+                regular and a special dividend go ex on one day; without one they are one row with their sum.
             calendar: exchange code: an ex-date without a time is the open of its session.
             known_basis: see `BASES`.
             known_lag: declared lag for rows without a known_time.
@@ -332,6 +335,7 @@ class Schema:
         return cls(
             kind="actions",
             fields={
+                **_with_keys(None, keys),
                 "type": Field(unit="text", dtype="string", description=f"one of {', '.join(ACTIONS)}"),
                 "ratio": Field(unit="new shares/old share"),
                 "amount": Field(unit="currency/old share", description="cash for each share held before the ex-date"),
@@ -339,7 +343,7 @@ class Schema:
                 "successor": Field(unit="text", dtype="string", description="entity that continues or is received"),
                 "note": Field(unit="text", dtype="string"),
             },
-            keys=("type",),
+            keys=("type", *_names(keys)),
             calendar=calendar,
             known_basis=known_basis,
             known_lag=known_lag,

@@ -131,6 +131,7 @@ def _adjusted(
     return adjust_panels(
         deeds.rows,
         name=deeds.name,
+        keys=deeds.schema.keys,
         adjust=deeds.adjust,
         times=times,
         decision=decision,

@@ -62,12 +62,13 @@ class Adjusted:
     notes: tuple[str, ...]
 
 
-def statements(rows: pa.Table, assets: Sequence[str]) -> list[Statement]:
+def statements(rows: pa.Table, assets: Sequence[str], keys: Sequence[str] = ("type",)) -> list[Statement]:
     """Each standing statement of each action, by the as-of rule.
 
     Args:
         rows: of a dataset of actions, as stored, in any order.
         assets: whose actions count; their places are the `asset` of a statement.
+        keys: of the dataset, ``"type"`` among them: what tells actions of an asset and ex-date apart.
     """
     held = rows.filter(pc.is_in(rows["entity"], pa.array(list(assets), pa.string())))
     place = {name: j for j, name in enumerate(assets)}
@@ -75,17 +76,18 @@ def statements(rows: pa.Table, assets: Sequence[str]) -> list[Statement]:
     times = {name: (held[name].cast(pa.int64()).to_numpy() * 1000).tolist() for name in ("event_time", "known_time")}
     retract = [op == "retract" for op in plain["op"]]
     order = sorted(range(held.num_rows), key=lambda k: (times["known_time"][k], plain["revision"][k], retract[k]))
-    periods: dict[tuple[str, int, str], list[int]] = {}
+    periods: dict[tuple[Any, ...], list[int]] = {}
     for k in order:
-        periods.setdefault((plain["entity"][k], times["event_time"][k], plain["type"][k]), []).append(k)
+        told_apart = [plain[key][k] for key in keys]
+        periods.setdefault((plain["entity"][k], times["event_time"][k], *told_apart), []).append(k)
     found = []
-    for (entity, ex, kind), history in periods.items():
+    for (entity, ex, *_), history in periods.items():
         for k, known, until in _spans(history, retract, times["known_time"]):
             found.append(
                 Statement(
                     asset=place[entity],
                     ex=ex,
-                    type=kind,
+                    type=plain["type"][k],
                     known=known,
                     until=until,
                     ratio=_number(plain["ratio"][k]),
@@ -145,6 +147,7 @@ def adjust_panels(
     rows: pa.Table,
     *,
     name: str,
+    keys: Sequence[str],
     adjust: str,
     times: Nanos,
     decision: Nanos,
@@ -158,6 +161,7 @@ def adjust_panels(
     Args:
         rows: of the dataset of actions.
         name: of that dataset.
+        keys: of that dataset.
         adjust: one of `ADJUST`.
         times: (n_bars,) int64 ns UTC bar ends.
         decision: (n_bars,) int64 ns UTC.
@@ -170,7 +174,7 @@ def adjust_panels(
     """
     if adjust not in ADJUST:
         raise unknown_name("way of adjusting", adjust, ADJUST, where="adjust")
-    held = statements(rows, assets)
+    held = statements(rows, assets, keys)
     standing = [s for s in held if s.until == NEVER]
     about: dict[str, Any] = {"times": times, "assets": assets, "currency": currency}
     by_known = forward_factors(held, panels["close"], decision=decision, **about)

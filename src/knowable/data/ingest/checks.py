@@ -61,7 +61,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "incomplete_action": "the action lacks what its type needs",
         "impossible_action": "a ratio must be above 0, an amount not below it",
         "conflicting_duplicate": "two rows say different things about one entity, event time, known time and revision; "
-        "order them by revision",
+        "order them by revision if one replaces the other; if both hold, a key in the schema tells them apart",
         "earlier_than_stored": "known earlier than a stored row of the same entity and event time, so it cannot have "
         "been observed; declare a backfill with known_basis='vendor'",
         "wrong_number_of_columns": "the line has more or fewer cells than the header",
