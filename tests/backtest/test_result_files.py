@@ -151,6 +151,22 @@ def test_a_save_that_fails_leaves_the_older_result_whole(tmp_path, monkeypatch):
         same(result, kn.Result.load(tmp_path))
 
 
+def test_a_result_that_is_replaced_while_it_is_read_is_read_whole(tmp_path, monkeypatch):
+    from knowable.backtest import result_files
+
+    small().save(tmp_path)
+    read, newer = result_files._read, replace(small(), name="Newer")
+
+    def interrupted(folder, file, part):
+        if part == "prices":
+            monkeypatch.undo()
+            newer.save(tmp_path)
+        return read(folder, file, part)
+
+    monkeypatch.setattr(result_files, "_read", interrupted)
+    same(newer, kn.Result.load(tmp_path))
+
+
 def test_what_is_no_result_is_told_so(tmp_path):
     with pytest.raises(InputError, match=r"There is no saved result in .* it is no folder"):
         kn.Result.load(tmp_path / "absent")

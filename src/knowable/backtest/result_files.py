@@ -84,8 +84,7 @@ def load_fields(folder: str | Path) -> dict[str, Any]:
     if not isinstance(folder, str | Path):
         raise InputError(f"`folder` must name a folder, such as 'results/momentum', but it is {shown(folder)}.")
     path = Path(folder)
-    page = _page(path)
-    tables = {name: _read(path, page["files"][name], name) for name in _PARTS}
+    page, tables = _whole(path)
     try:
         found = _fields(page, tables)
         check_fields(found)
@@ -94,6 +93,17 @@ def load_fields(folder: str | Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise _odd(path, error) from error
     return found
+
+
+def _whole(path: Path) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """The page and its tables, of one and the same save."""
+    while True:
+        page = _page(path)
+        try:
+            return page, {name: _read(path, page["files"][name], name) for name in _PARTS}
+        except DataError:
+            if _page(path) == page:
+                raise  # else somebody saved there meanwhile, and the files of this page are gone
 
 
 def _odd(place: Path, error: Exception) -> DataError:
