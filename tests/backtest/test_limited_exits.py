@@ -91,3 +91,67 @@ def test_a_sweep_scores_limited_exits_as_a_backtest_does(strategy):
     table = kn.sweep(Sized, made, grid={"unused": [1, 2]}, **account)
     alone = kn.backtest(Sized(unused=1), made, **account)
     assert table["total_return"].tolist() == [alone.metrics["total_return"]] * 2
+
+
+class Again(kn.Strategy):
+    """In on the first bar, with a stop, and again on a later one."""
+
+    again = 3
+
+    def signals(self, m):
+        """Twice."""
+        row = np.arange(m.n_bars)[:, None]
+        return kn.Signals(entry=(row == 0) | (row == self.again), stop=0.1, size=0.5)
+
+
+def again(low, close, volume):
+    """Bars that open at 100 and close as said; (bar, shares, price, reason) of each fill."""
+    prices = {"open": np.full(8, 100.0), "high": np.full(8, 100.0), "low": low, "close": close, "volume": volume}
+    made = kn.Market.from_frames(**{k: pd.DataFrame({"A": v}, BARS) for k, v in prices.items()})
+    orders = kn.backtest(Again(), made, volume_limit=0.5, lot=1.0).orders
+    row = {time: t for t, time in enumerate(made.index)}
+    return [
+        (row[o.fill_time], o.size if o.side == "buy" else -o.size, o.price, o.reason)
+        for o in orders.itertuples()
+        if o.size > 0.0
+    ]
+
+
+def test_what_a_stop_could_not_sell_is_guarded_again_once_it_is_entered_again():
+    """Nothing trades on the bar of the stop. The entry that follows asks for the very shares that are left."""
+    low, volume = np.array([100.0, 100, 100, 85, 100, 100, 85, 100]), np.full(8, 1e6)
+    volume[3] = 0.0
+    assert again(low, np.full(8, 100.0), volume) == [(1, 5000, 100, "filled"), (6, -5000, 90, "stop")]
+
+
+def test_an_entry_that_adds_to_what_a_stop_could_not_sell_is_guarded_from_its_average_price():
+    """2,000 are sold at 90, 3,000 left at 100; the entry wants 49 % of 980,000 at 98, 5,000, and adds 2,000 at 100."""
+    low, close, volume = np.full(8, 100.0), np.full(8, 100.0), np.full(8, 1e6)
+    low[3], close[3], volume[3], low[6] = 85.0, 98.0, 4e3, 85.0
+    got = again(low, close, volume)
+    wanted = 0.5 * (1e6 - 2000 * 10 - 3000 * 2) // 98
+    assert got == [
+        (1, 5000, 100, "filled"), (3, -2000, 90, "stop"), (4, wanted - 3000, 100, "filled"), (6, -wanted, 90, "stop"),
+    ]  # fmt: skip
+
+
+def test_a_trailing_stop_follows_a_bar_on_which_the_volume_left_a_part_of_the_target():
+    """The best of the bar of the target, 120, guards the rest: 10 % below it, 108."""
+
+    class Trails(kn.Strategy):
+        def signals(self, m):
+            return kn.Signals(entry=np.arange(m.n_bars)[:, None] == 0, trail=0.1, target=0.15, size=0.5)
+
+    open_ = np.array([100.0, 100, 100, 100, 112, 112, 112, 112])
+    low, high = (
+        np.array([100.0, 100, 100, 100, 107, 112, 112, 112]),
+        np.array([100.0, 100, 100, 120, 112, 112, 112, 112]),
+    )
+    close, volume = np.array([100.0, 100, 100, 112, 112, 112, 112, 112]), np.array([1e6, 1e6, 1e6, 4e3, *[1e6] * 4])
+    prices = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+    made = kn.Market.from_frames(**{k: pd.DataFrame({"A": v}, BARS) for k, v in prices.items()})
+    orders = kn.backtest(Trails(), made, volume_limit=0.5).orders
+    assert [(o.size, o.reason) for o in orders.itertuples()] == [
+        (5000, "filled"), (2000, "target"), (3000, "trailing stop"),
+    ]  # fmt: skip
+    assert orders["price"].tolist() == pytest.approx([100.0, 115.0, 108.0])

@@ -75,14 +75,20 @@ class Guards(NamedTuple):
 
 
 @njit(**HELPER)
-def arm_row(bar, rules, assets):
-    """Set the levels of positions that are new or have turned on this bar."""
+def arm_row(bar, held_before, feed, rules, assets):
+    """Set the levels of positions that are new, have turned, or were entered again after their stop.
+
+    What a stop could not sell for want of volume is on its way out and has no levels. If it is entered again they are
+    set with the first fill, or where there is nothing left to fill.
+    """
     for j in range(assets.shape[1]):
         held = assets[HELD, j]
         side = 1.0 if held > 0.0 else -1.0 if held < 0.0 else 0.0
-        leaves = assets[KIND, j] != NOTHING and assets[WEIGHT, j] == 0.0
-        if side == assets[ARMED, j] or (assets[ARMED, j] == 0.0 and leaves):
-            continue  # what a stop could not sell for want of volume is on its way out
+        if side == assets[ARMED, j]:
+            continue
+        if feed.volume.shape[0] > 0 and assets[ARMED, j] == 0.0 and assets[KIND, j] != NOTHING:
+            if held == held_before[0, j] or assets[WEIGHT, j] * side <= 0.0:
+                continue
         assets[ARMED, j] = side
         assets[SINCE, j] = bar
         price = assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j]
@@ -155,7 +161,7 @@ def _close(t, j, price, reason, feed, rules, assets, account, orders_out):
 
 @njit(**HELPER)
 def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intrabar, stop_before_gap):
-    """Where a bar closes a position, why, and its best price after the bar.
+    """Where a bar closes a position, why, and its best price after the bar, for what a target leaves of it.
 
     Args:
         side: 1: long; -1: short, which is a long one in prices below 0.
@@ -182,10 +188,10 @@ def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intr
     if stop_before_gap and bottom <= floor:
         return side * floor, reason, anchor
     if first >= goal:
-        return side * first, TARGET_REACHED, anchor
+        return side * first, TARGET_REACHED, side * max(best, top)
     if intrabar == (HIGH_FIRST if side > 0.0 else LOW_FIRST):  # the best price comes first
         if top >= goal:
-            return side * goal, TARGET_REACHED, anchor
+            return side * goal, TARGET_REACHED, side * max(best, top)
         best = max(best, top)
         floor, reason = _raised(best, side, trail, floor, reason)
         if bottom <= floor:
@@ -194,7 +200,7 @@ def level_reached(side, open_, high, low, close, stop, goal, trail, anchor, intr
     if bottom <= floor:
         return side * floor, reason, anchor
     if top >= goal:
-        return side * goal, TARGET_REACHED, anchor
+        return side * goal, TARGET_REACHED, side * max(best, top)
     best = max(best, top)
     if intrabar != STOP_FIRST:  # after the best price the bar goes on to its close
         floor, reason = _raised(best, side, trail, floor, reason)

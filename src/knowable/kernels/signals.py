@@ -88,7 +88,7 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
         if not has_room(feed, assets, account, book, orders_out):
             break
         begin_row(t, feed, rules, assets, account, book, orders_out)
-        _trade_within(t, bars, feed, rules, assets, account, orders_out)
+        _trade_within(t, bars, feed, rules, assets, account, scratch, orders_out)
         account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
         if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
             size_unpriced(t, feed.known, rules, assets, account, orders_out)
@@ -98,10 +98,14 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
             if not rules.scale and gross > rules.max_leverage * (1.0 + 1e-9):
                 fault[0], fault[1] = t, gross
                 return t
+            if feed.volume.shape[0] > 0:  # what is entered again may be held already
+                _remember_held(feed, assets, scratch)
+                arm_row(account[BAR], scratch, feed, rules, assets)
         filled = account[N_FILLS]
+        _remember_held(feed, assets, scratch)
         close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
-        if account[N_FILLS] != filled:
-            arm_row(account[BAR] - 1.0, rules, assets)
+        if account[N_FILLS] != filled or (feed.volume.shape[0] > 0 and rules.delay == 0):
+            arm_row(account[BAR] - 1.0, scratch, feed, rules, assets)
         t += 1
     return t
 
@@ -155,23 +159,26 @@ def _gross(assets):
 
 
 @njit(**HELPER)
-def _trade_within(t, bars, feed, rules, assets, account, orders_out):
+def _trade_within(t, bars, feed, rules, assets, account, scratch, orders_out):
     """Fill what is pending, and close what reached a level, in the order in which the bar brings them."""
-    filled = account[N_FILLS]
-    if rules.at_open:
-        if account[N_PENDING] > 0 and rules.delay > 0:
-            fill_row(t, feed, rules, assets, account, orders_out)
-            if account[N_FILLS] != filled:
-                arm_row(account[BAR], rules, assets)
-        if account[N_HELD] > 0:
-            exits_row(t, bars, feed, rules, assets, account, orders_out)
-        return
-    if account[N_HELD] > 0:
+    if not rules.at_open and account[N_HELD] > 0:
         exits_row(t, bars, feed, rules, assets, account, orders_out)
     if account[N_PENDING] > 0 and rules.delay > 0:
+        filled = account[N_FILLS]
+        _remember_held(feed, assets, scratch)
         fill_row(t, feed, rules, assets, account, orders_out)
-        if account[N_FILLS] != filled:
-            arm_row(account[BAR], rules, assets)
+        if account[N_FILLS] != filled or feed.volume.shape[0] > 0:
+            arm_row(account[BAR], scratch, feed, rules, assets)
+    if rules.at_open and account[N_HELD] > 0:
+        exits_row(t, bars, feed, rules, assets, account, orders_out)
+
+
+@njit(**HELPER)
+def _remember_held(feed, assets, held_out):
+    """Only where a bar's volume may leave a part of an order: to tell whose orders were filled."""
+    if feed.volume.shape[0] > 0:
+        for j in range(assets.shape[1]):
+            held_out[0, j] = assets[HELD, j]
 
 
 @njit(**HELPER)

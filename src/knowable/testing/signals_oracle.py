@@ -24,6 +24,10 @@ class Guard:
     trail: float | None
     best: float
 
+    def follow(self, points: Sequence[float]) -> None:
+        """Let the best price move on; what a target leaves of a position is there through the whole bar."""
+        self.best = max(self.best, *points) if self.long else min(self.best, *points)
+
     def level(self) -> tuple[float, Reason] | None:
         """The level on the losing side that would be met first."""
         found = [] if self.stop is None else [(self.stop, Reason.STOPPED)]
@@ -49,14 +53,16 @@ def walk(guard: Guard, path: Sequence[float], *, pessimistic: bool) -> tuple[flo
     if losing is not None and beyond(path[0], losing[0]):
         return path[0], losing[1]
     if guard.target is not None and reached(path[0], guard.target):
+        guard.follow(path)
         return path[0], Reason.TARGET_REACHED
     for point in path[1:]:
         losing = losing if pessimistic else guard.level()
         if losing is not None and beyond(point, losing[0]):
             return losing
         if guard.target is not None and reached(point, guard.target):
+            guard.follow(path)
             return guard.target, Reason.TARGET_REACHED
-        guard.best = max(guard.best, point) if guard.long else min(guard.best, point)
+        guard.follow([point])
     return None
 
 
@@ -98,6 +104,7 @@ class SlowSignals(SlowLedger):
                 row = [self._wanted(j, says[t][j], size[t][j], guards[t][j]) for j in range(self.n_assets)]
                 if any(not math.isnan(w) for w in row):
                     self._decide(t, row)
+                    self._guard(t, list(self.held))
             if self.settings.fill == "close":
                 self._fill_and_guard(t, price[t])
             self._end_bar(t)
@@ -125,10 +132,17 @@ class SlowSignals(SlowLedger):
     def _fill_and_guard(self, t: int, price: Sequence[float]) -> None:
         before = list(self.held)
         self._fill(t, price)
-        for j, (was, now) in enumerate(zip(before, self.held, strict=True)):
+        self._guard(t, before)
+
+    def _guard(self, t: int, before: Sequence[float]) -> None:
+        """Guard what is new or has turned; and what its stop had not all sold, once it has been entered again."""
+        for j, now in enumerate(self.held):
+            guard, wish = self.guarded.get(j), self.wishes.get(j)
             if now == 0.0:
                 self.guarded.pop(j, None)
-            elif was * now <= 0.0:
+            elif guard is None and wish is not None and (wish.weight * now <= 0.0 or now == before[j]):
+                continue  # on its way out, or not entered again as yet
+            elif guard is None or guard.long != (now > 0.0):
                 paid, way = self.paid_for[j], math.copysign(1.0, now)
                 stop, target, trail = (None if math.isnan(part) else part for part in self.next_guard[j])
                 self.guarded[j] = Guard(
@@ -160,14 +174,25 @@ class SlowSignals(SlowLedger):
                 self._leave(t, j, *left)
 
     def _leave(self, t: int, j: int, price: float, reason: Reason) -> None:
+        """As much as the bar's volume allows; the rest of a target stays guarded, that of a stop is sold as it can."""
+        since, held, at_target = self.guarded[j].since, self.held[j], reason is Reason.TARGET_REACHED
         waiting = self.wishes.pop(j, None)
-        self.wishes[j] = _Wish(weight=0.0, shares=0.0, decided_at=self.guarded[j].since, fresh=True, needs_close=False)
-        limit = reason is Reason.TARGET_REACHED  # a limit is filled at its price
-        self._exchange(t, j, -self.held[j], price, reason, at_level=limit)
-        del self.guarded[j]
+        if waiting is not None and waiting.decided_at + (0 if self.settings.fill == "close" else 1) <= since:
+            self._unfilled(j, waiting, Reason.REPLACED)  # what its own entry still waited for
+            waiting = None
+        sale = _Wish(weight=0.0, shares=0.0, decided_at=since, fresh=True, needs_close=False)
+        size = self._allowed(t, j, abs(held))
+        if size > 0.0:
+            self.wishes[j] = sale
+            self._exchange(t, j, -math.copysign(size, held), price, reason, at_level=at_target)
         if waiting is not None:
             self.wishes[j] = waiting
+        if at_target and size < abs(held):
             return
-        self.stated[j] = 0.0
-        if self.last_weights is not None:
-            self.last_weights[j] = math.nan
+        del self.guarded[j]
+        if waiting is None:
+            self.stated[j] = 0.0
+            if self.last_weights is not None:
+                self.last_weights[j] = math.nan
+            if size < abs(held):
+                self.wishes[j] = sale
