@@ -16,13 +16,14 @@ from tests.kernels.test_ledger import check_against
 from knowable.backtest.costs import Costs
 from knowable.backtest.reasons import REASONS, Reason
 from knowable.backtest.settings import Settings
-from knowable.backtest.simulate import simulate
+from knowable.backtest.simulate import score, simulate
 from knowable.backtest.tape import read_only, read_tape, rest_of, rules_of
 from knowable.data.market import Market
 from knowable.data.market_actions import MarketActions
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
 from knowable.kernels.ledger import ledger_kernel
+from knowable.metrics.definitions import METRICS
 from knowable.testing.ledger_actions_oracle import SlowAction
 from knowable.testing.money_oracle import SlowMarket
 
@@ -230,20 +231,42 @@ def test_equity_is_cash_and_positions_at_price_times_multiplier_times_rate_and_t
 @given(cases(), st.data())
 @COMMON
 def test_any_chunking_through_bytes_gives_the_same_bits(case, data):
+    n_bars, whole = len(case[2]), simulated(case).record
+    equity, bars, orders, _ = in_parts(case, data.draw(st.lists(st.integers(0, n_bars), max_size=5)))
+    assert equity.tobytes() == whole.equity.tobytes()
+    assert bars.tobytes() == whole.bars.tobytes()
+    assert orders.tobytes() == whole.orders[: len(orders)].tobytes()
+
+
+def in_parts(case, cuts):
+    """The ledger in several calls, its state going through bytes before each; what it leaves behind."""
     _, market, weights, decide, account, on_change = case
     n_bars, n_assets = weights.shape
-    whole, tape = simulated(case).record, read_tape(market, account)
+    tape = read_tape(market, account)
     rules, state = rules_of(account, on_change=on_change, futures=tape.futures), tape.new_state(account.cash)
     equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
     orders = np.empty((8 * n_assets * (n_bars + 1) + 4 * len(tape.feed.actions), codes.N_ORDER_COLUMNS))
-    cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
-    for a, b in itertools.pairwise(cuts):
+    for a, b in itertools.pairwise(sorted({0, n_bars, *cuts})):
         saved = state.assets.tobytes(), state.account.tobytes()
         shape = state.assets.shape
         state = LedgerState(np.frombuffer(saved[0]).reshape(shape).copy(), np.frombuffer(saved[1]).copy(), None)
         rows = [read_only(x[a:b]) for x in (weights, decide)]
         assert ledger_kernel(*rows, rest_of(tape.feed, a), rules, state, equity[a:b], bars[a:b], orders) == b - a
-    n_orders = int(state.account[codes.N_ORDERS])
-    assert equity.tobytes() == whole.equity.tobytes()
-    assert bars.tobytes() == whole.bars.tobytes()
-    assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
+    return equity, bars, orders[: int(state.account[codes.N_ORDERS])], state
+
+
+@given(cases())
+@COMMON
+def test_closed_trades_and_open_positions_add_up_to_what_was_earned_and_scoring_agrees(case):
+    _, market, weights, decide, account, on_change = case
+    result, (*_, state) = simulated(case), in_parts(case, [])
+    held, mark, paid, fees = state.assets[[codes.HELD, codes.MARK, codes.ENTRY_PRICE, codes.ENTRY_FEES]]
+    still_open = np.where(held != 0.0, held * (mark - paid) - fees, 0.0).sum()
+    flows = result.attribution[["borrow", "margin_interest", "interest", "dividends", "funding"]].sum().sum()
+    earned = result.trades["pnl"].sum() + still_open + flows
+    traded, n_trades = result.record.activity[:2]
+    size = account.cash + np.abs(result.equity).max() + traded + result.trades["pnl"].abs().sum()
+    assert abs(earned - (result.equity.iloc[-1] - account.cash)) < 1e-9 * size
+    assert len(result.trades) == n_trades
+    scored = score([weights], decide, market, account, on_change=on_change).metrics[0]
+    assert scored.tobytes() == np.array([result.metrics[name] for name in METRICS]).tobytes()

@@ -285,6 +285,18 @@ def test_a_spin_off_leaves_the_shares_and_adds_others():
     assert got.activity[1:3].tolist() == [1.0, 0.0]  # bought at 25 less 5, sold at 20
 
 
+@pytest.mark.parametrize(("ratio", "given", "prices"), [(0.27, 5.0, (19.6, 20.0)), (0.04, 0.0, (24.2, nan))])
+def test_cash_for_a_fraction_of_a_spin_off_lowers_what_was_paid(ratio, given, prices):
+    """20 shares at 25, the new one at 20. 5.4 of it are 0.216 of the 500 paid: 108, of which 8 come back in cash. 0.8 of
+    it are 16 in cash, and the 484 left were paid for the 20."""
+    closes = [[25, nan], [25, nan], [25, nan], [20, 20]]
+    got = hold(closes, {(0, 0): 0.5}, [act(3, Reason.SPUN_OFF, ratio=ratio, other=1)], lot=1.0)
+    parent, child = got.orders[got.orders[:, codes.ORDER_REASON] == codes.SPUN_OFF]
+    assert child[codes.ORDER_SIZE] == given
+    assert 25.0 * parent[codes.ORDER_PRICE] == pytest.approx(prices[0])
+    assert child[codes.ORDER_PRICE] == pytest.approx(prices[1], nan_ok=True)
+
+
 def test_a_future_of_50_a_point_that_is_rolled_gains_what_its_contracts_did():
     """10 contracts' points: bought at 100, rolled at 104 into one that is 3 dearer, ends at 110: 4 + 3 points.
 

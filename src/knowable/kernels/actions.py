@@ -9,7 +9,8 @@ it is recorded under:
 - DELISTED: closed at `amount` a share, or where that is NaN at the last close times `ratio`. No spread and no fee.
 - MERGED: each share becomes `ratio` shares of the column `other` and `amount` in cash. The trade ends at the value of
   both, and the new shares begin at their last close; where they have none yet, at what the old ones were worth.
-- SPUN_OFF: `ratio` shares of `other` beside each share; the entry price is divided between the two by their worth.
+- SPUN_OFF: `ratio` shares of `other` beside each share; the entry price is divided between the two by their worth. Cash
+  for a fraction lowers that of the new ones.
 - PAID_FUNDING: longs pay `ratio` of the value at the last close to shorts; below 0 they receive it.
 - ROLLED: the next contract is `amount` dearer: its jump is no gain, levels follow, and both legs cost what trades do.
 """
@@ -263,7 +264,12 @@ def _spin_off(t, j, other, ratio, feed, rules, assets, account, orders_out):
     size = _whole_shares(due, rules.lot) if worth > 0.0 else due
     instead = (due - size) * worth
     share = min(ratio * worth / assets[MARK, j], 1.0) if assets[MARK, j] > 0.0 else 0.0
+    paid = assets[ENTRY_PRICE, j] * held
+    if size == 0.0:  # all of it is cash, which lowers the entry price of what stays
+        share = instead / paid if paid != 0.0 else 0.0
     basis = assets[ENTRY_PRICE, j] * share / ratio
+    if size != 0.0 and instead != 0.0:
+        basis = (paid * share - instead) / size
     assets[ENTRY_PRICE, j] *= 1.0 - share
     account[CASH] += instead
     _note(j, 0.0, 0.0, 0.0, 1.0 - share, 0.0, SPUN_OFF, account, orders_out)

@@ -133,12 +133,16 @@ def _spin_off(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -
     due = held * action.ratio
     given = whole_shares(ledger, due) if worth else due
     share = min(action.ratio * worth / ledger.mark[j], 1.0) if ledger.mark[j] else 0.0
-    basis = ledger.paid_for[j] * share / action.ratio
+    basis, instead = ledger.paid_for[j] * share / action.ratio, (due - given) * worth
+    if not given:
+        share = instead / (ledger.paid_for[j] * held) if ledger.paid_for[j] * held else 0.0
+    elif instead:
+        basis = (ledger.paid_for[j] * held * share - instead) / given
     ledger.paid_for[j] *= 1.0 - share
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.SPUN_OFF, shares=0.0, cash=0.0))
     ledger.mark[other] = worth or None
-    ledger.cash += (due - given) * worth
-    _receive(ledger, t, other, given, basis, (due - given) * worth, Reason.SPUN_OFF)
+    ledger.cash += instead
+    _receive(ledger, t, other, given, basis, instead, Reason.SPUN_OFF)
 
 
 def _receive(ledger: Any, t: int, j: int, shares: float, basis: float, cash: float, kind: Reason) -> None:
