@@ -144,8 +144,7 @@ class Result:
         `costs`), bars (held), mae and mfe (maximum adverse and favourable excursion: the furthest the price was against
         and for the position, fractions of the entry price, by highs and lows where the market has them).
         What is still open at the last bar is no trade; it is in the last row of `positions`. Prices are quotes, `pnl`
-        is in the account's currency. Where it was held through a split, sizes and prices are those of after it. Cash
-        for a fraction of a share that was spun off is in `cash_flows` and of no trade.
+        is in the account's currency. Where it was held through a split, sizes and prices are those of after it.
         """
         at_open = self.settings.fill == "next_open"
         return trades_table(

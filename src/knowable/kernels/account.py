@@ -297,7 +297,7 @@ def trade_at(t, j, delta, wanted, ref, rate, reason, feed, rules, assets, accoun
             reason = LIQUIDATED
         elif reason == FILLED and account[BAR] - assets[DECIDED, j] > rules.delay:
             reason = LATE
-        record(j, account[BAR], wanted, delta, ref, price, fee, reason, assets, account, orders_out)
+        record(j, assets[DECIDED, j], account[BAR], wanted, delta, ref, price, fee, reason, account, orders_out)
 
 
 @njit(**HELPER)
@@ -357,15 +357,15 @@ def record_unfilled(j, reason, assets, account, orders_out):
         wanted = assets[TARGET, j] - assets[HELD, j]
     if reason == ROUNDED:
         wanted = 0.0
-    record(j, NO_BAR, wanted, 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
+    record(j, assets[DECIDED, j], NO_BAR, wanted, 0.0, np.nan, np.nan, 0.0, reason, account, orders_out)
 
 
 @njit(**HELPER)
-def record(j, bar, wanted, size, ref, price, fee, reason, assets, account, orders_out):
-    """Write a row of the list, of the decision that the asset's slot names; there must be a list."""
+def record(j, decided, bar, wanted, size, ref, price, fee, reason, account, orders_out):
+    """Write a row of the list; there must be a list."""
     row = int(account[N_ORDERS])
     orders_out[row, ORDER_ASSET] = j
-    orders_out[row, ORDER_DECIDED] = assets[DECIDED, j]
+    orders_out[row, ORDER_DECIDED] = decided
     orders_out[row, ORDER_FILLED] = bar
     orders_out[row, ORDER_WANTED] = wanted
     orders_out[row, ORDER_SIZE] = size

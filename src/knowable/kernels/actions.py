@@ -50,19 +50,9 @@ from knowable.kernels.account import (
     MERGED,
     N_FILLS,
     N_HELD,
-    N_ORDERS,
     N_PENDING,
     NEXT_ACTION,
     NOTHING,
-    ORDER_ASSET,
-    ORDER_DECIDED,
-    ORDER_FEE,
-    ORDER_FILLED,
-    ORDER_PRICE,
-    ORDER_REASON,
-    ORDER_REFERENCE,
-    ORDER_SIZE,
-    ORDER_WANTED,
     PAID_FUNDING,
     ROLLED,
     ROUNDED,
@@ -82,6 +72,7 @@ from knowable.kernels.account import (
     account_trade,
     clear,
     fee_of,
+    record,
     record_unfilled,
     term,
     whole_lots,
@@ -127,10 +118,10 @@ def book_action(t, feed, rules, assets, account, book, orders_out):
             shown = amount if kind == DIVIDEND else ratio
             _note(j, paid, 0.0, shown, np.nan, 0.0, kind, account, orders_out)
     elif kind == DELISTED:
-        cancel_book(j, kind, assets, account, book, orders_out)
+        cancel_book(j, kind, account, book, orders_out)
         _delist(j, ratio, amount, assets, account, orders_out)
     elif kind == MERGED:
-        cancel_book(j, kind, assets, account, book, orders_out)
+        cancel_book(j, kind, account, book, orders_out)
         _merge(j, other, ratio, amount, rules, assets, account, orders_out)
     elif kind == SPUN_OFF:
         _spin_off(t, j, other, ratio, feed, rules, assets, account, orders_out)
@@ -141,20 +132,9 @@ def book_action(t, feed, rules, assets, account, book, orders_out):
 
 @njit(**HELPER)
 def _note(j, cash, size, amount, price, fee, kind, account, orders_out):
-    """A record of what was booked."""
-    if orders_out.shape[0] == 0:
-        return
-    row = int(account[N_ORDERS])
-    orders_out[row, ORDER_ASSET] = j
-    orders_out[row, ORDER_DECIDED] = account[BAR]
-    orders_out[row, ORDER_FILLED] = account[BAR]
-    orders_out[row, ORDER_WANTED] = cash
-    orders_out[row, ORDER_SIZE] = size
-    orders_out[row, ORDER_REFERENCE] = amount
-    orders_out[row, ORDER_PRICE] = price
-    orders_out[row, ORDER_FEE] = fee
-    orders_out[row, ORDER_REASON] = kind
-    account[N_ORDERS] += 1
+    """A record of what was booked, where there is a list."""
+    if orders_out.shape[0] != 0:
+        record(j, account[BAR], account[BAR], cash, size, amount, price, fee, kind, account, orders_out)
 
 
 @njit(**HELPER)

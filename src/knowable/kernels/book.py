@@ -25,7 +25,6 @@ from knowable.kernels.account import (
     B_STOP,
     B_TRAIL,
     BAR,
-    DECIDED,
     HELPER,
     N_BOOK,
     N_BOOK_COLUMNS,
@@ -159,16 +158,16 @@ def take_book(t, members, known, rules, assets, account, book, orders_out):
     for i in range(int(account[N_BOOK])):
         j, state = int(book[i, B_ASSET]), book[i, B_STATE]
         if state == ASKED_OUT:
-            leave_book(i, WITHDRAWN, assets, account, book, orders_out)
+            leave_book(i, WITHDRAWN, account, book, orders_out)
         elif members.shape[0] > 0 and not members[t, j]:
-            leave_book(i, NO_MEMBER, assets, account, book, orders_out)
+            leave_book(i, NO_MEMBER, account, book, orders_out)
         elif state == NEW:
             price = known_price(t, j, known, assets)
             book[i, B_ANCHOR] = price if price > 0.0 else np.nan
             book[i, B_SHARES] = whole_lots(book[i, B_SHARES], rules.lot)
             book[i, B_STATE] = RESTING
             if book[i, B_SHARES] == 0.0:
-                leave_book(i, ROUNDED, assets, account, book, orders_out)
+                leave_book(i, ROUNDED, account, book, orders_out)
     compact(account, book)
     account[N_BOOK_NEWS] = 0.0
 
@@ -203,7 +202,7 @@ def shift_book(j, amount, account, book):
 
 
 @njit(**HELPER)
-def cancel_book(j, reason, assets, account, book, orders_out):
+def cancel_book(j, reason, account, book, orders_out):
     """Cancel all orders of an asset, or of all assets where `j` is -1; each is recorded with the reason."""
     if book is None:
         return
@@ -211,12 +210,12 @@ def cancel_book(j, reason, assets, account, book, orders_out):
         return
     for i in range(int(account[N_BOOK])):
         if j == -1 or book[i, B_ASSET] == j:
-            leave_book(i, reason, assets, account, book, orders_out)
+            leave_book(i, reason, account, book, orders_out)
     compact(account, book)
 
 
 @njit(**HELPER)
-def leave_book(i, reason, assets, account, book, orders_out):
+def leave_book(i, reason, account, book, orders_out):
     """Take the order in row `i` out and record why; one that is out already, or was never live, is not recorded."""
     state = book[i, B_STATE]
     book[i, B_STATE] = OUT
@@ -224,10 +223,7 @@ def leave_book(i, reason, assets, account, book, orders_out):
         return
     if orders_out.shape[0] > 0:
         j = int(book[i, B_ASSET])
-        decided = assets[DECIDED, j]
-        assets[DECIDED, j] = book[i, B_PLACED]
-        record(j, NO_BAR, book[i, B_SHARES], 0.0, np.nan, np.nan, 0.0, reason, assets, account, orders_out)
-        assets[DECIDED, j] = decided
+        record(j, book[i, B_PLACED], NO_BAR, book[i, B_SHARES], 0.0, np.nan, np.nan, 0.0, reason, account, orders_out)
 
 
 @njit(**HELPER)

@@ -324,7 +324,7 @@ def pay_nights(t, feed, rules, assets, account):
 def _liquidate(assets, account, book, orders_out):
     """The account is worth nothing: cancel what is pending and close every position at the next price."""
     account[LIQUIDATION] = account[BAR]
-    cancel_book(-1, CANCELLED, assets, account, book, orders_out)
+    cancel_book(-1, CANCELLED, account, book, orders_out)
     for j in range(assets.shape[1]):
         if assets[KIND, j] != NOTHING:
             record_unfilled(j, CANCELLED, assets, account, orders_out)

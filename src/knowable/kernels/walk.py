@@ -195,24 +195,24 @@ def _drop(t, feed, assets, account, book, orders_out):
     for i in range(int(account[N_BOOK])):
         j, state = int(book[i, B_ASSET]), book[i, B_STATE]
         if feed.new_day[t] and book[i, B_DAY] != 0.0 and book[i, B_PLACED] < account[BAR] - 1.0:
-            leave_book(i, EXPIRED, assets, account, book, orders_out)
+            leave_book(i, EXPIRED, account, book, orders_out)
         elif (state != RESTING and state != TRIGGERED) or feed.open[t, j] != feed.open[t, j]:
             continue
         elif book[i, B_SHARES] == 0.0:
-            leave_book(i, ROUNDED, assets, account, book, orders_out)
+            leave_book(i, ROUNDED, account, book, orders_out)
         elif book[i, B_ROLE] != NO_ROLE and book[i, B_SHARES] * assets[HELD, j] >= 0.0:
-            _leave_bracket(i, assets, account, book, orders_out)
+            _leave_bracket(i, account, book, orders_out)
         elif book[i, B_TRAIL] == book[i, B_TRAIL] and book[i, B_ANCHOR] != book[i, B_ANCHOR]:
             book[i, B_ANCHOR] = feed.open[t, j]
 
 
 @njit(**HELPER)
-def _leave_bracket(i, assets, account, book, orders_out):
+def _leave_bracket(i, account, book, orders_out):
     """One cancels the other: take out a child, its sibling, and what their parent has not filled."""
     parent = book[i, B_PARENT]
     for k in range(int(account[N_BOOK])):
         if k == i or book[k, B_NUMBER] == parent or book[k, B_PARENT] == parent:
-            leave_book(k, PAIRED, assets, account, book, orders_out)
+            leave_book(k, PAIRED, account, book, orders_out)
 
 
 @njit(**HELPER)
@@ -327,7 +327,7 @@ def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out)
     if book[i, B_ROLE] != NO_ROLE:
         held = assets[HELD, j]
         if shares * held >= 0.0:
-            _leave_bracket(i, assets, account, book, orders_out)
+            _leave_bracket(i, account, book, orders_out)
             return
         shares = -held if abs(held) < abs(shares) else shares
     allowed = tradable(t, j, abs(shares), feed, rules, assets, account)
@@ -338,7 +338,7 @@ def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out)
         t, j, allowed if shares > 0.0 else -allowed, price, has_limit, feed, rules, assets, account
     )
     if not size > 0.0:
-        leave_book(i, refusal, assets, account, book, orders_out)
+        leave_book(i, refusal, account, book, orders_out)
         return
     reason = _reason(i, has_limit, book)
     if size < allowed * (1.0 - DUST):
@@ -353,7 +353,7 @@ def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out)
     assets[DECIDED, j] = decided
     _tell_decisions(t, j, delta, price, feed, assets, account)
     if book[i, B_ROLE] != NO_ROLE:
-        _child_filled(i, delta, reason == LIMITED, assets, account, book, orders_out)
+        _child_filled(i, delta, reason == LIMITED, account, book, orders_out)
     else:
         _parent_filled(i, delta, reason == LIMITED, inside, account, book)
 
@@ -446,11 +446,11 @@ def _tell_decisions(t, j, delta, price, feed, assets, account):
 
 
 @njit(**HELPER)
-def _child_filled(i, delta, waits, assets, account, book, orders_out):
+def _child_filled(i, delta, waits, account, book, orders_out):
     """Its sibling is cancelled, or has as much less to do; if nothing is left to do, so is the rest of its parent."""
     if not waits:
         book[i, B_STATE] = OUT
-        _leave_bracket(i, assets, account, book, orders_out)
+        _leave_bracket(i, account, book, orders_out)
         return
     book[i, B_DONE] = account[BAR]
     for k in range(int(account[N_BOOK])):
