@@ -287,8 +287,8 @@ def test_a_spin_off_leaves_the_shares_and_adds_others():
 
 @pytest.mark.parametrize(("ratio", "given", "prices"), [(0.27, 5.0, (19.6, 20.0)), (0.04, 0.0, (24.2, nan))])
 def test_cash_for_a_fraction_of_a_spin_off_lowers_what_was_paid(ratio, given, prices):
-    """20 shares at 25, the new one at 20. 5.4 of it are 0.216 of the 500 paid: 108, of which 8 come back in cash. 0.8 of
-    it are 16 in cash, and the 484 left were paid for the 20."""
+    """20 shares at 25, the new one at 20. 5.4 of it are 0.216 of the 500 paid: 108, of which 8 come back in cash. 0.8
+    of it are 16 in cash, and the 484 left were paid for the 20."""
     closes = [[25, nan], [25, nan], [25, nan], [20, 20]]
     got = hold(closes, {(0, 0): 0.5}, [act(3, Reason.SPUN_OFF, ratio=ratio, other=1)], lot=1.0)
     parent, child = got.orders[got.orders[:, codes.ORDER_REASON] == codes.SPUN_OFF]
