@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
+import pytest
+from tests.backtest.test_order_book import walk_market
 from tests.backtest.test_order_book_oracle import fast, market_of
 from tests.kernels.test_ledger import Extra
 
 import knowable as kn
 from knowable.backtest.reasons import REASONS, Reason
 from knowable.backtest.settings import Settings
+from knowable.errors import InputError, StrategyError
 from knowable.kernels import account as codes
 from knowable.testing.book_oracle import Call
 from knowable.testing.ledger_actions_oracle import SlowAction
@@ -107,3 +111,64 @@ def test_a_future_s_least_fee_is_not_borrowed():
     plan = {0: [order(9.95, asset=1)], 1: [order(1.0)]}
     got = told(bars, plan, unfunded=[0], cash=1000.0, max_leverage=1.0, costs=kn.Costs(fee_min=3.0))
     assert got == [(1, 1, 9.95, 100.0, "filled"), (0, None, 0.0, None, "no cash")]
+
+
+class Points(kn.Strategy):
+    """Orders of all kinds at levels in quotes."""
+
+    scale = 1.0
+
+    def on_bar(self, bar, account):
+        for j in range(bar.n_assets):
+            price = self.scale * bar.close[j]
+            if price > 0.0 and account.n_open(j) == 0:
+                account.order(j, 2.0, limit=0.99 * price, stop_loss=0.97 * price, take_profit=1.02 * price)
+                account.order(j, -1.0, stop=0.98 * price, limit=0.975 * price)
+                account.order(j, -1.0, trail=0.02, day=True)
+
+
+class CompiledPoints(Points):
+    compiled = True
+
+
+def test_levels_of_a_contract_are_quotes():
+    """64 units of the price in one: the bits are those of prices that are 64 times as large."""
+    market = walk_market(4)
+    quotes = {name: market.panel(name) for name in (*NAMES, "volume")}
+    large = market.with_panels({name: panel * (1.0 if name == "volume" else 64.0) for name, panel in quotes.items()})
+    many = market.with_panels({**quotes, "multiplier": np.full(market.shape, 64.0)})
+    account = {"cash": 1e5, "costs": kn.Costs(fee_bps=5, slippage_bps=3), "intrabar": "ohlc"}
+    want = kn.backtest(Points(), large, **account)
+    assert len(want.orders) > 100
+    for strategy in (Points(), CompiledPoints()):
+        got = kn.backtest(strategy, many, **account)
+        assert got.equity.to_numpy().tobytes() == want.equity.to_numpy().tobytes()
+        assert (64.0 * got.orders["price"]).equals(want.orders["price"])
+
+
+def test_a_stop_of_a_future_rolls_with_its_contract_and_is_shown_as_a_quote():
+    """Bought at 100 with a stop at 95; the next contract is 3 dearer; at 98 it is sold, 50 for a point."""
+
+    class Long(kn.Strategy):
+        def on_bar(self, bar, account):
+            if bar.row == 0:
+                account.order(0, 1.0, stop_loss=95.0)
+            if bar.row in (1, 2):
+                stops.append(account.open_orders[0].stop)
+
+    stops: list[float] = []
+    bars = np.array([calm(100), calm(100), (103.5, 104, 103, 103.5), (103, 103, 97, 98)])
+    market = market_of({name: bars[:, k : k + 1] for k, name in enumerate(NAMES)}, np.full((4, 1), 1e6))
+    fields = {"multiplier": np.full((4, 1), 50.0), "funded": np.zeros((4, 1)), "roll": np.array([[0.0], [0], [3], [0]])}
+    result = kn.backtest(Long(), market.with_panels({**market.panels, **fields}), cash=10_000.0)
+    assert stops == [95.0, 98.0]
+    assert result.orders["price"].tolist() == [100.0, 98.0]
+    assert result.equity.iloc[-1] == 10_000.0 + 50.0 * (98.0 - 3.0 - 100.0)
+
+
+def test_levels_are_refused_where_there_are_currencies():
+    market = walk_market(4)
+    rates = pd.DataFrame({"EUR": np.linspace(1.0, 1.2, market.n_bars)}, index=market.index)
+    abroad = market.with_currencies({"A0": "EUR"}, rates=rates, base="USD")
+    with pytest.raises((InputError, StrategyError), match="several currencies"):
+        kn.backtest(Points(), abroad)

@@ -145,8 +145,8 @@ def _within_bars(market: Market, settings: Settings, start: int, stop: int) -> d
     """What orders that rest are met by; nothing where none may."""
     if settings.preset is not None or any(name not in market.final for name in PRICES_WITHIN):
         return {}
-    if money_of(market, "open") is not None:
-        return {}  # their levels are quotes, and the ledger's prices money
+    if "fx" in market.final:
+        return {}  # a level is a quote, and what it is in money would change from bar to bar
     found: dict[str, npt.NDArray[Any]] = {
         name: _field(market, name, settings, "open")[start:stop] for name in PRICES_WITHIN
     }

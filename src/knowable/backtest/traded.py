@@ -23,6 +23,7 @@ __all__ = [
     "read_actions",
     "split_between",
     "traded_panel",
+    "units_of",
     "what_is_lost",
 ]
 
@@ -67,6 +68,13 @@ def money_of(market: Market, when: str) -> Panel | None:
         return known if multiplier is None else known * multiplier[:1]
 
     return _kept(market, ("money", when), made)
+
+
+def units_of(market: Market) -> Panel:
+    """(n_assets,) money for one unit of a price, in the asset's currency: its multiplier, or 1."""
+    multiplier = market.final.get("multiplier")
+    units: Panel = np.ones(market.n_assets) if multiplier is None else np.ascontiguousarray(multiplier[0])
+    return units
 
 
 def in_money(market: Market, name: str, when: str) -> Panel:

@@ -63,6 +63,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
         members: as in `close_row_kernel`.
         feed: and the rest up to `state` as in `ledger_kernel`.
         asked: (N_ASKED_ROWS, n_assets) with nothing asked.
+        units: (n_assets,) money for one unit of a level.
         limit: sum of |w| that may not be passed.
         takes_shares: whether orders in shares may be.
         equity_out: and the rest as in `ledger_kernel`.
@@ -75,12 +76,12 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
 
     @njit(nogil=True)
     def loop(
-        me, panels, offset, first, stop, decide, members, feed, rules, state, asked, limit,
+        me, panels, offset, first, stop, decide, members, feed, rules, state, asked, units, limit,
         takes_shares, equity_out, bars_out, orders_out, targets_out,
     ):  # fmt: skip
         assets, account, book = borrowed(state.assets), borrowed(state.account), borrowed(state.book)
         me, panels, ask, seen = borrowed(me), borrowed(panels), borrowed(asked), borrowed(feed.known)
-        nothing = asked[:0]
+        nothing, unit = asked[:0], borrowed(units)
         for t in range(first, stop):
             if not has_room(feed, assets, account, book, orders_out):
                 return t, 0.0
@@ -91,7 +92,8 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
                 open_row_kernel(t, feed, rules, state, orders_out)
             news = False
             if decide[t] and account[LIQUIDATION] < 0.0:
-                on_bar(me, make_bar(offset + t, panels), account_of(assets, account, ask, seen, book, t, takes_shares))
+                shown = account_of(assets, account, ask, unit, seen, book, t, takes_shares)
+                on_bar(me, make_bar(offset + t, panels), shown)
                 if targets_out.shape[0] > 0:
                     _keep_weights(t, asked, members, targets_out)
                 news = account[N_BOOK_NEWS] > 0 or _is_news(asked, members, rules, assets, account)

@@ -49,6 +49,7 @@ _MEMBERS = (
     ("assets", _STATE),  # of the ledger's state
     ("account", types.Array(types.float64, 1, "C")),
     ("asked", _STATE),
+    ("units", ROW),  # money for one unit of a level
     ("known", PANEL),
     ("book", _STATE),
     ("t", types.int64),
@@ -107,7 +108,7 @@ def bar_maker(names: tuple[str, ...]) -> Any:
 
 
 @_intrinsic
-def account_of(_context, assets, account, asked, known, book, t, takes_shares):
+def account_of(_context, assets, account, asked, units, known, book, t, takes_shares):
     """The account of row `t`."""
 
     def generate(context, builder, signature, arguments):
@@ -364,7 +365,8 @@ def _put_resting(j, shares, said, day, bracket, takes_shares, account):
     entry = limit if limit == limit else stop
     if side * loss >= side * goal or side * loss >= side * entry or side * entry >= side * goal:
         return -1
-    return place(j, shares, limit, stop, trail, day, loss, goal, account._account, account._book)
+    u = account._units[j]
+    return place(j, shares, u * limit, u * stop, trail, day, u * loss, u * goal, account._account, account._book)
 
 
 @overload_method(AccountType, "cancel")

@@ -61,13 +61,14 @@ class BarAccount:
     Args:
         state: gives that of the ledger.
         asked: what this bar asks for, as `knowable.kernels.decision` says.
+        units: (n_assets,) money for one unit of a level.
         history: names and columns.
         known: last closes known at each row of the run; (0, n_assets) where the marks tell it.
         clock: the row of the run, kept up to date by the run.
         preset: of the settings; one takes no orders in shares.
     """
 
-    __slots__ = ("_asked", "_clock", "_history", "_known", "_preset", "_state")
+    __slots__ = ("_asked", "_clock", "_history", "_known", "_preset", "_state", "_units")
 
     _asked: Row
     _clock: list[int]
@@ -75,12 +76,14 @@ class BarAccount:
     _known: Row
     _preset: str | None
     _state: Callable[[], LedgerState]
+    _units: Row
 
     def __init__(
         self,
         *,
         state: Callable[[], LedgerState],
         asked: Row,
+        units: Row,
         history: History,
         known: Row,
         clock: list[int],
@@ -89,6 +92,7 @@ class BarAccount:
         put = object.__setattr__
         put(self, "_state", state)
         put(self, "_asked", asked)
+        put(self, "_units", units)
         put(self, "_history", history)
         put(self, "_known", known)
         put(self, "_clock", clock)
@@ -204,7 +208,7 @@ class BarAccount:
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
         """The orders that rest, by number; see `OpenOrder`."""
-        return open_orders(self._state(), self._history.assets)
+        return open_orders(self._state(), self._history.assets, self._units)
 
     def n_open(self, asset: Any) -> int:
         """How many orders of an asset rest. Raises: InputError, UnknownNameError."""
@@ -220,7 +224,7 @@ class BarAccount:
         if not len(state.book):
             raise InputError(
                 f"account.order of {name!r} rests in the market, which needs the open, high and low of each bar, but "
-                f"the market lacks them, or has `fx` or `multiplier`, where levels are not supported.\n"
+                f"the market lacks them, or has several currencies (`fx`), where levels are not supported.\n"
                 "Give them, as in Market.from_frames(close=..., open=..., high=..., low=...), or order at the market."
             )
         if not given:
@@ -231,7 +235,7 @@ class BarAccount:
         number = _number(shares, "shares", asset)
         levels = {key: _number(value, key, asset) for key, value in given.items()}
         check_levels(number, levels, day=day, name=name)
-        return place_order(state, column, number, levels, day=day)
+        return place_order(state, column, number, levels, day=day, unit=float(self._units[column]))
 
     def _target(self, asset: object, weight: float) -> None:
         column = self._history.column(asset)

@@ -44,11 +44,18 @@ class OpenOrder(NamedTuple):
     parent: int | None
 
 
-def place_order(state: LedgerState, column: int, shares: float, levels: dict[str, float], *, day: bool) -> int:
-    """Put an order down; `levels` has been checked. Returns its number. Raises: InputError where there are too many."""
-    said = [levels.get(name, math.nan) for name in ("limit", "stop", "trail")]
-    bracket = [levels.get(name, math.nan) for name in ("stop_loss", "take_profit")]
-    number = int(place_kernel(column, shares, *said, float(day), *bracket, state))
+def place_order(
+    state: LedgerState, column: int, shares: float, levels: dict[str, float], *, day: bool, unit: float
+) -> int:
+    """Put an order down; `levels` has been checked, and `unit` is the money for one unit of them.
+
+    Returns: its number. Raises: InputError where there are too many.
+    """
+    limit, stop, loss, goal = (
+        unit * levels.get(name, math.nan) for name in ("limit", "stop", "stop_loss", "take_profit")
+    )
+    trail = levels.get("trail", math.nan)
+    number = int(place_kernel(column, shares, limit, stop, trail, float(day), loss, goal, state))
     if number < 0:
         raise InputError(
             f"On one bar at least {len(state.book) // 2:,} orders can be placed, but more came.\n"
@@ -86,9 +93,9 @@ def check_levels(shares: float, levels: dict[str, float], *, day: Any, name: str
             )
 
 
-def open_orders(state: LedgerState, assets: tuple[str, ...]) -> tuple[OpenOrder, ...]:
+def open_orders(state: LedgerState, assets: tuple[str, ...], units: Rows) -> tuple[OpenOrder, ...]:
     """Those in the market, by number."""
-    return tuple(_told(row, assets) for row in _open_rows(state))
+    return tuple(_told(row, assets, units) for row in _open_rows(state))
 
 
 def count_open(state: LedgerState, column: int) -> int:
@@ -120,9 +127,11 @@ def _open_rows(state: LedgerState) -> Rows:
     return rows
 
 
-def _told(row: Rows, assets: tuple[str, ...]) -> OpenOrder:
+def _told(row: Rows, assets: tuple[str, ...], units: Rows) -> OpenOrder:
+    unit = float(units[int(row[codes.B_ASSET])])
     limit, stop, trail = (
-        None if math.isnan(row[each]) else float(row[each]) for each in (codes.B_LIMIT, codes.B_STOP, codes.B_TRAIL)
+        None if math.isnan(row[each]) else float(row[each]) / each_unit
+        for each, each_unit in ((codes.B_LIMIT, unit), (codes.B_STOP, unit), (codes.B_TRAIL, 1.0))
     )
     return OpenOrder(
         number=int(row[codes.B_NUMBER]),

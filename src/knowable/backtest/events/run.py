@@ -18,6 +18,7 @@ from knowable.backtest.record import LedgerRecord, record_of
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import explain_leverage, leverage_limit
 from knowable.backtest.tape import Tape, read_only, read_tape, rules_of
+from knowable.backtest.traded import units_of
 from knowable.data.market import Market, members_of
 from knowable.errors import InputError, KnowableError
 from knowable.kernels import account as codes
@@ -87,6 +88,7 @@ class EventRun:
         self.orders = np.empty((room, codes.N_ORDER_COLUMNS))
         self.targets = np.full((n_rows if targets else 0, n_assets), np.nan)
         self._asked = nothing_asked(n_assets)
+        self._units = read_only(units_of(market))
         self._nothing = np.empty((0, n_assets))
         self._limit = leverage_limit(settings) * (1.0 + 1e-9)
         self._rules = rules_of(settings, on_change=True, futures=self.tape.futures)
@@ -126,7 +128,7 @@ class EventRun:
                 self._make_room()
                 t, gross = code.run(
                     me, panels, offset, t, end, rows, self.members, tape.feed, self._rules,
-                    self.state, self._asked, self._limit, self.settings.preset is None,
+                    self.state, self._asked, self._units, self._limit, self.settings.preset is None,
                     self.equity, self.bars, self.orders, self.targets,
                 )  # fmt: skip
         except Exception as error:
@@ -146,6 +148,7 @@ class EventRun:
         account = BarAccount(
             state=lambda: self.state,
             asked=self._asked,
+            units=self._units,
             history=history,
             known=self.tape.feed.known,
             clock=clock,
