@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.reasons import BOOKED
 from knowable.errors import InputError, shown
 from knowable.kernels import account as codes
 
@@ -20,10 +21,7 @@ __all__ = ["Capacity", "capacity_of"]
 Panel: TypeAlias = npt.NDArray[np.float64]
 
 _QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-# What an action books is no fill: nobody had to trade it.
-_BOOKED = (
-    codes.SPLIT, codes.DIVIDEND, codes.DELISTED, codes.MERGED, codes.SPUN_OFF, codes.PAID_FUNDING, codes.ROLLED,
-)  # fmt: skip
+_NO_FILLS = (*BOOKED, codes.DELISTED)  # nobody had to trade these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,7 +128,7 @@ def capacity_of(
             "A capacity needs the volume of each bar, but the market of this result had none.\n"
             "Give it, as in Market.from_frames(close=..., volume=...), and run the backtest again."
         )
-    fills = (orders[:, codes.ORDER_SIZE] != 0.0) & ~np.isin(orders[:, codes.ORDER_REASON], _BOOKED)
+    fills = (orders[:, codes.ORDER_SIZE] != 0.0) & ~np.isin(orders[:, codes.ORDER_REASON], _NO_FILLS)
     if not fills.any():
         raise InputError("Nothing was filled, so there is nothing to estimate a capacity from.")
     size, volume = np.abs(orders[fills, codes.ORDER_SIZE]), volumes[fills]
