@@ -165,11 +165,27 @@ def test_a_dividend_in_a_third_currency_is_worth_what_the_rates_say():
         ("multiplier", [50.0, 50.0, 25.0], "Another contract is another asset"),
         ("funded", [1.0, 0.5, 1.0], "settled daily"),
         ("funded", [1.0, 0.0, 0.0], "the same on all bars"),
+        ("roll", [nan, nan, 10.5], "a difference of prices in points"),
+        ("roll", [nan, -10.0, nan], "a difference of prices in points"),
     ],
 )
 def test_fields_of_money_are_checked_where_they_enter(field, values, words):
     with pytest.raises(DataError, match=words):
         quoted({"A": [10, 10, 10]}, **{field: {"A": values}})
+
+
+def test_a_multiplier_may_be_a_number_or_one_for_each_asset():
+    prices = frame({"ES": [10, 11, 12], "KO": [5, 6, 7]})
+    for given in ({"ES": 50}, pd.Series({"ES": 50.0, "KO": 1.0})):
+        market = Market.from_frames(close=prices, multiplier=given, funded={"ES": 0})
+        assert market.multiplier.frame().to_numpy().tolist() == [[50.0, 1.0]] * 3
+        assert market.funded.frame().to_numpy().tolist() == [[0.0, 1.0]] * 3
+    assert Market.from_frames(close=prices, multiplier=5).multiplier.frame().to_numpy().tolist() == [[5.0, 5.0]] * 3
+    assert Market.from_frames(close=prices["ES"], funded=0).funded.frame().to_numpy().tolist() == [[0.0]] * 3
+    with pytest.raises(UnknownNameError, match="asset 'NQ' in multiplier="):
+        Market.from_frames(close=prices, multiplier={"NQ": 20})
+    with pytest.raises(InputError, match="`funded` of 'ES' must be a number, but it is 'no'"):
+        Market.from_frames(close=prices, funded={"ES": "no"})
 
 
 def test_a_future_of_50_a_point_is_not_paid_for_and_rolls_without_gain():

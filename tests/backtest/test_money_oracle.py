@@ -67,7 +67,7 @@ def cases(draw):
     if draw(st.booleans()):
         slow.unfunded = frozenset(np.flatnonzero(rng.random(n_assets) < 0.5).tolist())
         slow.funding = np.where(rng.random(shape) < 0.1, rng.normal(0.0, 0.003, shape), nan).tolist()
-        contracts = np.isin(np.arange(n_assets), list(slow.unfunded))
+        contracts = np.isin(np.arange(n_assets), list(slow.unfunded)) & ~(close < 0.5).any(axis=0)
         # steps of 1/64: a sum of them is exact in whichever order
         slow.roll = np.where((rng.random(shape) < 0.1) & contracts, rng.integers(0, 20, shape) / 64.0, nan).tolist()
     slow.actions = actions(rng, slow, price, close) if draw(st.booleans()) else ()

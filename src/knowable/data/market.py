@@ -18,7 +18,7 @@ from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
 from knowable.data.clock import Clock
 from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.data.market_actions import MarketActions
-from knowable.data.money import check_money, checked_currencies, rates_of
+from knowable.data.money import check_money, checked_currencies, on_all_bars, rates_of
 from knowable.errors import InputError, StoreError, UnknownAttributeError, shown, unknown_name
 
 __all__ = ["UNIVERSE", "Market", "members_of"]
@@ -85,7 +85,7 @@ class Market:
         volume: pd.DataFrame | pd.Series | None = None,
         calendar: str | None = None,
         missing: Literal["refuse", "allow"] = "refuse",
-        **fields: pd.DataFrame | pd.Series,
+        **fields: pd.DataFrame | pd.Series | Mapping[str, float] | float,
     ) -> Self:
         """Build a market from DataFrames, a row a bar and a column an asset; no store needed.
 
@@ -102,6 +102,7 @@ class Market:
                 the next one. Refused by default, because most such gaps are accidents.
             fields: further panels of the same shape, under their own names; NaN: not known. ``universe`` holds True or
                 1 where an asset may be held on that bar, else False or 0, and has the meaning said above.
+                ``multiplier`` and ``funded`` may be a number, or one for each asset.
 
         Raises:
             DataError: index unsorted, duplicate, of mixed time zones, or no session of the calendar; prices NaN inside
@@ -112,7 +113,8 @@ class Market:
         for name in fields:
             if hasattr(cls, name) or not name.isidentifier():
                 raise InputError(f"A field cannot be called {name!r}, because a market has that attribute; rename it.")
-        given = {"close": close, "open": open, "high": high, "low": low, "volume": volume, **fields}
+        more = on_all_bars(fields, close)
+        given = {"close": close, "open": open, "high": high, "low": low, "volume": volume, **more}
         index, assets, panels = frames_to_panels(
             {name: frame for name, frame in given.items() if frame is not None}, allow_missing=_allows(missing)
         )

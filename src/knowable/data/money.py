@@ -8,7 +8,9 @@ price less that of the old one.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,45 @@ import pandas as pd
 
 from knowable.errors import DataError, InputError, shown, unknown_name
 
-__all__ = ["MONEY_FIELDS", "check_money", "checked_currencies", "rates_of"]
+__all__ = ["MONEY_FIELDS", "check_money", "checked_currencies", "on_all_bars", "rates_of"]
 
 Panel = npt.NDArray[np.float64]
 
 MONEY_FIELDS = ("fx", "multiplier", "funded", "funding", "roll")
-_CONSTANT = ("multiplier", "funded")
+_CONSTANT = {"multiplier": 1.0, "funded": 1.0}  # the same on all bars, and what it is for assets not named
+
+
+def on_all_bars(fields: Mapping[str, Any], close: Any) -> dict[str, Any]:
+    """The fields of a market given as frames, where `multiplier` and `funded` may be a number, or one for each asset.
+
+    Args:
+        fields: name -> frame; of those two also a number, or a mapping or Series of asset -> number; assets it does not
+            name are shares: 1.
+        close: the frame that rules index and columns.
+
+    Raises: UnknownNameError for an asset that is none; InputError for what is no number.
+    """
+    made = dict(fields)
+    for name, usual in _CONSTANT.items():
+        given: Any = made.get(name)
+        if isinstance(given, numbers.Real) and isinstance(close, pd.Series):
+            made[name] = pd.Series(float(given), index=close.index, name=close.name)
+        by_asset = isinstance(given, Mapping | pd.Series) and not isinstance(
+            getattr(given, "index", None), pd.DatetimeIndex
+        )
+        if not isinstance(close, pd.DataFrame) or not (by_asset or isinstance(given, numbers.Real)):
+            continue
+        assets = [str(column) for column in close.columns]
+        held = {str(asset): each for asset, each in given.items()} if by_asset else dict.fromkeys(assets, given)
+        strange = [asset for asset in held if asset not in assets]
+        if strange:
+            raise unknown_name("asset", strange[0], assets, where=f"{name}=")
+        bad = [asset for asset, each in held.items() if not isinstance(each, numbers.Real)]
+        if bad:
+            raise InputError(f"`{name}` of {bad[0]!r} must be a number, but it is {shown(held[bad[0]])}.")
+        row = np.array([float(held.get(asset, usual)) for asset in assets])
+        made[name] = pd.DataFrame(np.tile(row, (len(close), 1)), index=close.index, columns=close.columns)
+    return made
 
 
 def check_money(panels: Mapping[str, Panel], index: pd.DatetimeIndex, assets: tuple[str, ...]) -> None:
@@ -33,7 +68,8 @@ def check_money(panels: Mapping[str, Panel], index: pd.DatetimeIndex, assets: tu
         assets: names.
 
     Raises: DataError naming the first cell: a rate of exchange that is missing or not above 0 where there is a price; a
-        multiplier not above 0, or `funded` other than 0 and 1; either changing with time; funding or roll infinite.
+        multiplier not above 0, or `funded` other than 0 and 1; either changing with time; funding or roll infinite; a
+        roll out of which, or into which, comes a price not above 0.
     """
     for name in MONEY_FIELDS:
         if name not in panels:
@@ -55,6 +91,12 @@ def check_money(panels: Mapping[str, Panel], index: pd.DatetimeIndex, assets: tu
         elif name == "funded":
             bad = ~((panel == 0.0) | (panel == 1.0))
             what, remedy = "1 (paid in full) or 0 (settled daily) on every bar", "Shares are 1, futures are 0."
+        elif name == "roll":
+            bad = np.isinf(panel) | _no_roll(panel, panels.get("raw_close", panels["close"]))
+            what, remedy = (
+                "the new contract's price less the old one's, below the close and above minus the close before",
+                "It is a difference of prices in points, not a price.",
+            )
         else:
             bad = np.isinf(panel)
             what, remedy = "a finite number, or NaN for none", "Look at how it was computed."
@@ -70,6 +112,13 @@ def check_money(panels: Mapping[str, Panel], index: pd.DatetimeIndex, assets: tu
                 f"`{name}` of {assets[column]!r} must be the same on all bars, but it is {panel[0, column]:g} at first "
                 f"and {panel[row, column]:g} at {index[row]} (row {row}).\nAnother contract is another asset."
             )
+
+
+def _no_roll(roll: Panel, close: Panel) -> npt.NDArray[np.bool_]:
+    """Where the old contract at the new one's close, or the new one at the old one's, would have no price above 0."""
+    into = np.zeros(roll.shape, bool)
+    into[1:] = close[:-1] + roll[1:] <= 0.0
+    return into | (close - roll <= 0.0)
 
 
 def checked_currencies(currencies: object) -> dict[str, str]:
