@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.kernels.test_actions import extras, parted
+from tests.kernels.test_actions import extras, follow_actions, parted
 from tests.kernels.test_ledger import Extra, rows_of
 
 import knowable as kn
@@ -110,19 +110,6 @@ def cases(draw):
     follow_actions(bars, extra)
     price = np.where(np.isnan(close), 50.0, close)
     return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8]))), account, extra
-
-
-def follow_actions(bars, extra) -> None:
-    """Prices fall with a split and move with a roll, as quotes do; what has ended has none."""
-    for action in extra.actions:
-        for panel in bars.values():
-            after = panel[action.row :, action.asset]
-            if action.kind is Reason.SPLIT:
-                after /= action.ratio
-            elif action.kind is Reason.ROLLED:
-                after += action.amount
-            elif action.kind in (Reason.MERGED, Reason.DELISTED):
-                panel[max(action.row, 1) :, action.asset] = np.nan
 
 
 def plan_of(rng, price, busy) -> list[list[Call]]:

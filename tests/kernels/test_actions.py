@@ -84,6 +84,19 @@ def extras(draw, n_bars, n_assets, kinds=KINDS):
     return Extra(unfunded=unfunded, actions=tuple(found))
 
 
+def follow_actions(bars, extra) -> None:
+    """Prices fall with a split and move with a roll, as quotes do; what has ended has none."""
+    for action in extra.actions:
+        for panel in bars.values():
+            after = panel[action.row :, action.asset]
+            if action.kind is Reason.SPLIT:
+                after /= action.ratio
+            elif action.kind is Reason.ROLLED:
+                after += action.amount
+            elif action.kind in (Reason.MERGED, Reason.DELISTED):
+                panel[max(action.row, 1) :, action.asset] = np.nan
+
+
 def parted(record):
     """The record with orders alone, and what was booked beside them."""
     reasons = [REASONS[int(code)] for code in record.orders[:, codes.ORDER_REASON]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from knowable.backtest.reasons import Reason
+from knowable.testing.ledger_actions_oracle import SlowAction, book
 from knowable.testing.ledger_oracle import Rows, SlowLedger, _Wish
 
 __all__ = ["Guard", "SlowSignals", "walk"]
@@ -23,6 +24,11 @@ class Guard:
     target: float | None
     trail: float | None
     best: float
+
+    def move(self, moved: Callable[[float], float]) -> None:
+        """Let its prices be others."""
+        self.stop, self.target = (None if level is None else moved(level) for level in (self.stop, self.target))
+        self.best = moved(self.best)
 
     def follow(self, points: Sequence[float]) -> None:
         """Let the best price move on; what a target leaves of a position is there through the whole bar."""
@@ -89,6 +95,9 @@ class SlowSignals(SlowLedger):
         self.guarded: dict[int, Guard] = {}
         for t in range(len(says)):
             self._begin_bar(t, days[t])
+            for action in self.actions:
+                if action.row == t:
+                    self._book(t, action, price[t])
             if self.settings.fill == "next_open":
                 self._fill_and_guard(t, price[t])
                 self._leave_at_levels(t, bars)
@@ -109,6 +118,25 @@ class SlowSignals(SlowLedger):
                 self._fill_and_guard(t, price[t])
             self._end_bar(t)
         self._report_what_is_pending(len(says))
+
+    def _book(self, t: int, action: SlowAction, price: Sequence[float]) -> None:
+        """Levels follow the price; what a merger or spin-off brings is guarded by nothing of its own."""
+        j, other, before = action.asset, action.other, list(self.held)
+        if j in self.guarded and action.kind is Reason.SPLIT:
+            self.guarded[j].move(lambda level: level / action.ratio)
+        elif j in self.guarded and action.kind is Reason.ROLLED:
+            self.guarded[j].move(lambda level: level + action.amount)
+        book(self, t, action, price)
+        for k in (j, other):
+            guard = self.guarded.get(k)
+            if k < 0 or self.held[k] == before[k]:
+                continue
+            if self.held[k] == 0.0:
+                self.guarded.pop(k, None)
+            elif k == other and (guard is None or guard.long != (self.held[k] > 0.0)):
+                self.guarded[k] = Guard(
+                    long=self.held[k] > 0.0, since=t, stop=None, target=None, trail=None, best=self.paid_for[k]
+                )
 
     def _wanted(self, j: int, said: frozenset[str], size: float, guard: tuple[float, float, float]) -> float:
         if {"enter long", "leave long"} <= said:
