@@ -253,6 +253,20 @@ def test_a_page_that_no_result_has_is_refused(tmp_path, change, says):
         kn.Result.load(tmp_path)
 
 
+def rewrite(folder: Path, part: str, column: str, change) -> None:
+    """One column of a file, changed and sealed."""
+
+    def on(page):
+        path = folder / page["files"][part]["name"]
+        table = pa.ipc.open_file(path.read_bytes()).read_all()
+        table = table.set_column(table.column_names.index(column), column, change(table))
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table)
+        page["files"][part].update(bytes=path.stat().st_size, crc32=zlib.crc32(path.read_bytes()))
+
+    forged(folder, on)
+
+
 @pytest.mark.parametrize(
     ("part", "column", "value", "says"),
     [
@@ -269,21 +283,21 @@ def test_a_page_that_no_result_has_is_refused(tmp_path, change, says):
     ],
 )
 def test_numbers_out_of_range_are_refused_however_well_they_are_sealed(tmp_path, part, column, value, says):
-    small().save(tmp_path)
-
-    def change(page):
-        path = tmp_path / page["files"][part]["name"]
-        table = pa.ipc.open_file(path.read_bytes()).read_all()
-        at, values = table.column_names.index(column), table[column].to_pylist()
+    def change(table):
         kind = table[column].type if part == "bars" else pa.float64()
+        values = table[column].to_pylist()
         values[1] = pa.scalar(value, kind).as_py()
-        changed = table.set_column(at, column, [pa.array(values, kind)])
-        with pa.ipc.new_file(str(path), changed.schema) as writer:
-            writer.write_table(changed)
-        page["files"][part].update(bytes=path.stat().st_size, crc32=zlib.crc32(path.read_bytes()))
+        return pa.array(values, kind)
 
-    forged(tmp_path, change)
+    rewrite(small().save(tmp_path), part, column, change)
     with pytest.raises(DataError, match=says):
+        kn.Result.load(tmp_path)
+
+
+@pytest.mark.parametrize(("part", "column"), [("bars", "equity"), ("bars", "flows"), ("prices", "close")])
+def test_columns_of_other_types_are_refused_before_they_are_read(tmp_path, part, column):
+    rewrite(small().save(tmp_path), part, column, lambda table: pa.array([1.0] * len(table), pa.float32()))
+    with pytest.raises(DataError, match=f"its {part} are of other types"):
         kn.Result.load(tmp_path)
 
 

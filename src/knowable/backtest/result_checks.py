@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,10 @@ from knowable.backtest.record import LedgerRecord
 from knowable.kernels import account as codes
 from knowable.metrics.definitions import METRICS
 
-__all__ = ["check_fields", "check_files", "is_file_name"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["check_fields", "check_files", "check_tables", "is_file_name"]
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +39,28 @@ def check_files(files: Any, parts: tuple[str, ...]) -> None:
             isinstance(file, dict) and is_file_name(file.get("name"), part), f"the file of its {part} has no such name"
         )
         _hold(type(file.get("bytes")) is int and type(file.get("crc32")) is int, f"the file of its {part} has no sizes")
+
+
+def check_tables(tables: Mapping[str, pa.Table], n_assets: int) -> None:
+    """Check types and lengths before a value is looked at: Arrow trusts them, and ends the process where they lie.
+
+    Raises: ValueError.
+    """
+    import pyarrow as pa
+
+    bars, prices, orders = (tables[name] for name in ("bars", "prices", "orders"))
+    number = pa.float64()
+    _hold(isinstance(bars.schema.field("label").type, pa.TimestampType), "its labels are no times")
+    wanted = {"time": pa.timestamp("ns", "UTC"), "day": pa.date32(), "equity": number, "return": number}
+    wanted["flows"] = pa.list_(number, codes.N_BAR_COLUMNS)
+    _hold(all(bars.schema.field(name).type == kind for name, kind in wanted.items()), "its bars are of other types")
+    _hold(all(kind == pa.list_(number, n_assets) for kind in prices.schema.types), "its prices are of other types")
+    _hold(all(kind in (number, pa.int32()) for kind in orders.schema.types), "its orders are of other types")
+    for table in tables.values():
+        _hold(
+            all(0 <= len(chunk) <= table.nbytes for column in table.columns for chunk in column.chunks), "a length lies"
+        )
+        table.validate(full=True)
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:

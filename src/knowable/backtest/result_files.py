@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.backtest.record import LedgerRecord
-from knowable.backtest.result_checks import check_fields, check_files, is_file_name
+from knowable.backtest.result_checks import check_fields, check_files, check_tables, is_file_name
 from knowable.backtest.settings import Settings
 from knowable.errors import DataError, InputError, KnowableError, shown
 from knowable.kernels import account as codes
@@ -90,7 +90,7 @@ def load_fields(folder: str | Path) -> dict[str, Any]:
         check_fields(found)
     except KnowableError as error:
         raise DataError(f"{path / _PAGE} holds what no result has: {error}\n{_REMEDY}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, NotImplementedError) as error:
         raise _odd(path, error) from error
     return found
 
@@ -329,6 +329,7 @@ def _read(folder: Path, file: Mapping[str, Any], part: str) -> pa.Table:
 
 
 def _fields(page: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    check_tables(tables, len(page["assets"]))
     bars, prices, orders = (tables[name].combine_chunks() for name in _PARTS)
     flows, n_bars, n_assets = _panel(bars["flows"]), bars.num_rows, len(page["assets"])
     panels = {name: _panel(prices[name]) for name in prices.column_names}

@@ -67,7 +67,7 @@ def drawdown_figures(curve: Curve, annual_return: float) -> dict[str, float]:
         "recovery_factor": (float(curve.wealth[-1]) - 1.0) / -deepest if any_fall else math.nan,
         "ulcer_index": ulcer,
         "martin_ratio": earned / ulcer if any_fall else math.nan,
-        "serenity_ratio": earned / (ulcer * pitfall) if any_fall else math.nan,
+        "serenity_ratio": earned / (ulcer * pitfall) if any_fall and ulcer * pitfall > 0.0 else math.nan,
     }
 
 
