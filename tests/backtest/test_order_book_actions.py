@@ -32,7 +32,7 @@ def told(bars, plan, actions=(), unfunded=(), **account):
     extra = Extra(actions=tuple(actions), unfunded=frozenset(unfunded))
     settings = Settings(**{"cash": 10_000.0, "max_leverage": 2.0, **account})
     volume = np.full(table.shape[:2], 1e6)
-    record = fast((panels, volume, calls, settings, extra), market_of(panels, volume))
+    record = fast((panels, volume, calls, settings, extra, None), market_of(panels, volume))
     return [
         (int(o[codes.ORDER_ASSET]), None if o[codes.ORDER_FILLED] < 0 else int(o[codes.ORDER_FILLED]),
          float(o[codes.ORDER_SIZE]), None if math.isnan(o[codes.ORDER_PRICE]) else float(o[codes.ORDER_PRICE]),

@@ -24,6 +24,7 @@ from knowable.backtest.reasons import REASONS, Reason
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
 from knowable.backtest.tape import read_only
+from knowable.backtest.traded import carry_forward
 from knowable.data.market import Market
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
@@ -78,7 +79,7 @@ def levels_of(rng, price: float, shares: float) -> dict[str, float]:
 
 @st.composite
 def cases(draw):
-    """Bars with gaps, a plan of orders of all kinds, an account, and actions."""
+    """Bars with gaps, a plan of orders of all kinds, an account, actions, and closes that were known otherwise."""
     n_bars, n_assets = draw(st.integers(2, 30)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     spread = draw(st.sampled_from([0.01, 0.04, 0.3]))
@@ -109,7 +110,15 @@ def cases(draw):
     extra = draw(extras(*close.shape)) if draw(st.booleans()) else Extra()
     follow_actions(bars, extra)
     price = np.where(np.isnan(close), 50.0, close)
-    return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8]))), account, extra
+    known = known_of(rng, bars["close"]) if draw(st.booleans()) else None
+    return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8]))), account, extra, known
+
+
+def known_of(rng, close):
+    """Closes as known at each decision: some were revised later, some came late."""
+    known = np.where(rng.random(close.shape) < 0.3, close * np.exp(rng.normal(0.0, 0.1, close.shape)), close)
+    known[rng.random(close.shape) < 0.2] = np.nan
+    return known
 
 
 def plan_of(rng, price, busy) -> list[list[Call]]:
@@ -154,6 +163,8 @@ def run_of(case, market) -> EventRun:
     n_bars, extra = len(case[2]), case[4]
     tape = event_tape(market, case[3], 0, n_bars)
     feed = tape.feed._replace(actions=read_only(rows_of(extra.actions)))
+    if case[5] is not None:
+        feed = feed._replace(known=read_only(carry_forward(case[5])))
     unfunded = read_only(extra.unfunded_of(len(market.assets)))
     return EventRun(market, case[3], 0, n_bars, tape=replace(tape, feed=feed, unfunded=unfunded))
 
@@ -165,7 +176,7 @@ def fast(case, market) -> LedgerRecord:
 
 
 def slow(case, market) -> SlowBook:
-    bars, volume, plan, account, extra = case
+    bars, volume, plan, account, extra, known = case
     price = {
         "next_open": bars["open"], "next_vwap": (bars["high"] + bars["low"] + bars["close"]) / 3.0,
         "next_close": bars["close"], "close": bars["close"],
@@ -180,7 +191,8 @@ def slow(case, market) -> SlowBook:
         unfunded=extra.unfunded, actions=extra.actions,
     )  # fmt: skip
     panels = {name: panel.tolist() for name, panel in bars.items()}
-    ledger.run_book(plan, panels, price.tolist(), days, sessions.tolist())
+    seen = None if known is None else known.tolist()
+    ledger.run_book(plan, panels, price.tolist(), days, sessions.tolist(), seen)
     return ledger
 
 

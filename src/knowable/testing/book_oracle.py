@@ -98,12 +98,15 @@ class SlowBook(SlowLedger):
         price: Rows,
         days: Sequence[float],
         sessions: Sequence[Any],
+        known: Rows | None = None,
     ) -> None:
         """Walk the bars.
 
         `plan` holds what each bar asks for, in order; `bars` open, high, low and close; `sessions` what
-        each belongs to.
+        each belongs to; `known` the closes as they were known at each decision, where these are others.
         """
+        if known is not None:
+            self.known = [None] * self.n_assets
         self.mark = [None] * self.n_assets
         self.book: list[Resting] = []
         self.n_numbers = 0
@@ -126,6 +129,8 @@ class SlowBook(SlowLedger):
             for j, value in enumerate(bars["close"][t]):
                 if not math.isnan(value):
                     self.mark[j] = value
+            if self.known is not None and known is not None:
+                self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
                 self._ask(t, calls)
@@ -185,7 +190,8 @@ class SlowBook(SlowLedger):
         levels = call.levels
         order = Resting(
             number=self.n_numbers, asset=call.asset, shares=call.number, placed=t, day=call.day,
-            best=self.mark[call.asset], limit=levels.get("limit"), stop=levels.get("stop"), trail=levels.get("trail"),
+            best=self._price_to_size(call.asset), limit=levels.get("limit"), stop=levels.get("stop"),
+            trail=levels.get("trail"),
         )  # fmt: skip
         self.book.append(order)
         for child, key in (("stop", "stop_loss"), ("target", "take_profit")):
