@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.backtest.test_money_oracle import cases as money_cases
 
 import knowable as kn
 from knowable.backtest.bar_by_bar import decisions
@@ -191,3 +193,17 @@ def test_a_plan_played_bar_by_bar_has_the_bits_of_its_weights(case, account, reb
     start = market.index[min(5, market.n_bars - 2)] if late else None
     want = outcome(replay(AtOnce, plan, rebalance), market, start, account)
     assert outcome(replay(kind, plan, rebalance), market, start, account) == want
+
+
+@given(money_cases())
+@settings(max_examples=20)
+def test_all_that_moves_money_does_so_bar_by_bar(case):
+    _, market, weights, decide, account, _ = case
+    plan, given = (
+        np.where(decide[:, None], weights, NAN),
+        {each.name: getattr(account, each.name) for each in fields(account)},
+    )
+    one, other = (kn.backtest(replay(kind, plan, None), market, **given).record for kind in (AtOnce, BarByBar))
+    assert one.equity.tobytes() == other.equity.tobytes()
+    assert one.bars.tobytes() == other.bars.tobytes()
+    assert one.orders.tobytes() == other.orders.tobytes()
