@@ -309,6 +309,8 @@ def test_what_cannot_be_booked_is_said():
     assert "1 dividend, 1 spinoff, 1 merger" in told
     assert "its amount is in EUR" in told
     assert result.flows["cash"].tolist() == [500.0]  # all of A at its last price
+    worse = kn.backtest(Bought(size=0.5), market, cash=1000.0, delisting_return=-0.3)
+    assert worse.flows["cash"].tolist() == [500.0]  # a takeover is no bankruptcy
 
 
 def test_the_account_of_a_later_start_counts_in_shares_of_that_time():

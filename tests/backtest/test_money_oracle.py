@@ -95,8 +95,9 @@ def cases(draw):
     hours = np.cumsum(rng.choice([1, 24, 72], n_bars))
     days = pd.Timestamp("2020-01-01") + pd.to_timedelta(hours, unit="h")
     slow.days = [0.0, *np.diff(days.normalize().to_numpy().astype("M8[D]").astype(int)).astype(float)]
+    market = market_of(slow, days, names, volume)
     slow.actions = [ends(a, account) for a in slow.actions]
-    return slow, market_of(slow, days, names, volume), weights, decide, account, draw(st.booleans())
+    return slow, market, weights, decide, account, draw(st.booleans())
 
 
 def actions(rng, slow, price, close):
@@ -116,12 +117,13 @@ def actions(rng, slow, price, close):
             numbers = {"amount": float(rng.choice([0.5, 2.0]))}
         elif kind is Reason.DELISTED:
             numbers = {"amount": float(rng.choice([nan, 3.0]))}
-        elif kind in (Reason.MERGED, Reason.SPUN_OFF):
+        elif kind is Reason.MERGED:
+            numbers["amount"] = float(rng.choice([nan, 2.0]))
+            numbers |= {"other": int(rng.choice(others))} if others and rng.random() < 0.7 else {"ratio": nan}
+        elif kind is Reason.SPUN_OFF:
             if not others:
                 continue
             numbers["other"] = int(rng.choice(others))
-            if kind is Reason.MERGED:
-                numbers["amount"] = float(rng.choice([nan, 2.0]))
         if kind in (Reason.MERGED, Reason.DELISTED):
             over[j] = row
             price[row:, j] = close[row:, j] = nan
@@ -130,8 +132,10 @@ def actions(rng, slow, price, close):
 
 
 def ends(action, account):
-    """A delisting with what is left of the last close where nobody knows its value."""
-    return replace(action, ratio=1.0 + account.delisting_return) if action.kind is Reason.DELISTED else action
+    """A delisting, or a takeover for cash, with what it is worth of the last close where nobody knows its value."""
+    if action.kind is Reason.DELISTED:
+        return replace(action, ratio=1.0 + account.delisting_return)
+    return replace(action, ratio=1.0) if action.kind is Reason.MERGED and action.other < 0 else action
 
 
 def priced(draw, rng, shape, names):

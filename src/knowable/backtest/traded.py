@@ -189,7 +189,7 @@ def _corporate(market: Market, settings: Settings) -> Panel:
             continue
         if kind in (_MERGED, _DELISTED):
             row = max(row, int(market.actions.last_row[k]) + 1)
-            ratio = left if kind == _DELISTED or other < 0 else ratio
+            ratio = left if kind == _DELISTED else 1.0 if other < 0 else ratio
         if row < market.n_bars:
             rows.append((row, asset, kind, ratio, amount, other))
     return np.array(rows, dtype=np.float64).reshape(-1, codes.N_ACTION_COLUMNS)
