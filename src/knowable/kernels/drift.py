@@ -72,19 +72,26 @@ def _drift(change, held):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move(prices, members, price, held, change):
+def _is_member(members, t, j):
+    """Of a panel, or of a number's (1, 1)."""
+    row = members[t if members.shape[0] > 1 else 0]
+    return row[j if row.shape[0] > 1 else 0] > 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(t, prices, members, price, held, change):
     """Drift by the change from the last known price; a missing one is made up for when it comes.
 
     Who is no member is sold then, whatever a rule says, since no account may hold it.
     """
     for j in range(held.shape[0]):
-        now = prices[j]
+        now = prices[t, j]
         change[j] = now / price[j] - 1.0
         if now - now == 0.0:
             price[j] = now
     _drift(change, held)
     for j in range(held.shape[0]):
-        if not members[j] > 0.0:
+        if not _is_member(members, t, j):
             held[j] = 0.0
 
 
@@ -92,17 +99,17 @@ def _move(prices, members, price, held, change):
 def band_kernel(weights, prices, members, ends, band, state, out):
     """The target where the held weight is further than `band` from it, or a target of 0 is still held; NaN elsewhere.
 
-    Args: weights, prices: (n, n_assets). members: the same, above 0 for who may be held; for others the answer is 0 on
-        every row. ends: (n, 1), above 0 where the rule looks. A NaN or infinite target passes.
+    Args: weights, prices: (n, n_assets). members: the same or (1, 1), above 0 for who may be held; for others the
+        answer is 0 on every row. ends: (n, 1), above 0 where the rule looks. A NaN or infinite target passes.
     """
     price, held = state.price, state.held
     change = np.empty(held.shape[0])
     for t in range(out.shape[0]):
-        _move(prices[t], members[t], price, held, change)
+        _move(t, prices, members, price, held, change)
         for j in range(held.shape[0]):
             target = weights[t, j]
-            out[t, j] = np.nan if members[t, j] > 0.0 else 0.0
-            if ends[t, 0] > 0.0 and target == target and members[t, j] > 0.0:
+            out[t, j] = np.nan if _is_member(members, t, j) else 0.0
+            if ends[t, 0] > 0.0 and target == target and _is_member(members, t, j):
                 if target - target != 0.0:
                     out[t, j] = target  # for whoever takes weights to refuse
                 elif abs(target - held[j]) > band or (target == 0.0 and held[j] != 0.0):
@@ -119,17 +126,17 @@ def turnover_kernel(weights, prices, members, ends, most, state, out):
     price, held = state.price, state.held
     change = np.empty(held.shape[0])
     for t in range(out.shape[0]):
-        _move(prices[t], members[t], price, held, change)
+        _move(t, prices, members, price, held, change)
         total = 0.0
         for j in range(held.shape[0]):
             gap = weights[t, j] - held[j]
-            if gap - gap == 0.0 and members[t, j] > 0.0:
+            if gap - gap == 0.0 and _is_member(members, t, j):
                 total += abs(gap)
         share = most / total
         for j in range(held.shape[0]):
             target = weights[t, j]
-            out[t, j] = np.nan if members[t, j] > 0.0 else 0.0
-            if ends[t, 0] > 0.0 and target == target and members[t, j] > 0.0:
+            out[t, j] = np.nan if _is_member(members, t, j) else 0.0
+            if ends[t, 0] > 0.0 and target == target and _is_member(members, t, j):
                 if target - target == 0.0:
                     target = held[j] + share * (target - held[j]) if share < 1.0 else target
                     held[j] = target

@@ -16,9 +16,9 @@ from knowable.kernels.capping import spread_cap_kernel
 __all__ = ["WEIGHTS"]
 
 
-def _whole(panel: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """A panel, or the number it stands for, in the shape of `out`; read-only, so that the kernel compiles once."""
-    made = np.ascontiguousarray(np.broadcast_to(panel, out.shape)).view()
+def _locked(panel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A panel or a number's (1, 1), read-only both, so that the kernel compiles once."""
+    made = np.ascontiguousarray(panel).view()
     made.flags.writeable = False
     return made
 
@@ -47,7 +47,7 @@ WEIGHTS = (
     Operator(
         name="drift_band",
         apply=lambda weights, prices, members, ends, band, state, out: drift.band_kernel(
-            weights, prices, _whole(members, out), ends, float(band), state, out
+            weights, prices, _locked(members), ends, float(band), state, out
         ),
         start=lambda n_assets, _: drift.drift_state(n_assets),
         settings=("band",),
@@ -60,7 +60,7 @@ WEIGHTS = (
         apply=lambda weights, prices, members, ends, turnover, state, out: drift.turnover_kernel(
             weights,
             prices,
-            _whole(members, out),
+            _locked(members),
             ends,
             float("inf") if turnover is None else float(turnover),
             state,
