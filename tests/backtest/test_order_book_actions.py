@@ -95,6 +95,8 @@ def test_orders_of_what_is_delisted_or_taken_over_end_with_it():
         got = told(bars, plan, [act(2, kind, **numbers)])
         assert got[0] == (0, 1, 5.0, 100.0, "at the open")
         assert [each[-1] for each in got].count(str(kind)) == 3  # the stop, the limit, the position itself
+    late = told(bars, {2: [rest(3.0, limit=80.0)]}, [act(2, Reason.DELISTED, ratio=1.0)])
+    assert late == [(0, None, 0.0, None, "delisted")]
 
 
 def test_a_short_future_is_bought_back_without_cash_as_it_takes_none():

@@ -115,7 +115,8 @@ def _resting(state: LedgerState) -> Panel:
     rows[:, codes.ORDER_ASSET] = book[:, codes.B_ASSET]
     rows[:, codes.ORDER_DECIDED] = book[:, codes.B_PLACED]
     rows[:, codes.ORDER_WANTED] = book[:, codes.B_SHARES]
-    rows[:, codes.ORDER_REASON] = codes.NOT_REACHED
+    gone = state.assets[codes.GONE, book[:, codes.B_ASSET].astype(np.int64)] != 0.0
+    rows[:, codes.ORDER_REASON] = np.where(gone, codes.DELISTED, codes.NOT_REACHED)
     return rows
 
 

@@ -141,7 +141,7 @@ class SlowBook(SlowLedger):
                 for order in list(self.book):
                     self._out(order, Reason.CANCELLED)
         for order in list(self.book):
-            self._out(order, Reason.NOT_REACHED)
+            self._out(order, Reason.DELISTED if order.asset in self.gone else Reason.NOT_REACHED)
         self._report_what_is_pending(len(plan))
 
     def _orders_follow(self, action: SlowAction) -> None:
