@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -295,6 +297,27 @@ def test_a_delisting_without_a_value_takes_the_setting_and_comes_after_the_last_
         explained(result)
     with pytest.raises(InputError, match="delisting_return >= -1"):
         Settings(delisting_return=-1.5)
+
+
+def test_what_is_held_after_its_prices_have_ended_is_said():
+    close = {"A": [10, 11, nan, nan, nan, nan, nan, nan], "B": [1.0] * 8}
+    sold = {"A": [0.5, 0.0, nan, nan, nan, nan, nan, nan], "B": [0.5] + [nan] * 7}
+    gone = {"row": 2, "type": "delisting", "amount": 9.0}
+    for market, weights, told in (
+        (
+            quoted(close),
+            np.full((8, 2), 0.5),
+            "1 of 2 positions at the last bar .* 'A', its last close is of 2020-01-02",
+        ),
+        (with_actions(quoted(close), gone), np.full((8, 2), 0.5), None),
+        (quoted({**close, "A": [10, 11, nan, 12, 13, nan, nan, nan]}), np.full((8, 2), 0.5), None),
+        (quoted(close).until(5), np.full((5, 2), 0.5), None),
+        (quoted({**close, "A": [10, 11, 12, *[nan] * 5]}), frame(sold).to_numpy(), None),
+    ):
+        said = simulate(weights, np.ones(len(weights), bool), market, Settings(cash=1000.0)).warnings
+        found = [text for text in said if "have no price any more" in text]
+        assert bool(found) == (told is not None), said
+        assert told is None or re.search(told, found[0])
 
 
 def test_what_cannot_be_booked_is_said():

@@ -23,10 +23,11 @@ from knowable.kernels.account import (
     ORDER_WANTED,
 )
 
-__all__ = ["remarks"]
+__all__ = ["held_without_price", "remarks"]
 
 _TOO_GOOD = 6.0
 _MUCH = 0.1
+_STALE = 5  # bars without a close: no holiday is as long
 _DECISION = [ORDER_ASSET, ORDER_DECIDED]
 
 
@@ -56,6 +57,36 @@ def remarks(
         found.append(f"Not defined for this result: {', '.join(undefined)}.")
     found += _much_was_cut(record) + _much_waited(record)
     return tuple(found)
+
+
+def held_without_price(
+    record: LedgerRecord, close: npt.NDArray[np.float64], index: pd.DatetimeIndex, assets: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A sentence about positions at the last bar whose prices ended long before it: nobody could sell them.
+
+    Args:
+        record: of the run.
+        close: (n_bars, n_assets) of its bars, NaN where there is none.
+        index: (n_bars,) labels.
+        assets: names.
+    """
+    gone = np.flatnonzero(np.isnan(close[-_STALE:]).all(axis=0)) if len(close) > _STALE else np.empty(0, np.int64)
+    if gone.size == 0:
+        return ()
+    asset = record.orders[:, ORDER_ASSET].astype(np.int64)
+    held = np.bincount(asset, weights=record.orders[:, ORDER_SIZE], minlength=len(assets))
+    gone = gone[held[gone] != 0.0]
+    if gone.size == 0:
+        return ()
+    j, n_held = int(gone[0]), int((held != 0.0).sum())
+    there = np.flatnonzero(~np.isnan(close[:, j]))
+    since = f"its last close is of {index[there[-1]]}" if there.size else "it never had a close"
+    sentence = (
+        f"{gone.size:,} of {n_held:,} positions at the last bar have no price any more (first: {assets[j]!r}, "
+        f"{since}); they count at the last one there was, and could not be sold. The market's actions, a delisting or "
+        "a merger, say what became of such an asset."
+    )
+    return (sentence,)
 
 
 def _nothing_traded(record: LedgerRecord) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from knowable.backtest.costs import cost_field
 from knowable.backtest.record import LedgerRecord, run_ledger
-from knowable.backtest.remarks import remarks
+from knowable.backtest.remarks import held_without_price, remarks
 from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.tape import Tape, last_before, marks_before, read_only, read_tape, rules_of
@@ -111,6 +111,7 @@ def result_of(
         settings=settings,
         metrics=MappingProxyType(metrics),
         warnings=remarks(metrics, record, settings, market.index[start:stop])
+        + held_without_price(record, market.final["close"][start:stop], market.index[start:stop], market.assets)
         + market.notes
         + what_is_lost(market, start, stop),
         index=market.index[start:stop],
