@@ -44,6 +44,7 @@ from knowable.kernels.account import (
     GONE,
     HELD,
     HELPER,
+    INLINE,
     KIND,
     LIQUIDATION,
     MARK,
@@ -54,6 +55,8 @@ from knowable.kernels.account import (
     NEXT_ACTION,
     NOTHING,
     PAID_FUNDING,
+    PRICE,
+    QUOTED,
     ROLLED,
     ROUNDED,
     SHARE_COUNT,
@@ -74,17 +77,17 @@ from knowable.kernels.account import (
     fee_of,
     record,
     record_unfilled,
-    term,
+    take_quote,
     whole_lots,
 )
 from knowable.kernels.book import adjust_book, cancel_book, shift_book
 
-__all__ = ["book_action", "rows_to_action"]
+__all__ = ["book_actions", "rows_to_action"]
 
 _FAR = 1 << 60
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def rows_to_action(actions, account):
     """Rows from the one at hand to the next action; a large number where none is left."""
     k = int(account[NEXT_ACTION])
@@ -92,16 +95,26 @@ def rows_to_action(actions, account):
 
 
 @njit(**HELPER)
-def book_action(t, feed, rules, assets, account, book, orders_out):
-    """Book the next action; its row `t` is at hand.
+def book_actions(t, feed, rules, assets, account, book, orders_out):
+    """Book the actions of row `t`, which is at hand."""
+    while rows_to_action(feed.actions, account) == 0:
+        k = int(account[NEXT_ACTION])
+        account[NEXT_ACTION] += 1.0
+        kind, j = feed.actions[k, ACTION_KIND], int(feed.actions[k, ACTION_ASSET])
+        ratio, amount = feed.actions[k, ACTION_RATIO], feed.actions[k, ACTION_AMOUNT]
+        other = int(feed.actions[k, ACTION_OTHER])
+        take_quote(t, j, feed.price, feed.volume, feed.terms, assets)
+        if other >= 0:
+            take_quote(t, other, feed.price, feed.volume, feed.terms, assets)
+        _book_action(kind, j, other, ratio, amount, rules, assets, account, book, orders_out)
+
+
+@njit(**HELPER)
+def _book_action(kind, j, other, ratio, amount, rules, assets, account, book, orders_out):
+    """Book an action.
 
     Each leaves two records at most: the cash in ORDER_WANTED, the amount or ratio in ORDER_REFERENCE.
     """
-    k = int(account[NEXT_ACTION])
-    account[NEXT_ACTION] += 1.0
-    kind, j = feed.actions[k, ACTION_KIND], int(feed.actions[k, ACTION_ASSET])
-    ratio, amount = feed.actions[k, ACTION_RATIO], feed.actions[k, ACTION_AMOUNT]
-    other = int(feed.actions[k, ACTION_OTHER])
     if kind == SPLIT:
         adjust_book(j, ratio, rules, account, book)
         waits = assets[KIND, j] == SHARE_COUNT and assets[TARGET, j] != 0.0
@@ -124,10 +137,10 @@ def book_action(t, feed, rules, assets, account, book, orders_out):
         cancel_book(j, kind, account, book, orders_out)
         _merge(j, other, ratio, amount, rules, assets, account, orders_out)
     elif kind == SPUN_OFF:
-        _spin_off(t, j, other, ratio, feed, rules, assets, account, orders_out)
+        _spin_off(j, other, ratio, rules, assets, account, orders_out)
     elif kind == ROLLED:
         shift_book(j, amount, account, book)
-        _roll(t, j, amount, feed, assets, account, orders_out)
+        _roll(j, amount, assets, account, orders_out)
 
 
 @njit(**HELPER)
@@ -232,14 +245,14 @@ def _merge(j, other, ratio, amount, rules, assets, account, orders_out):
 
 
 @njit(**HELPER)
-def _spin_off(t, j, other, ratio, feed, rules, assets, account, orders_out):
+def _spin_off(j, other, ratio, rules, assets, account, orders_out):
     """See above. Shares that never traded are worth what they trade at first on this row, if they do."""
     held = assets[HELD, j]
     if held == 0.0:
         return
     worth = assets[MARK, other]
-    if worth == 0.0 and feed.price[t, other] == feed.price[t, other]:
-        worth = feed.price[t, other]
+    if worth == 0.0 and assets[PRICE, other] == assets[PRICE, other]:
+        worth = assets[PRICE, other]
     due = held * ratio
     size = _whole_shares(due, rules.lot) if worth > 0.0 else due
     instead = (due - size) * worth
@@ -292,7 +305,7 @@ def _receive(j, size, price, assets, account):
 
 
 @njit(**HELPER)
-def _roll(t, j, amount, feed, assets, account, orders_out):
+def _roll(j, amount, assets, account, orders_out):
     """See above. Levels move with the price."""
     held, old = assets[HELD, j], assets[MARK, j]
     if old == 0.0:
@@ -306,10 +319,10 @@ def _roll(t, j, amount, feed, assets, account, orders_out):
         _note(j, 0.0, 0.0, amount, 0.0, 0.0, ROLLED, account, orders_out)
         return
     size, side = abs(held), 1.0 if held > 0.0 else -1.0
-    spread, slippage = term(t, TERM_SPREAD, j, feed.terms), term(t, TERM_SLIPPAGE, j, feed.terms)
+    spread, slippage = assets[QUOTED + TERM_SPREAD, j], assets[QUOTED + TERM_SLIPPAGE, j]
     rate = spread + slippage
-    fee = fee_of(t, j, size, old * (1.0 - side * rate), feed.terms)
-    fee += fee_of(t, j, size, new * (1.0 + side * rate), feed.terms)
+    fee = fee_of(j, size, old * (1.0 - side * rate), assets)
+    fee += fee_of(j, size, new * (1.0 + side * rate), assets)
     traded = size * (old + new)
     cash = -held * amount - traded * rate
     account[CASH] += cash - fee

@@ -42,6 +42,7 @@ from knowable.kernels.decision import known_price, known_value
 __all__ = [
     "adjust_book",
     "ask_book",
+    "book_has_room",
     "book_records",
     "book_room",
     "cancel_book",
@@ -64,6 +65,14 @@ NEW, RESTING, TRIGGERED, DORMANT, ASKED_OUT, OUT = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
 def book_room(n_assets):
     """Rows that one bar may place orders in."""
     return 1000 + 6 * n_assets
+
+
+@njit(**HELPER)
+def book_has_room(assets, account, book):
+    """Whether what one more bar places fits; a book without any rows takes no orders."""
+    if book is None:
+        return True
+    return book.shape[0] == 0 or book.shape[0] >= account[N_BOOK] + book_room(assets.shape[1])
 
 
 @njit(**HELPER)

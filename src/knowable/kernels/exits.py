@@ -43,6 +43,7 @@ from knowable.kernels.account import (
     WEIGHT,
     clear,
     record_unfilled,
+    take_quote,
     tradable,
     trade,
 )
@@ -124,11 +125,12 @@ def exits_row(t, bars, feed, rules, assets, account, orders_out):
         )
         assets[ANCHOR, j] = anchor
         if reason != _NONE:
-            _close(t, j, price, reason, feed, rules, assets, account, orders_out)
+            take_quote(t, j, feed.price, feed.volume, feed.terms, assets)
+            _close(j, price, reason, rules, assets, account, orders_out)
 
 
 @njit(**HELPER)
-def _close(t, j, price, reason, feed, rules, assets, account, orders_out):
+def _close(j, price, reason, rules, assets, account, orders_out):
     """Close a position at its level, as far as the bar's volume goes.
 
     Of a stop the rest is sold at the next fills, as a stop that was hit is an order at any price; of a target it stays
@@ -138,7 +140,7 @@ def _close(t, j, price, reason, feed, rules, assets, account, orders_out):
     if assets[KIND, j] != NOTHING and assets[DECIDED, j] + rules.delay <= since:
         record_unfilled(j, REPLACED, assets, account, orders_out)
         clear(j, assets, account)
-    size = tradable(t, j, abs(held), feed, rules, assets, account)
+    size = tradable(j, abs(held), rules, assets, account)
     whole = size == abs(held)
     if whole or reason != TARGET_REACHED:
         assets[ARMED, j] = 0.0
@@ -150,7 +152,7 @@ def _close(t, j, price, reason, feed, rules, assets, account, orders_out):
     assets[DECIDED, j] = since
     if size > 0.0:
         delta = -size if held > 0.0 else size
-        trade(t, j, delta, -held, price, reason, feed, rules, assets, account, orders_out)
+        trade(j, delta, -held, price, reason, rules, assets, account, orders_out)
     if not whole and reason != TARGET_REACHED and assets[KIND, j] == NOTHING:
         assets[KIND, j] = SHARE_COUNT
         assets[TARGET, j] = 0.0

@@ -26,12 +26,12 @@ from knowable.kernels.account import (
     FEES,
     HELD,
     HELPER,
+    INLINE,
     INTEREST,
     KIND,
     LIQUIDATION,
     MARGIN_INTEREST,
     MARK,
-    N_BOOK,
     N_DECISIONS,
     N_EXPOSED,
     N_FLOWS,
@@ -53,11 +53,11 @@ from knowable.kernels.account import (
     record_unfilled,
     term,
 )
-from knowable.kernels.actions import book_action, rows_to_action
-from knowable.kernels.book import book_records, book_room, cancel_book
+from knowable.kernels.actions import book_actions, rows_to_action
+from knowable.kernels.book import book_has_room, book_records, cancel_book
 from knowable.kernels.decision import decide_row, differs, size_unpriced
 from knowable.kernels.fills import fill_row
-from knowable.kernels.walk import is_touched, walk_kernel
+from knowable.kernels.walk import walk_row
 
 __all__ = [
     "NO_LIMIT",
@@ -110,7 +110,7 @@ def ledger_kernel(weights, decide, feed, rules, state, equity_out, bars_out, ord
     return t
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def is_quiet(rules, account):
     """Whether rows only mark positions until something is decided or an action comes: nothing waits or accrues."""
     if account[N_PENDING] + account[N_UNPRICED] > 0.0 or rules.earns:
@@ -118,45 +118,40 @@ def is_quiet(rules, account):
     return account[N_HELD] == 0.0 or not (rules.borrows or rules.futures or rules.maintenance > 0.0)
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def has_room(feed, assets, account, book, orders_out):
     """Whether what one more row leaves fits: its records, if any are kept, and its orders that rest."""
-    if book is not None:
-        if 0 < book.shape[0] < account[N_BOOK] + book_room(assets.shape[1]):
-            return False
+    if not book_has_room(assets, account, book):
+        return False
     if orders_out.shape[0] == 0:
         return True
     to_come = 2 * (feed.actions.shape[0] - account[NEXT_ACTION]) + book_records(assets, account, book)
     return orders_out.shape[0] >= account[N_ORDERS] + ORDERS_PER_ASSET * assets.shape[1] + to_come
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def open_row(t, feed, rules, assets, account, book, orders_out):
     """The part of a row before its decision: nights, actions, fills, orders that rest, marks, late sizes."""
     begin_row(t, feed, rules, assets, account, book, orders_out)
-    if book is not None:
-        if not rules.at_open and is_touched(t, feed, rules, assets, account, book):
-            walk_kernel(t, feed, rules, assets, account, book, orders_out)
-    if account[N_PENDING] > 0 and rules.delay > 0:
-        fill_row(t, feed, rules, assets, account, orders_out)
-    if book is not None:
-        if rules.at_open and is_touched(t, feed, rules, assets, account, book):
-            walk_kernel(t, feed, rules, assets, account, book, orders_out)
+    for first in (True, False):  # the walk is large: called twice it would be compiled into each caller twice
+        if first != rules.at_open:
+            walk_row(t, feed, rules, assets, account, book, orders_out)
+        elif account[N_PENDING] > 0 and rules.delay > 0:
+            fill_row(t, feed, rules, assets, account, orders_out)
     account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
     if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
         size_unpriced(t, feed.known, rules, assets, account, orders_out)
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def begin_row(t, feed, rules, assets, account, book, orders_out):
     """What happens before any fill of a row: the nights since the last one are paid for, then actions are booked."""
     if rules.earns or (rules.borrows and account[N_HELD] > 0):
         pay_nights(t, feed, rules, assets, account)
-    while rows_to_action(feed.actions, account) == 0:
-        book_action(t, feed, rules, assets, account, book, orders_out)
+    book_actions(t, feed, rules, assets, account, book, orders_out)
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out):
     """The part of a row after its decision: fills on the same bar, liquidation, and the row's record."""
     if account[N_PENDING] > 0 and rules.delay == 0:
@@ -221,7 +216,7 @@ def _quiet_rows(t, n_bars, weights, decide, close, on_change, assets, account, e
     return t
 
 
-@njit(**HELPER)
+@njit(**INLINE)
 def end_row(t, rules, assets, account, equity_out, bars_out):
     """Write the row down."""
     equity_out[t] = account[EQUITY]

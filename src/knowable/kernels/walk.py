@@ -28,6 +28,10 @@ from knowable.kernels.account import (
     B_STOP,
     B_TRAIL,
     BAR,
+    BAR_HIGH,
+    BAR_LAST,
+    BAR_LOW,
+    BAR_OPEN,
     CUT,
     DECIDED,
     DUST,
@@ -59,6 +63,7 @@ from knowable.kernels.account import (
     UNFUNDED,
     WEIGHT,
     fee_of,
+    take_quote,
     tradable,
     trade_at,
     value_at,
@@ -80,7 +85,7 @@ from knowable.kernels.decision import counted_weight
 from knowable.kernels.exits import LOW_FIRST, STOP_FIRST
 from knowable.kernels.fills import to_spend
 
-__all__ = ["is_touched", "walk_kernel"]
+__all__ = ["is_touched", "walk_row"]
 
 
 @njit(**HELPER)
@@ -94,23 +99,25 @@ def is_touched(t, feed, rules, assets, account, book):
             if book[i, B_DAY] != 0.0:
                 return True
     for i in range(n):
-        if _may_be_met(t, i, feed, rules, assets, book):
+        _take_bar(t, int(book[i, B_ASSET]), feed, assets)
+    for i in range(n):
+        if _may_be_met(i, rules, assets, book):
             return True
     for i in range(n):
         if book[i, B_TRAIL] == book[i, B_TRAIL]:
-            _follow(t, i, feed, book)
+            _follow(i, assets, book)
     return False
 
 
 @njit(**HELPER)
-def _may_be_met(t, i, feed, rules, assets, book):
+def _may_be_met(i, rules, assets, book):
     """Whether the bar reaches an order's level anywhere, or the order has lost its use."""
     state, j, shares = book[i, B_STATE], int(book[i, B_ASSET]), book[i, B_SHARES]
-    if (state != RESTING and state != TRIGGERED) or feed.open[t, j] != feed.open[t, j]:
+    if (state != RESTING and state != TRIGGERED) or assets[BAR_OPEN, j] != assets[BAR_OPEN, j]:
         return False
     if shares == 0.0 or (book[i, B_ROLE] != NO_ROLE and shares * assets[HELD, j] >= 0.0):
         return True
-    _, high, low, _ = _prices(t, j, feed)
+    high, low = assets[BAR_HIGH, j], assets[BAR_LOW, j]
     if book[i, B_TRAIL] == book[i, B_TRAIL]:
         anchor = book[i, B_ANCHOR]
         if anchor != anchor:
@@ -128,7 +135,7 @@ def _may_be_met(t, i, feed, rules, assets, book):
 
 
 @njit(**HELPER)
-def _prices(t, j, feed):
+def _take_bar(t, j, feed, assets):
     """Open, high, low and close of a bar that has an open; what is missing is the open, and no extreme lies within."""
     first, last = feed.open[t, j], feed.close[t, j]
     if last != last:
@@ -138,16 +145,15 @@ def _prices(t, j, feed):
         high = feed.high[t, j]
     if feed.low[t, j] < low:
         low = feed.low[t, j]
-    return first, high, low, last
+    assets[BAR_OPEN, j], assets[BAR_HIGH, j], assets[BAR_LOW, j], assets[BAR_LAST, j] = first, high, low, last
 
 
 @njit(**HELPER)
-def _follow(t, i, feed, book):
+def _follow(i, assets, book):
     """Let the anchor of a trailing stop follow a whole bar."""
     j = int(book[i, B_ASSET])
-    if feed.open[t, j] == feed.open[t, j]:
-        _, high, low, _ = _prices(t, j, feed)
-        _raise(i, low if book[i, B_SHARES] > 0.0 else high, book)
+    if assets[BAR_OPEN, j] == assets[BAR_OPEN, j]:
+        _raise(i, assets[BAR_LOW, j] if book[i, B_SHARES] > 0.0 else assets[BAR_HIGH, j], book)
 
 
 @njit(**HELPER)
@@ -155,6 +161,15 @@ def _raise(i, price, book):
     anchor = book[i, B_ANCHOR]
     if anchor != anchor or (price < anchor if book[i, B_SHARES] > 0.0 else price > anchor):
         book[i, B_ANCHOR] = price
+
+
+@njit(**HELPER)
+def walk_row(t, feed, rules, assets, account, book, orders_out):
+    """Take row `t` through the book, if there is one and the row may do anything to it."""
+    if book is None:
+        return
+    if is_touched(t, feed, rules, assets, account, book):
+        walk_kernel(t, feed, rules, assets, account, book, orders_out)
 
 
 @njit(**ENTRY)
@@ -170,10 +185,13 @@ def walk_kernel(t, feed, rules, assets, account, book, orders_out):
         book: see there.
         orders_out: with room for the book's records.
     """
-    _drop(t, feed, assets, account, book, orders_out)
-    _at_open(t, feed, rules, assets, account, book, orders_out)
     for j in range(assets.shape[1]):
-        first, _, _, last = _prices(t, j, feed)
+        take_quote(t, j, feed.open, feed.volume, feed.terms, assets)
+        _take_bar(t, j, feed, assets)
+    _drop(feed.new_day[t], assets, account, book, orders_out)
+    _at_open(rules, assets, account, book, orders_out)
+    for j in range(assets.shape[1]):
+        first, last = assets[BAR_OPEN, j], assets[BAR_LAST, j]
         assets[NOW, j] = first
         held = assets[HELD, j]
         if rules.intrabar == STOP_FIRST:
@@ -182,28 +200,28 @@ def walk_kernel(t, feed, rules, assets, account, book, orders_out):
             low_next = rules.intrabar == LOW_FIRST
         assets[LOW_NEXT, j] = low_next
     for leg in range(3):
-        _walk_leg(t, leg, feed, rules, assets, account, book, orders_out)
+        _walk_leg(leg, rules, assets, account, book, orders_out)
     for i in range(int(account[N_BOOK])):
         if book[i, B_TRAIL] == book[i, B_TRAIL]:
-            _follow(t, i, feed, book)
+            _follow(i, assets, book)
     compact(account, book)
 
 
 @njit(**HELPER)
-def _drop(t, feed, assets, account, book, orders_out):
+def _drop(new_day, assets, account, book, orders_out):
     """Orders whose session is over, whose lots a split has left none of, or whose position is gone."""
     for i in range(int(account[N_BOOK])):
         j, state = int(book[i, B_ASSET]), book[i, B_STATE]
-        if feed.new_day[t] and book[i, B_DAY] != 0.0 and book[i, B_PLACED] < account[BAR] - 1.0:
+        if new_day and book[i, B_DAY] != 0.0 and book[i, B_PLACED] < account[BAR] - 1.0:
             leave_book(i, EXPIRED, account, book, orders_out)
-        elif (state != RESTING and state != TRIGGERED) or feed.open[t, j] != feed.open[t, j]:
+        elif (state != RESTING and state != TRIGGERED) or assets[BAR_OPEN, j] != assets[BAR_OPEN, j]:
             continue
         elif book[i, B_SHARES] == 0.0:
             leave_book(i, ROUNDED, account, book, orders_out)
         elif book[i, B_ROLE] != NO_ROLE and book[i, B_SHARES] * assets[HELD, j] >= 0.0:
             _leave_bracket(i, account, book, orders_out)
         elif book[i, B_TRAIL] == book[i, B_TRAIL] and book[i, B_ANCHOR] != book[i, B_ANCHOR]:
-            book[i, B_ANCHOR] = feed.open[t, j]
+            book[i, B_ANCHOR] = assets[BAR_OPEN, j]
 
 
 @njit(**HELPER)
@@ -216,12 +234,12 @@ def _leave_bracket(i, account, book, orders_out):
 
 
 @njit(**HELPER)
-def _at_open(t, feed, rules, assets, account, book, orders_out):
+def _at_open(rules, assets, account, book, orders_out):
     """What is met at the open: sells, then buys, each by number. Children of what fills here come after it."""
     for buys in range(2):
         for i in range(int(account[N_BOOK])):
             j = int(book[i, B_ASSET])
-            first = feed.open[t, j]
+            first = assets[BAR_OPEN, j]
             if first != first or (book[i, B_SHARES] > 0.0) != (buys == 1):
                 continue
             if book[i, B_ROLE] != NO_ROLE and book[i, B_SINCE] == account[BAR]:
@@ -230,7 +248,7 @@ def _at_open(t, feed, rules, assets, account, book, orders_out):
                 _raise(i, first, book)
             for _ in range(2):  # a stop-limit is met twice
                 if _is_live(i, rules, account, book) and _met(i, first, first, book) == first:
-                    _strike(t, i, first, 0.0, feed, rules, assets, account, book, orders_out)
+                    _strike(i, first, 0.0, rules, assets, account, book, orders_out)
 
 
 @njit(**HELPER)
@@ -262,16 +280,16 @@ def _met(i, at, to, book):
 
 
 @njit(**HELPER)
-def _walk_leg(t, leg, feed, rules, assets, account, book, orders_out):
+def _walk_leg(leg, rules, assets, account, book, orders_out):
     """Fill what is met on one leg of the bar, in the order in which it is met; of equals sells, then by number."""
     while True:
         best, soonest, price, stands = -1, np.inf, 0.0, False
         for i in range(int(account[N_BOOK])):
             j = int(book[i, B_ASSET])
-            if feed.open[t, j] != feed.open[t, j] or not _is_live(i, rules, account, book):
+            if assets[BAR_OPEN, j] != assets[BAR_OPEN, j] or not _is_live(i, rules, account, book):
                 continue
-            at, begin, end = assets[NOW, j], _point(t, leg, j, feed, assets), _point(t, leg + 1, j, feed, assets)
-            level, here = _met_after_entry(t, i, at, feed, rules, account, book), True
+            at, begin, end = assets[NOW, j], _point(leg, j, assets), _point(leg + 1, j, assets)
+            level, here = _met_after_entry(i, at, rules, assets, account, book), True
             if level != level:
                 level, here = _met(i, at, end, book), False
             if level != level:
@@ -283,9 +301,9 @@ def _walk_leg(t, leg, feed, rules, assets, account, book, orders_out):
             break
         if not stands:
             assets[NOW, int(book[best, B_ASSET])] = price
-        _strike(t, best, price, 1.0, feed, rules, assets, account, book, orders_out)
+        _strike(best, price, 1.0, rules, assets, account, book, orders_out)
     for j in range(assets.shape[1]):
-        assets[NOW, j] = _point(t, leg + 1, j, feed, assets)
+        assets[NOW, j] = _point(leg + 1, j, assets)
     if rules.intrabar != STOP_FIRST:
         for i in range(int(account[N_BOOK])):
             now = assets[NOW, int(book[i, B_ASSET])]
@@ -294,30 +312,28 @@ def _walk_leg(t, leg, feed, rules, assets, account, book, orders_out):
 
 
 @njit(**HELPER)
-def _point(t, k, j, feed, assets):
+def _point(k, j, assets):
     """The four prices of a bar in the order of its way."""
-    first, high, low, last = _prices(t, j, feed)
     if k == 0 or k == 3:
-        return first if k == 0 else last
-    return low if (k == 1) == (assets[LOW_NEXT, j] != 0.0) else high
+        return assets[BAR_OPEN if k == 0 else BAR_LAST, j]
+    return assets[BAR_LOW if (k == 1) == (assets[LOW_NEXT, j] != 0.0) else BAR_HIGH, j]
 
 
 @njit(**HELPER)
-def _met_after_entry(t, i, at, feed, rules, account, book):
+def _met_after_entry(i, at, rules, assets, account, book):
     """Where the stop of an entry within this bar is met by its worst price, wherever that came; NaN: it is not."""
     if rules.intrabar != STOP_FIRST or book[i, B_ROLE] != STOP_CHILD:
         return np.nan
     if book[i, B_SINCE] != account[BAR] or book[i, B_INSIDE] == 0.0:
         return np.nan
-    _, high, low, _ = _prices(t, int(book[i, B_ASSET]), feed)
-    stop = book[i, B_STOP]
+    j, stop = int(book[i, B_ASSET]), book[i, B_STOP]
     if book[i, B_SHARES] > 0.0:
-        return max(at, stop) if high >= stop else np.nan
-    return min(at, stop) if low <= stop else np.nan
+        return max(at, stop) if assets[BAR_HIGH, j] >= stop else np.nan
+    return min(at, stop) if assets[BAR_LOW, j] <= stop else np.nan
 
 
 @njit(**HELPER)
-def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out):
+def _strike(i, price, inside, rules, assets, account, book, orders_out):
     """An order is met at a price: it is filled, in part perhaps, or a stop-limit becomes a limit."""
     j, shares = int(book[i, B_ASSET]), book[i, B_SHARES]
     has_limit, has_stop = book[i, B_LIMIT] == book[i, B_LIMIT], book[i, B_STOP] == book[i, B_STOP]
@@ -330,13 +346,11 @@ def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out)
             _leave_bracket(i, account, book, orders_out)
             return
         shares = -held if abs(held) < abs(shares) else shares
-    allowed = tradable(t, j, abs(shares), feed, rules, assets, account)
+    allowed = tradable(j, abs(shares), rules, assets, account)
     if not allowed > 0.0:
         book[i, B_DONE] = account[BAR]
         return
-    size, refusal = _allowed(
-        t, j, allowed if shares > 0.0 else -allowed, price, has_limit, feed, rules, assets, account
-    )
+    size, refusal = _allowed(j, allowed if shares > 0.0 else -allowed, price, has_limit, rules, assets, account)
     if not size > 0.0:
         leave_book(i, refusal, account, book, orders_out)
         return
@@ -346,12 +360,12 @@ def _strike(t, i, price, inside, feed, rules, assets, account, book, orders_out)
     elif allowed < abs(shares):
         reason = LIMITED
     delta = size if shares > 0.0 else -size
-    rate = 0.0 if has_limit else worse_by(t, j, size, feed)
+    rate = 0.0 if has_limit else worse_by(j, size, assets)
     decided = assets[DECIDED, j]
     assets[DECIDED, j] = book[i, B_PLACED]
-    trade_at(t, j, delta, shares, price, rate, reason, feed, rules, assets, account, orders_out)
+    trade_at(j, delta, shares, price, rate, reason, rules, assets, account, orders_out)
     assets[DECIDED, j] = decided
-    _tell_decisions(t, j, delta, price, feed, assets, account)
+    _tell_decisions(j, delta, price, assets, account)
     if book[i, B_ROLE] != NO_ROLE:
         _child_filled(i, delta, reason == LIMITED, account, book, orders_out)
     else:
@@ -372,19 +386,19 @@ def _reason(i, has_limit, book):
 
 
 @njit(**HELPER)
-def _allowed(t, j, delta, price, at_level, feed, rules, assets, account):
+def _allowed(j, delta, price, at_level, rules, assets, account):
     """How many of the shares the account may trade at the price, and why it may none."""
-    cash = to_spend(t, feed.open, rules, assets, account)
+    cash = to_spend(rules, assets, account)
     size = abs(delta)
     if delta > 0.0:
-        return _affordable(t, j, size, price, at_level, cash, feed, rules, assets), NO_CASH
+        return _affordable(j, size, price, at_level, cash, rules, assets), NO_CASH
     held = assets[HELD, j]
     if size > held:
         room = rules.max_leverage
         for k in range(assets.shape[1]):
             if k != j:
                 room -= counted_weight(k, assets)
-        short = max(room, 0.0) * max(value_at(t, feed.open, assets, account), 0.0) / price
+        short = max(room, 0.0) * max(value_at(assets, account), 0.0) / price
         if short < DUST * size:
             short = 0.0  # what rounding leaves of the limit is no position
         most = held + max(short, -held)
@@ -394,23 +408,23 @@ def _allowed(t, j, delta, price, at_level, feed, rules, assets, account):
             size = whole_lots(most, rules.lot)
             if not size > 0.0:
                 return 0.0, NO_LEVERAGE
-    rate = 0.0 if at_level else worse_by(t, j, size, feed)
+    rate = 0.0 if at_level else worse_by(j, size, assets)
     got = price * (1.0 - min(rate, 1.0))
-    cost = fee_of(t, j, size, got, feed.terms) - size * got
+    cost = fee_of(j, size, got, assets) - size * got
     return (0.0 if cost > 0.0 and cash < cost else size), TOO_DEAR
 
 
 @njit(**HELPER)
-def _affordable(t, j, size, price, at_level, cash, feed, rules, assets):
+def _affordable(j, size, price, at_level, cash, rules, assets):
     """The most of `size` shares that `cash` pays for, found by halving."""
-    all_of_it = _spent(t, j, size, price, at_level, feed, assets)
+    all_of_it = _spent(j, size, price, at_level, assets)
     if all_of_it <= 0.0 or all_of_it * (1.0 - MARGIN) <= cash:  # a future without costs takes nothing
         return size
     if rules.lot > 0.0:
         low, high = 0.0, np.ceil(size / rules.lot)
         while high - low > 1.0:
             middle = np.floor((low + high) / 2.0)
-            if _spent(t, j, middle * rules.lot, price, at_level, feed, assets) * (1.0 - MARGIN) <= cash:
+            if _spent(j, middle * rules.lot, price, at_level, assets) * (1.0 - MARGIN) <= cash:
                 low = middle
             else:
                 high = middle
@@ -418,7 +432,7 @@ def _affordable(t, j, size, price, at_level, cash, feed, rules, assets):
     low, high = 0.0, size
     for _ in range(100):
         middle = (low + high) / 2.0
-        if _spent(t, j, middle, price, at_level, feed, assets) <= cash:
+        if _spent(j, middle, price, at_level, assets) <= cash:
             low = middle
         else:
             high = middle
@@ -426,18 +440,18 @@ def _affordable(t, j, size, price, at_level, cash, feed, rules, assets):
 
 
 @njit(**HELPER)
-def _spent(t, j, size, price, at_level, feed, assets):
+def _spent(j, size, price, at_level, assets):
     """What a buy takes of the cash."""
-    paid = price if at_level else price * (1.0 + worse_by(t, j, size, feed))
-    fee = fee_of(t, j, size, paid, feed.terms)
+    paid = price if at_level else price * (1.0 + worse_by(j, size, assets))
+    fee = fee_of(j, size, paid, assets)
     return size * (paid - price if assets[UNFUNDED, j] != 0.0 else paid) + fee
 
 
 @njit(**HELPER)
-def _tell_decisions(t, j, delta, price, feed, assets, account):
+def _tell_decisions(j, delta, price, assets, account):
     """The position is one asked for in shares now; a change of it that is pending counts from where it is."""
     if assets[KIND, j] == NOTHING:
-        value = value_at(t, feed.open, assets, account)
+        value = value_at(assets, account)
         assets[WEIGHT, j] = assets[HELD, j] * price / value if value > 0.0 else 0.0
         assets[IN_SHARES, j] = 1.0
         assets[ACTED, j] = np.nan
