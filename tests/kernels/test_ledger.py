@@ -351,6 +351,8 @@ def test_permuting_assets_permutes_positions(case, random):
     one, other = fast(case), fast((*shuffled, account, on_change))
     if account.lot is not None:
         return  # a share count at the edge of a lot may fall either way
+    if (one.orders[:, codes.ORDER_REASON] == codes.TOO_DEAR).any():
+        return  # of sales that cost the same, to rounding, the first column's is paid for while there is cash
     np.testing.assert_allclose(one.equity, other.equity, rtol=1e-8, atol=1e-6)
 
 
