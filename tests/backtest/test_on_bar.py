@@ -56,7 +56,7 @@ def two() -> kn.Market:
 # --- orders by hand --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_orders_in_shares_worked_by_hand(compiled) -> None:
     """1,000 in cash, fee 1 %, whole shares; decided at the close, filled at the next open.
 
@@ -433,6 +433,7 @@ def test_weights_above_what_the_account_may_hold_name_the_bar(two) -> None:
     assert told(lambda: kn.backtest(compiled, two)) == text
 
 
+@pytest.mark.slow
 def test_a_preset_takes_no_orders_in_shares(two) -> None:
     for compiled in (False, True):
         made = strategy(lambda self, bar, account: account.order(0, 1), compiled=compiled)
@@ -545,6 +546,7 @@ def test_what_cannot_be_compiled_is_told_with_its_line_and_what_to_write(two, ki
         assert text.endswith("Or leave out compiled = True: plain Python takes it as it is.")
 
 
+@pytest.mark.slow
 def test_reading_past_the_last_asset_is_no_way_to_the_next_bar(two) -> None:
     text = told(lambda: kn.backtest(OutOfBounds(), two))
     assert "OutOfBounds().on_bar raised IndexError" in text

@@ -115,6 +115,7 @@ def test_a_killed_script_resumes_without_running_again(tmp_path: Path) -> None:
     assert len(list_runs(tmp_path / "runs")) == 1
 
 
+@pytest.mark.slow
 def test_a_class_without_a_file_is_pinned_with_what_it_names() -> None:
     template = """
 import knowable as kn
@@ -161,6 +162,7 @@ def test_a_strategy_that_exits_fails_its_trial_and_not_the_program(tmp_path: Pat
         assert "SystemExit: 3" in run.warnings[0] or any("SystemExit: 3" in w for w in run.warnings)
 
 
+@pytest.mark.slow
 def test_a_trial_over_its_time_limit_fails_and_the_rest_go_on(tmp_path: Path, market: kn.Market) -> None:
     class Loops(kn.Strategy):
         n = kn.Int(1, 12)

@@ -241,7 +241,8 @@ def test_suspicions_of_the_market_and_the_account_are_doubts(strategies: ModuleT
     assert {doubt(run, name).level for name in ("Survivorship", "Same-bar")} == {"caution"}
 
 
-@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_quick_look_flags_no_honest_specimen_and_finds_nine_leaks_in_ten(part: int) -> None:
     def looked_at(specimen):
         market = specimen.home(6)

@@ -189,6 +189,7 @@ def test_each_reads_back_from_its_own_text() -> None:
         assert market.expression(feature.text()).node is feature.node, number
 
 
+@pytest.mark.slow
 @needs_data
 def test_all_have_values_on_a_sensible_share_of_the_shared_data(shared: Market) -> None:
     """Of the last 100 sessions' cells that have a bar; what lacks is mostly names without 250 bars in a row."""

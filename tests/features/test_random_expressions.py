@@ -200,7 +200,7 @@ def killed_and_ended(folder: Path, features: list[f.Feature]) -> list[str]:
     return list(json.loads((folder / "batch.json").read_text()))
 
 
-@pytest.mark.parametrize("n", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [50, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_stepped_killed_and_restored_elsewhere_and_the_batch_of_another_process(tmp_path: Path, n: int) -> None:
     features = [case(seed) for seed in (range(n) if n == 100 else range(150, 150 + n))]
     batches = killed_and_ended(tmp_path, features)

@@ -40,7 +40,7 @@ def outcome(root: Path, cache: Path | None) -> tuple[float, int]:
     return float(value), int(misses)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("elsewhere", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_changed_helper_is_compiled_again_and_an_unchanged_one_is_not(tmp_path: Path, elsewhere: bool) -> None:
     root = tmp_path / "src"
     kernels = root / "knowable" / "kernels"

@@ -219,7 +219,7 @@ def test_single_backtest_and_shortest_equity_open_quietly(opened, make_walk):
     assert tab.locator("#folds, #trials, #parameters, #trading").count() == 0
 
 
-@pytest.mark.parametrize("value", [0.0, float("nan")])
+@pytest.mark.parametrize("value", [0.0, pytest.param(float("nan"), marks=pytest.mark.slow)])
 def test_constant_and_absent_equity_open_quietly(opened, value):
     index = pd.bdate_range("2020-01-01", periods=40)
     equity = pd.Series(np.full(40, value), index=index)

@@ -182,6 +182,7 @@ print(optimizer.rows())
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit_of_any_trial():
     outputs = set()
     for threads in ("1", "4"):

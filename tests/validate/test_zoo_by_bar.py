@@ -18,6 +18,7 @@ def test_a_strategy_that_decides_bar_by_bar_is_judged_rightly(specimen: Specimen
     assert faults(specimen, market, kn.check(specimen.on(market), market, seed=seed)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("specimen", HONEST_BY_BAR, ids=lambda s: s.strategy.__name__)
 def test_prices_that_were_revised_later_are_no_leak_of_an_account(specimen: Honest) -> None:
     """Its fills are at final prices, its decisions are not: what it was worth is as known."""
