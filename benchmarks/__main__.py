@@ -60,7 +60,7 @@ def main() -> int:
         print(f"\n{name} ({time.perf_counter() - began:.0f} s)")
         for row in tables[name]:
             print(f"  {line(row)}")
-    keep(tables)
+        keep(tables)
     return 0
 
 

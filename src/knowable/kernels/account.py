@@ -32,7 +32,9 @@ __all__ = [
 # Options of the helpers. They make no array, so they may do without reference counts, which cost atomic operations at
 # each helper's entry: with them a fill takes 240 ns, without 40, and compiling twice as long. Numba's option has a
 # leading underscore, so it is asked for only where it exists; without it results are the same. Helpers are not cached:
-# one loaded from a cache cannot be inlined into a kernel compiled later, and the loop is half as fast.
+# one loaded from a cache cannot be inlined into a kernel compiled later, and the loop is half as fast. What every row
+# and every fill goes through is inlined by force; the others say that they are not, or numba hands the option down to
+# all that is called, and the kernels of orders that rest grow tenfold.
 HELPER: dict[str, Any] = {"nogil": True, "forceinline": False}
 if hasattr(DefaultOptions, "_nrt"):
     HELPER["_nrt"] = False
