@@ -418,6 +418,7 @@ def test_a_feature_is_no_number_of_a_bar(two) -> None:
     assert "Name it in features(self, m), such as return {'fast': m.close.mean(10)}, and read bar.fast." in text
 
 
+@pytest.mark.slow
 def test_what_on_bar_returns_is_refused(two) -> None:
     text = told(lambda: kn.backtest(strategy(lambda self, bar, account: 0.5), two))
     assert text.startswith("Made().on_bar returned 0.5 on bar 2020-01-01 00:00:00; it returns nothing.")
@@ -425,6 +426,7 @@ def test_what_on_bar_returns_is_refused(two) -> None:
     assert "Made().on_bar returned 0 on bar" in text
 
 
+@pytest.mark.slow
 def test_weights_above_what_the_account_may_hold_name_the_bar(two) -> None:
     greedy = strategy(lambda self, bar, account: account.target("AAPL" if bar.row < 5 else "MSFT", 0.7))
     text = told(lambda: kn.backtest(greedy, two))

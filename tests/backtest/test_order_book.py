@@ -290,7 +290,9 @@ class MisspellsCompiled(Misspells):
     compiled = True
 
 
-@pytest.mark.parametrize("strategy", [Misspells, MisspellsCompiled, MisspellsLater])
+@pytest.mark.parametrize(
+    "strategy", [Misspells, pytest.param(MisspellsCompiled, marks=pytest.mark.slow), MisspellsLater]
+)
 def test_a_misspelt_argument_is_told_with_the_nearest_one_and_its_line(strategy):
     words = r"(?s)Unknown argument 'stop_los' in account.order. Did you mean 'stop_loss'\?"
     with pytest.raises(StrategyError, match=words) as caught:

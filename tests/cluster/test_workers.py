@@ -158,6 +158,7 @@ def test_a_trial_that_kills_its_worker_is_recorded_failed_and_its_neighbours_are
     assert all(row == expected[row[1]] for row in as_table(journal)[:32] if row[1] != 21)
 
 
+@pytest.mark.slow
 def test_how_a_worker_ended_is_known_though_dask_had_not_yet_said_that_it_started(journal, monkeypatch):
     instantiate = Nanny.instantiate
 
@@ -178,7 +179,7 @@ def test_a_worker_that_dies_once_is_forgiven(journal, tmp_path):
     assert as_table(journal) == undisturbed(24)
 
 
-@pytest.mark.parametrize("fault", ["sleep", "hold"])
+@pytest.mark.parametrize("fault", [pytest.param("sleep", marks=pytest.mark.slow), "hold"])
 def test_a_trial_that_does_not_come_back_ends_at_its_time_limit(journal, fault):
     """`hold` keeps the GIL, as compiled code may: no Python timer could end it."""
     report = run(journal, ChainStudy(24), ToyObjective(faults={10: fault}), time_limit=0.5)
@@ -347,7 +348,7 @@ def test_a_script_without_a_main_guard_drives_workers_and_is_silent(tmp_path):
         assert as_table(journal) == undisturbed(24)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_driver_resumes_to_the_same_end(tmp_path, workers):
     log = tmp_path / "log"
     with driver(tmp_path, 60, workers) as process:
