@@ -418,6 +418,12 @@ def test_a_feature_is_no_number_of_a_bar(two) -> None:
     assert "Name it in features(self, m), such as return {'fast': m.close.mean(10)}, and read bar.fast." in text
 
 
+def test_an_asset_s_name_is_no_place_in_a_bar_s_array(two) -> None:
+    text = told(lambda: kn.backtest(strategy(lambda self, bar, account: account.order("AAPL", bar.close["AAPL"])), two))
+    assert 'bar.close[bar.column("AAPL")]' in text
+    assert "Raised on bar 2020-01-01" in text
+
+
 @pytest.mark.slow
 def test_what_on_bar_returns_is_refused(two) -> None:
     text = told(lambda: kn.backtest(strategy(lambda self, bar, account: 0.5), two))

@@ -16,6 +16,10 @@ from knowable.strategy import Strategy
 
 __all__ = ["explain_arguments", "explain_call_failure", "note_call", "refuse_returned"]
 
+_BY_COLUMN = (
+    '\nArrays of the bar and of the account are by column: bar.close[bar.column("AAPL")], or a loop over '
+    "enumerate(bar.assets)."
+)
 _OURS = {"BarAccount": ("account", BarAccount), "Bar": ("bar", Bar)}
 
 
@@ -42,7 +46,9 @@ def explain_call_failure(
     if called:
         wrong = explain_arguments(called[1], called[2], called[3])
         return StrategyError(f"{wrong}\nIn {strategy!r}.{call}{bar}{place_of(error)}.")
-    return StrategyError(f"{strategy!r}.{call} raised {text}\nRaised{bar}{place_of(error)}.")
+    by_name = text.startswith("IndexError: only integers, slices")  # numpy's words for an index that is a text
+    remedy = _BY_COLUMN if by_name else ""
+    return StrategyError(f"{strategy!r}.{call} raised {text}\nRaised{bar}{place_of(error)}.{remedy}")
 
 
 def explain_arguments(kind: str, method: str, what: str) -> str:
