@@ -283,7 +283,12 @@ def _target_shares(account, asset, shares=None):
 
 
 @overload_method(AccountType, "order")
-def _order(account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None):
+def _order(
+    account, asset, shares=None, by_place=None, limit=None, stop=None, trail=None, day=False, stop_loss=None,
+    take_profit=None,
+):  # fmt: skip
+    if not _is_omitted(by_place):
+        return None  # a level has to be named, as numba cannot ask for; a third number lands here
     levels = (limit, stop, trail, stop_loss, take_profit)
     if all(_is_none(each) for each in levels):
         if not _is_omitted(day):
@@ -298,20 +303,23 @@ def _order(account, asset, shares=None, limit=None, stop=None, trail=None, day=F
 
 
 def _market_all(
-    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
-):
+    account, asset, shares=None, by_place=None, limit=None, stop=None, trail=None, day=False, stop_loss=None,
+    take_profit=None,
+):  # fmt: skip
     _order_all(account, asset)
 
 
 def _market_one(
-    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
-):
+    account, asset, shares=None, by_place=None, limit=None, stop=None, trail=None, day=False, stop_loss=None,
+    take_profit=None,
+):  # fmt: skip
     _order_one(account, asset, shares)
 
 
 def _resting_one(
-    account, asset, shares=None, limit=None, stop=None, trail=None, day=False, stop_loss=None, take_profit=None
-):
+    account, asset, shares=None, by_place=None, limit=None, stop=None, trail=None, day=False, stop_loss=None,
+    take_profit=None,
+):  # fmt: skip
     if not 0 <= asset < account._asked.shape[1]:
         raise ValueError
     said, wanted = (_level(limit), _level(stop), _level(trail)), (_level(stop_loss), _level(take_profit))
@@ -402,11 +410,20 @@ def _cancel_all(account, asset=None):
 
 
 @overload_method(AccountType, "n_open")
-def _n_open(account, asset):
+def _n_open(account, asset=None):
+    if _is_none(asset):
+
+        def n_open(account, asset=None):
+            n = 0
+            for i in range(int(account._account[N_BOOK])):
+                n += is_open(i, account._book)
+            return n
+
+        return n_open
     if not isinstance(asset, types.Integer):
         return None
 
-    def n_open(account, asset):
+    def n_open_of_one(account, asset=None):
         if not 0 <= asset < account._asked.shape[1]:
             raise ValueError
         n = 0
@@ -414,7 +431,7 @@ def _n_open(account, asset):
             n += account._book[i, B_ASSET] == asset and is_open(i, account._book)
         return n
 
-    return n_open
+    return n_open_of_one
 
 
 @njit(**HELPER)

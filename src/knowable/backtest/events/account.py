@@ -20,6 +20,7 @@ from knowable.backtest.events.resting import (
     open_orders,
     place_order,
 )
+from knowable.backtest.events.uncalled import answering
 from knowable.errors import InputError, ShapeError, UnknownAttributeError, shown, unknown_name
 from knowable.features import Feature
 from knowable.kernels.account import CASH, HELD, MARK, UNFUNDED, LedgerState
@@ -210,9 +211,10 @@ class BarAccount:
         """The orders that rest, by number; see `OpenOrder`."""
         return open_orders(self._state(), self._history.assets, self._units)
 
-    def n_open(self, asset: Any) -> int:
-        """How many orders of an asset rest. Raises: InputError, UnknownNameError."""
-        return count_open(self._state(), self._history.column(asset))
+    @answering
+    def n_open(self, asset: Any = None) -> int:
+        """How many orders rest, or how many of an asset. Raises: InputError, UnknownNameError."""
+        return count_open(self._state(), -1 if asset is None else self._history.column(asset))
 
     def _rest(self, asset: Any, shares: Any, given: dict[str, Any], day: Any) -> int:
         if shares is _ALL:

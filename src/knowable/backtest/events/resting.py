@@ -99,8 +99,9 @@ def open_orders(state: LedgerState, assets: tuple[str, ...], units: Rows) -> tup
 
 
 def count_open(state: LedgerState, column: int) -> int:
-    """How many of an asset are in the market."""
-    return int(np.count_nonzero(_open_rows(state)[:, codes.B_ASSET] == column))
+    """How many of an asset are in the market; -1: of all assets."""
+    rows = _open_rows(state)
+    return len(rows) if column < 0 else int(np.count_nonzero(rows[:, codes.B_ASSET] == column))
 
 
 def cancel_order(state: LedgerState, number: Any) -> bool:

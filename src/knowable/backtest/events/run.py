@@ -13,6 +13,7 @@ from knowable.backtest.events.bar import History
 from knowable.backtest.events.compiled import compiled_for, is_refusal, runs_compiled
 from knowable.backtest.events.failures import explain_call_failure, note_call, refuse_returned
 from knowable.backtest.events.inputs import remember, seen_names
+from knowable.backtest.events.misuse import refuse_misuse
 from knowable.backtest.events.typing_errors import explain_typing
 from knowable.backtest.record import LedgerRecord, record_of
 from knowable.backtest.settings import Settings
@@ -107,6 +108,7 @@ class EventRun:
         Raises: StrategyError from its code; InputError for orders or weights that are not allowed.
         """
         self._rules = rules_of(self.settings, on_change=strategy.rebalance is None, futures=self.tape.futures)
+        refuse_misuse(strategy)
         remember(strategy, self.market, first)
         known = seen_names(self.market, features)
         if runs_compiled(strategy):
