@@ -170,6 +170,7 @@ def score(
     start: int = 0,
     stop: int | None = None,
     on_change: bool = False,
+    tape: Tape | None = None,
 ) -> Scores:
     """Figures of k trials that differ in their weights; the same to the bit as `simulate(...).metrics`.
 
@@ -184,10 +185,11 @@ def score(
         start: see `simulate`.
         stop: see `simulate`.
         on_change: see `simulate`.
+        tape: what `read_tape` gave for this market and these settings, where the caller has it; its rows are run then.
 
     Raises: as `simulate`, but a trial whose weights break the leverage rule has its sentence in `errors`.
     """
-    tape = read_tape(market, settings, start, stop)
+    tape = read_tape(market, settings, start, stop) if tape is None else tape
     rows = _cut_rows(decide, market, tape)
     rules = rules_of(settings, on_change=on_change, futures=tape.futures)
     n_trials = len(weights)
@@ -197,7 +199,7 @@ def score(
     size = max(1, _STACK_BYTES // max(1, 8 * tape.feed.price.size))
     for at in range(0, n_trials, size):
         part = slice(at, at + size)
-        stack = _stack([_cut(panel, market, tape) for panel in weights[part]])
+        stack = _stack(weights[part], market, tape)
         score_kernel(
             stack,
             rows,
@@ -212,14 +214,18 @@ def score(
             faults[part],
         )
     errors = tuple(
-        None if row < 0 else _explain((int(row), float(gross)), panel[tape.start : tape.stop], market, tape, settings)
-        for (row, gross), panel in zip(faults, weights, strict=True)
+        None if row < 0 else _explain((int(row), gross), panel[tape.start : tape.stop], market, tape, settings)
+        for (row, gross), panel in zip(faults.tolist(), weights, strict=True)
     )
     return Scores(metrics=metrics, moments=moments, errors=errors)
 
 
-def _stack(panels: list[Panel]) -> Panel:
-    return read_only(panels[0][None] if len(panels) == 1 else np.stack(panels))
+def _stack(panels: Panel | Sequence[Panel], market: Market, tape: Tape) -> Panel:
+    """(k, n_bars, n_assets) the rows of a tape; a view where they stand together already."""
+    if isinstance(panels, np.ndarray) and panels.shape[1:] == market.shape:
+        return read_only(np.ascontiguousarray(panels[:, tape.start : tape.stop], dtype=np.float64))
+    cut = [_cut(panel, market, tape) for panel in panels]
+    return read_only(cut[0][None] if len(cut) == 1 else np.stack(cut))
 
 
 def _cut(weights: Panel, market: Market, tape: Tape) -> Panel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from knowable.backtest.settings import Settings
 from knowable.backtest.simulate import score
+from knowable.backtest.tape import Tape, read_tape
 from knowable.backtest.weights import call_weights, decision_rows, members_only, weights_panel
 from knowable.calendars import rule_of
 from knowable.data.market import Market
@@ -31,6 +33,7 @@ Panel: TypeAlias = npt.NDArray[np.float64]
 _MEMO_BYTES = 96 << 20
 _BATCH_BYTES = 32 << 20
 _BATCH_TRIALS = 128
+_ROOM_BYTES = 1 << 20
 _COLUMNS = frozenset(
     (
         "study",
@@ -74,6 +77,8 @@ class TrialEngine:
         self._rows: dict[tuple[type, Any], npt.NDArray[np.bool_]] = {}
         self._seen: dict[int, Market] = {}
         self._same_rule: tuple[type, Any] | None = None
+        self._tape: Tape | None = None
+        self._rooms = threading.local()
         self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
         self._events = EventTrials(self, self._memo) if is_event_driven(strategy) else None
         self._signals = SignalTrials(self, self._memo) if gives_signals(strategy) else None
@@ -93,18 +98,20 @@ class TrialEngine:
         """Parameter sets to score in one call so that their weights stay within a memory bound."""
         return max(1, min(_BATCH_TRIALS, _BATCH_BYTES // (8 * self.market.n_bars * self.market.n_assets)))
 
-    def weights(self, params: Mapping[str, Any], stop: int | None = None) -> Panel:
+    def weights(self, params: Mapping[str, Any], stop: int | None = None, out: Panel | None = None) -> Panel:
         """Target weights of one complete parameter set, (n_bars, n_assets).
 
         Args:
             params: a value for every parameter.
             stop: rows that the strategy's own code may see; all when None. Rows from there on are NaN unless it
                 returns an expression, which cannot look ahead and is evaluated on all rows.
+            out: where they may be put, to spare fresh memory; what is returned is not always this.
         """
         seen = self.until(stop)
         program = self._program(params, seen)
         if program is not None:
-            return members_only(program.evaluate(self.market, params, self._memo, keep_result=False), self.market)
+            found = program.evaluate(self.market, params, self._memo, keep_result=False, out=out)
+            return members_only(found, self.market)
         strategy = self.made(params)
         returned = call_weights(strategy, seen)
         if isinstance(returned, Feature) and returned.market is seen:
@@ -139,42 +146,70 @@ class TrialEngine:
 
     def score(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
         """Score complete parameter sets on the half-open rows `span`, in order. A failed one carries its error."""
-        scores: list[TrialScore] = []
-        for at in range(0, len(trials), self.batch_size):
-            scores += self._score_batch(trials[at : at + self.batch_size], span)
-        return scores
-
-    def _score_batch(self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[TrialScore]:
-        first, stop = span
         single = self._events or self._signals
         if single is not None:
             return [single.score(params, span) for params in trials]
+        room = self._room()
+        scores: list[TrialScore] = []
+        for at in range(0, len(trials), len(room)):
+            scores += self._score_together(trials[at : at + len(room)], span, room)
+        return scores
+
+    def _room(self) -> Panel:
+        """(k, n_bars, n_assets) for the weights of trials that are scored in one call: this thread's, used again.
+
+        Memory fresh from the system takes as long as half a ledger; what stays in the processor's cache is read sooner.
+        """
+        found: Panel | None = getattr(self._rooms, "panels", None)
+        if found is None:
+            shape = self.market.shape
+            many = max(1, min(_BATCH_TRIALS, _ROOM_BYTES // (8 * shape[0] * shape[1])))
+            found = self._rooms.panels = np.empty((many, *shape))
+        return found
+
+    def _score_together(
+        self, trials: Sequence[Mapping[str, Any]], span: tuple[int, int], room: Panel
+    ) -> list[TrialScore]:
+        """Score at most as many as there is room for."""
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
+        n_placed = 0  # panels that stand in the room, the first ones of it
         for number, params in enumerate(trials):
+            place = room[n_placed]
             try:
                 rule, _ = self.rule_of(params)
-                by_rule.setdefault(rule, []).append((number, self.weights(params, stop)))
+                panel = self.weights(params, span[1], place)
             except KnowableError as error:
                 found[number] = TrialScore(figures=NO_FIGURES, error=str(error))
+                continue
+            n_placed += panel is place
+            by_rule.setdefault(rule, []).append((number, panel))
         for rule, members in by_rule.items():
+            together = room[:n_placed] if n_placed == len(members) == sum(map(len, by_rule.values())) else None
             scored = score(
-                [panel for _, panel in members],
+                [panel for _, panel in members] if together is None else together,
                 self._rows[rule],
                 self.market,
                 self.settings,
-                start=first,
-                stop=stop,
                 on_change=rule[1] is None,
+                tape=self._tape_of(span),
             )
-            for k, (number, _) in enumerate(members):
-                why = scored.errors[k]
-                found[number] = TrialScore(
-                    figures=NO_FIGURES if why else tuple(scored.metrics[k].tolist()),
-                    moments=None if why else scored.moments[k],
-                    error=why,
+            for (number, _), figures, moments, why in zip(
+                members, scored.metrics.tolist(), scored.moments, scored.errors, strict=True
+            ):
+                found[number] = (
+                    TrialScore(figures=tuple(figures), moments=moments)
+                    if why is None
+                    else TrialScore(figures=NO_FIGURES, error=why)
                 )
         return [entry for entry in found if entry is not None]
+
+    def _tape_of(self, span: tuple[int, int]) -> Tape:
+        """The tape of some rows; the last one is kept."""
+        kept = self._tape
+        if kept is None or (kept.start, kept.stop) != span:
+            kept = self._tape = read_tape(self.market, self.settings, *span)
+        return kept
 
     def rule_of(self, params: Mapping[str, Any]) -> tuple[tuple[type, Any], npt.NDArray[np.bool_]]:
         """The rebalance rule of one set and its rows; asked once where it hangs on no parameter."""

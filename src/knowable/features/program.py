@@ -28,16 +28,19 @@ _COUNTS = (SETTINGS["window"], SETTINGS["n"])
 class _Step:
     """One node of a program, with positions in place of references."""
 
-    __slots__ = ("checks", "inputs", "node", "op", "panel", "place", "scalars", "subset")
+    __slots__ = ("checks", "inputs", "kept", "node", "op", "panel", "place", "reads", "scalars", "serial", "subset")
 
     def __init__(self, node: Node, place: int, places: Mapping[Node, int], subset: int) -> None:
         self.node = node
+        self.serial = node.serial
         self.place = place
         given = node.scalar or node.op == "field" or node.op in CLOCKS
         self.op: Operator | None = None if given else OPERATORS[node.op]
         self.inputs = tuple(places[each] for each in node.inputs)
         # the position of each setting's scalar node, -1 for a plain value
         self.scalars = tuple(places[each] if type(each) is Node else -1 for each in node.settings)
+        self.kept = self.op is not None or node.op in CLOCKS  # a memo keeps its panel
+        self.reads = node.scalar or any(each >= 0 for each in self.scalars)  # numbers of this parameter set
         self.checks = tuple(check_of(self.op.name, name) for name in self.op.settings) if self.op else ()
         self.subset = subset
         self.panel = constant(node.settings[0]) if node.op == "number" else None
@@ -103,6 +106,7 @@ class Program:
         memo: Memo | None = None,
         *,
         keep_result: bool = True,
+        out: _Panel | None = None,
     ) -> _Panel:
         """The values on every bar.
 
@@ -112,8 +116,10 @@ class Program:
             memo: results kept between calls, of this market.
             keep_result: whether the memo keeps the result itself too, beside what it is made of. Trials differ in it,
                 so keeping it drives out what they share, and fills cold memory where warm would do.
+            out: with `memo`, where a result that is not kept is computed, (n_bars, n_assets); it is locked then.
 
-        Returns: (n_bars, n_assets) float64, read-only; never a copy of a field.
+        Returns: (n_bars, n_assets) float64, read-only; never a copy of a field. It is `out` only if it was computed
+        there: a field, or a result that was kept already, is returned as it is.
         Raises: InputError if a symbol has no value or a window comes out of range; UnknownNameError on an absent field;
         UnsolvedError if a portfolio asks for what cannot be.
         """
@@ -121,10 +127,7 @@ class Program:
             if memo is None:
                 return self._evaluate_alone(market, self._numbers(params))
             memo.bind(market)
-            found = self._find_whole(memo, params)
-            if found is not None:
-                return found
-            return self._evaluate_with(memo, market, params, keep_result=keep_result or not self.symbols)
+            return self._evaluate_with(memo, market, params, keep_result=keep_result or not self.symbols, out=out)
         except UnsolvedError as error:
             raise error.at(error.row, market.index[error.row]) from None
 
@@ -149,50 +152,56 @@ class Program:
         result: _Panel = values[-1]
         return result
 
-    def _find_whole(self, memo: Memo, params: Mapping[str, Any]) -> _Panel | None:
-        """The result of these very parameters, if it is kept: two look-ups, whatever the size of the program."""
-        last = self._steps[-1]
-        known = memo.ids.get((last.node.serial, _chosen(self._subsets[last.subset], params)))
-        return None if known is None else memo.find(known)
-
-    def _evaluate_with(self, memo: Memo, market: Market, params: Mapping[str, Any], *, keep_result: bool) -> _Panel:
+    def _evaluate_with(
+        self, memo: Memo, market: Market, params: Mapping[str, Any], *, keep_result: bool, out: _Panel | None
+    ) -> _Panel:
         """Go down from the root as far as results are missing, then compute those."""
-        numbers = self._numbers(params)
-        ids = self._ids(memo, params, numbers)
-        root = len(self._steps) - 1
-        values: list[Any] = [None] * len(self._steps)
+        steps, root = self._steps, len(self._steps) - 1
+        table, chosen = memo.ids, self._chosen(params)
+        values: list[Any] = [None] * len(steps)
         missing: list[int] = []
         seen = {root}
         stack = [root]
+        unknown = False  # whether anything is to be computed that the memo keeps
         while stack:
             place = stack.pop()
-            step = self._steps[place]
-            value = memo.find(ids[place]) if step.op is not None or step.node.op in CLOCKS else None
-            if value is not None:
-                values[place] = value
-                continue
+            step = steps[place]
+            if step.kept and (keep_result or place != root):
+                known = table.get((step.serial, chosen[step.subset]))
+                value = None if known is None else memo.find(known)
+                if value is not None:
+                    values[place] = value
+                    continue
+                unknown = True
             missing.append(place)
             for below in step.inputs:
                 if below not in seen:
                     seen.add(below)
                     stack.append(below)
+        numbers = self._numbers(params) if unknown or any(steps[place].reads for place in missing) else []
+        ids = self._ids(memo, chosen, numbers) if unknown else []
         missing.sort()
         shape = market.shape
         with np.errstate(all="ignore"):
             for place in missing:
-                step = self._steps[place]
-                if step.node.op in CLOCKS:
-                    values[place] = memo.obtain(ids[place], partial(clock_panel, step.node, market))
-                elif step.op is None:
+                step = steps[place]
+                if not step.kept:
                     values[place] = _value(step, values, numbers, market, shape)
                 elif place == root and not keep_result:
-                    values[place] = _compute(step, values, numbers, shape)
+                    values[place] = _compute(step, values, numbers, shape, out)
+                elif step.op is None:
+                    values[place] = memo.obtain(ids[place], partial(clock_panel, step.node, market))
                 else:
                     values[place] = memo.obtain(ids[place], partial(_compute, step, values, numbers, shape))
         result: _Panel = values[root]
         return result
 
-    def _ids(self, memo: Memo, params: Mapping[str, Any], numbers: list[Any]) -> list[Any]:
+    def _chosen(self, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """For each set of symbols that some node hangs on, their values as part of a key."""
+        part = {name: _key_part(params.get(name)) for name in self.symbols}
+        return [tuple([part[name] for name in names]) for names in self._subsets]
+
+    def _ids(self, memo: Memo, chosen: list[tuple[Any, ...]], numbers: list[Any]) -> list[Any]:
         """The memo's number of each node's structure with concrete values.
 
         It is looked up by (node, values of its symbols); only what is new there is interned by structure, so that
@@ -204,14 +213,13 @@ class Program:
             ids, open_steps = fixed.copy(), self._moving
         else:
             ids, table, open_steps = [None] * len(self._steps), memo.ids, self._steps
-        chosen = [_chosen(names, params) for names in self._subsets]
         for step in open_steps:
             place, node = step.place, step.node
             if node.scalar:
                 value = step.panel[0, 0] if step.panel is not None else numbers[place]
                 ids[place] = float(value).hex()
                 continue
-            key = (node.serial, chosen[step.subset])
+            key = (step.serial, chosen[step.subset])
             known = table.get(key)
             if known is None:
                 known = memo.intern((node.op, tuple([ids[below] for below in step.inputs]), step.settings(numbers)))
@@ -227,15 +235,11 @@ def evaluate(feature: Feature, market: Market | None = None) -> _Panel:
     return Program.of(feature).evaluate(feature.market if market is None else market)
 
 
-def _chosen(names: tuple[str, ...], params: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The values of some symbols as part of a key; 2, 2.0 and True, or 0.0 and -0.0, must not be taken for another."""
-    chosen: list[Any] = []
-    for name in names:
-        value = params.get(name)
-        chosen.append(value if type(value) is int or (type(value) is float and value) else repr(value))
-        if type(value) is float:
-            chosen.append(None)
-    return tuple(chosen)
+def _key_part(value: Any) -> Any:
+    """A symbol's value as part of a key; 2, 2.0 and True, or 0.0 and -0.0, must not be taken for one another."""
+    if type(value) is int:
+        return value
+    return (value,) if type(value) is float and value else repr(value)
 
 
 def _value(step: _Step, values: list[Any], numbers: list[Any], market: Market, shape: tuple[int, int]) -> _Panel:
@@ -258,18 +262,21 @@ def constant(value: Any) -> _Panel:
     return made
 
 
-def _compute(step: _Step, values: list[Any], numbers: list[Any], shape: tuple[int, int]) -> _Panel:
+def _compute(
+    step: _Step, values: list[Any], numbers: list[Any], shape: tuple[int, int], out: _Panel | None = None
+) -> _Panel:
     op = step.op
     if op is None:
         raise AssertionError(step.node)
     settings = step.settings(numbers)
     if op.first is not None and op.first(*settings) > shape[0]:
-        blank = np.full(shape, np.nan)
+        blank = np.empty(shape) if out is None else out
+        blank.fill(np.nan)
         blank.flags.writeable = False
         return blank
     if op.enough is not None:
         settings = op.enough(shape[0], *settings)
     state = start_operator(op, step.node.inputs, shape[1], settings)
-    out = np.empty(shape)
+    out = np.empty(shape) if out is None else out
     run_operator(op, [values[below] for below in step.inputs], settings, state, out)
     return out
