@@ -197,3 +197,37 @@ def test_a_parameter_may_not_bear_the_name_of_a_column(market: kn.Market, name: 
         kn.sweep(strategy, market, grid={name: [1, 2]})
     with pytest.raises(ParameterError, match=f"cannot be called '{name}'"):
         kn.optimize(strategy, market)
+
+
+class _Mixed(kn.Strategy):
+    """Expressions, arrays, failures and several schedules side by side."""
+
+    kind = kn.Choice(["expression", "field", "array", "raises"], default="expression")
+    window = kn.Int(2, 100, default=10)
+
+    @property
+    def rebalance(self) -> str | None:
+        return "month_end" if self.window == 7 else None
+
+    def weights(self, m: kn.Market) -> object:
+        if self.kind == "raises":
+            raise ValueError("no such day")
+        if self.kind == "field":
+            return m.weight
+        held = (m.close > m.close.mean(self.window)) / m.n_assets
+        return held if self.kind == "expression" else held.values().copy()
+
+
+def test_trials_scored_in_one_call_do_not_touch_one_another(market: kn.Market) -> None:
+    close = market.panel("close")
+    frames = {name: pd.DataFrame(market.panel(name), market.index, market.assets) for name in ("open", "close")}
+    weight = pd.DataFrame(np.where(close > close[0], 0.2, 0.0), market.index, market.assets)
+    mixed = kn.Market.from_frames(**frames, weight=weight)
+    kinds = ("expression", "raises", "field", "expression", "array", "expression")
+    trials = [{"kind": kinds[k % 6], "window": 2 + k % 11} for k in range(40)]
+    table = kn.sweep(_Mixed, mixed, trials=trials, check=False)
+    assert table["error"].notna().tolist() == [each["kind"] == "raises" for each in trials]
+    held = [each for each in trials if each["kind"] != "raises"]
+    alone = [[kn.backtest(_Mixed(**each), mixed).metrics[m] for m in METRICS] for each in held]
+    np.testing.assert_array_equal(table.loc[table["error"].isna(), list(METRICS)].to_numpy(), np.array(alone))
+    assert table["sharpe"].nunique() > 12
