@@ -22,6 +22,7 @@ __all__ = [
     "StoreError",
     "StrategyError",
     "UnknownAttributeError",
+    "UnknownKeyError",
     "UnknownNameError",
     "UnknownVersionError",
     "UnsolvedError",
@@ -54,6 +55,12 @@ class UnknownNameError(KnowableError, LookupError):
 
 class UnknownAttributeError(UnknownNameError, AttributeError):
     """A name after a dot does not exist; also what Python's own getattr and hasattr expect."""
+
+
+class UnknownKeyError(UnknownNameError, KeyError):
+    """A name in brackets does not exist; also what Python's own `get` expects of a mapping."""
+
+    __str__ = Exception.__str__  # a KeyError shows what it was given between quotes
 
 
 class StrategyError(KnowableError, RuntimeError):

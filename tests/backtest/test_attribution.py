@@ -41,6 +41,18 @@ def test_the_parts_of_each_bar_sum_to_the_change_of_equity_and_of_cash(result):
     check(result)
 
 
+@given(results())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_turnover_of_bars_weighted_by_equity_comes_to_the_metric(result):
+    turnover, value = result.turnover, result.equity
+    fills = result.fills[result.fills["reason"] != "delisted"]
+    traded = (fills["size"] * fills["reference_price"]).groupby(fills["fill_time"]).sum()
+    if (value > 0.0).all():
+        np.testing.assert_allclose((turnover * value)[traded.index], traded, rtol=1e-9)
+        whole = (turnover * value).sum() / value.sum() * result.bars_per_year
+        assert whole == pytest.approx(result.metrics["turnover"], rel=1e-9, abs=1e-12)
+
+
 def test_the_parts_of_a_real_account_sum_up(large_caps):
     rng = np.random.default_rng(5)
     wanted = np.where(rng.random(large_caps.shape) < 0.05, rng.normal(0, 0.1, large_caps.shape), np.nan)

@@ -223,6 +223,8 @@ def test_a_future_of_50_a_point_is_not_paid_for_and_rolls_without_gain():
     assert result.orders["price"].tolist() == pytest.approx([100.1])
     assert result.flows[["kind", "amount", "cash"]].iloc[0].tolist() == ["roll", 3.0, pytest.approx(-roll)]
     assert result.cash_flows["settled"].sum() == pytest.approx(want[-1] - 10_000 + 75)
+    traded = np.array([0, 10 * 100 * 50, 0, 10 * (102 + 105) * 50, 0])
+    assert result.turnover.tolist() == pytest.approx((traded / want).tolist())
     explained(result)
 
 

@@ -118,6 +118,29 @@ def test_a_name_that_a_result_has_not_is_told_with_what_to_ask_instead():
         kn.backtest(object(), None, benchmark="A")
 
 
+def test_a_name_that_a_mapping_of_a_result_has_not_is_told_with_the_nearest():
+    result = random_result()
+    for ask, says in (
+        (lambda: result.metrics["shrpe"], "Unknown metric 'shrpe' in the result. Did you mean 'sharpe'?"),
+        (lambda: result.metrics["alpha"], "'alpha' is no metric; the figure is result.stats(benchmark)['alpha']."),
+        (
+            lambda: result.metrics["ulcer_index"],
+            "'ulcer_index' is no metric; the figure is result.stats()['ulcer_index'].",
+        ),
+        (lambda: result.stats()["shrpe"], "Unknown figure 'shrpe'. Did you mean 'sharpe'?"),
+        (lambda: result.params["lokback"], "Unknown parameter 'lokback' in Random. There are none yet."),
+    ):
+        with pytest.raises(KeyError) as caught:
+            ask()
+        assert str(caught.value) == says
+        assert isinstance(caught.value, UnknownNameError)
+    assert result.metrics.get("shrpe") is None
+    assert "shrpe" not in result.metrics
+    assert copy.copy(result).metrics == dict(result.metrics)
+    with pytest.raises(TypeError):
+        result.metrics["sharpe"] = 3.0
+
+
 def test_a_chart_shows_the_account_and_an_assets_fills():
     result = random_result()
     plain = result.plot()

@@ -23,9 +23,18 @@ from knowable.backtest.attribution import (
 )
 from knowable.backtest.benchmarks import Bars, benchmark_values
 from knowable.backtest.capacity import Capacity, capacity_of
+from knowable.backtest.named import Named
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
-from knowable.backtest.result_shown import chart_of, html_of, page_of, text_of, title_of, unknown_attribute
+from knowable.backtest.result_shown import (
+    chart_of,
+    html_of,
+    page_of,
+    text_of,
+    title_of,
+    told_elsewhere,
+    unknown_attribute,
+)
 from knowable.backtest.settings import Settings
 from knowable.backtest.tables import (
     Money,
@@ -36,6 +45,7 @@ from knowable.backtest.tables import (
     orders_table,
     positions_table,
     trades_table,
+    turnover_series,
 )
 from knowable.metrics.curve import Curve
 from knowable.metrics.definitions import METRICS
@@ -92,6 +102,10 @@ class Result:
     volumes: npt.NDArray[np.float64] | None
     record: LedgerRecord
     bar_returns: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Named(self.metrics, "metric", "the result", told_elsewhere))
+        object.__setattr__(self, "params", Named(self.params, "parameter", self.name or "the result"))
 
     @cached_property
     def equity(self) -> pd.Series:
@@ -164,6 +178,16 @@ class Result:
         """
         positions = self.positions.to_numpy()
         return exposure_table(positions, self._marks(), self.record.equity, self.index)
+
+    @cached_property
+    def turnover(self) -> pd.Series:
+        """(n_bars,) value bought plus value sold on each bar, at reference prices, over equity at its close.
+
+        A roll sells one contract and buys the next; other actions, delistings too, trade nothing. NaN while equity is
+        at or below 0.
+        Its mean weighted by equity, times `bars_per_year`, is ``metrics["turnover"]``.
+        """
+        return turnover_series(self.record.orders, self._marks(), self.record.equity, self.index)
 
     @cached_property
     def costs(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from knowable.backtest.result import Result
     from knowable.report.page import Page
 
-__all__ = ["chart_of", "html_of", "page_of", "text_of", "title_of", "unknown_attribute"]
+__all__ = ["chart_of", "html_of", "page_of", "text_of", "title_of", "told_elsewhere", "unknown_attribute"]
 
 Panel = npt.NDArray[np.float64]
 
@@ -116,14 +116,21 @@ def unknown_attribute(name: str, known: Iterable[str], metrics: Mapping[str, flo
     if name in metrics:
         return UnknownAttributeError(f"A result has no {name!r}; the figure is result.metrics[{name!r}].")
     if name in FIGURES:
-        needs = "benchmark" if FIGURES[name].family == FAMILIES[-1] else ""
-        return UnknownAttributeError(f"A result has no {name!r}; the figure is result.stats({needs})[{name!r}].")
+        return UnknownAttributeError(f"A result has no {name!r}; {told_elsewhere(name)}")
     if name == "benchmark":
         return UnknownAttributeError(
             "A result has no 'benchmark': give one to stats, compare, plot or report, as result.stats('buy_and_hold')."
         )
     public = [each for each in known if not each.startswith("_")]
     return UnknownAttributeError(str(unknown_name("attribute", name, public, where="a result")))
+
+
+def told_elsewhere(name: object) -> str:
+    """Where a figure is that is no metric; empty for what is no figure."""
+    if name not in FIGURES:
+        return ""
+    needs = "benchmark" if FIGURES[str(name)].family == FAMILIES[-1] else ""
+    return f"the figure is result.stats({needs})[{name!r}]."
 
 
 def _facts(result: Result) -> dict[str, str]:

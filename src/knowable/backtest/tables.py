@@ -24,6 +24,7 @@ __all__ = [
     "orders_table",
     "positions_table",
     "trades_table",
+    "turnover_series",
 ]
 
 Panel = npt.NDArray[np.float64]
@@ -198,6 +199,28 @@ def exposure_table(positions: Panel, marks: Panel, equity: Panel, index: pd.Date
     whole = np.where(equity > 0.0, equity, np.nan)
     columns = {"long": long, "short": short, "gross": long - short, "net": long + short}
     return pd.DataFrame({name: values / whole for name, values in columns.items()}, index=index)
+
+
+def turnover_series(records: Panel, marks: Panel, equity: Panel, index: pd.DatetimeIndex) -> pd.Series:
+    """(n_bars,) value bought plus value sold over equity; as `Result.turnover`.
+
+    Args:
+        records: of the ledger.
+        marks: (n_bars, n_assets) what a position counts for at each close.
+        equity: (n_bars,) at each close.
+        index: (n_bars,) labels.
+    """
+    bar, flow = records[:, codes.ORDER_FILLED].astype(np.int64), is_flow(records)
+    booked = flow | (records[:, codes.ORDER_REASON] == codes.DELISTED)
+    value = np.where(booked, 0.0, np.abs(records[:, codes.ORDER_SIZE]) * records[:, codes.ORDER_REFERENCE])
+    for k in np.flatnonzero(flow & (records[:, codes.ORDER_REASON] == codes.ROLLED)).tolist():
+        asset = records[k, codes.ORDER_ASSET]
+        held = records[:k][records[:k, codes.ORDER_ASSET] == asset, codes.ORDER_SIZE].sum()
+        before = marks[bar[k] - 1, int(asset)]
+        value[k] = abs(held) * (2.0 * before + records[k, codes.ORDER_REFERENCE])  # one contract for another
+    done = bar >= 0
+    traded = np.bincount(bar[done], weights=np.nan_to_num(value[done]), minlength=len(index))
+    return pd.Series(traded / np.where(equity > 0.0, equity, np.nan), index=index, name="turnover")
 
 
 def positions_table(orders: Panel, index: pd.DatetimeIndex, assets: tuple[str, ...]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from knowable.errors import unknown_name
+from knowable.errors import UnknownKeyError, unknown_name
 from knowable.metrics.catalogue import FAMILIES, FIGURES, Unit
 from knowable.metrics.curve import Curve
 from knowable.metrics.growth import drawdown_figures, growth_figures
@@ -40,7 +40,7 @@ class Figures(Mapping[str, float]):
 
     def __getitem__(self, name: str) -> float:
         if name not in self._own:
-            raise KeyError(self._unknown(name))
+            raise UnknownKeyError(self._unknown(name))
         return self._own[name]
 
     def __iter__(self) -> Iterator[str]:
