@@ -6,7 +6,43 @@ import pytest
 
 import knowable as kn
 from knowable import portfolio as p
-from knowable.errors import InputError, UnknownNameError
+from knowable.errors import InputError, KnowableError, UnknownNameError
+
+MISTAKES = {
+    "`band >= 0` must hold for a finite number, but band=-1, in drift_band(close > 0, close, ...).": (
+        lambda m: p.drift_band(m.close > 0, m.close, band=-1)
+    ),
+    "`band <= 1` must hold, but band=2, in drift_band(": lambda m: p.drift_band(m.close > 0, m.close, band=2),
+    "turnover=0, in limit_turnover(close > 0, close, ...).": (
+        lambda m: p.limit_turnover(m.close > 0, m.close, turnover=0)
+    ),
+    "'monthend' in rebalance(close > 0, ...). Did you mean 'month_end'?": lambda m: p.rebalance(
+        m.close > 0, "monthend"
+    ),
+    "risk_aversion=0, in mean_variance(lag(close, 5), close, ...).": (
+        lambda m: p.mean_variance(m.close.lag(5), m.close, 60, risk_aversion=0)
+    ),
+    "Unknown covariance 'ledoit' in mean_variance(close, ...).": (
+        lambda m: p.mean_variance(None, m.close, 60, net=1.0, covariance="ledoit")
+    ),
+    "max_weight=20 and gross=1, in mean_variance. It is a fraction of equity": (
+        lambda m: p.mean_variance(m.close, m.close, 60, max_weight=20)
+    ),
+    "Unknown covariance 'sampl' in risk_parity(close, ...).": lambda m: p.risk_parity(m.close, 60, covariance="sampl"),
+    "volatility=15, in target_volatility(close > 0, close, ...). It is a fraction a year": (
+        lambda m: p.target_volatility(m.close > 0, m.close, volatility=15, window=60)
+    ),
+    "Unknown period 'monthend' in inverse_volatility(close, ...).": (
+        lambda m: p.inverse_volatility(m.close, 60, every="monthend")
+    ),
+}
+
+
+@pytest.mark.parametrize("says", MISTAKES)
+def test_an_error_shows_the_call_as_it_was_written(market, says):
+    with pytest.raises(KnowableError) as caught:
+        MISTAKES[says](market)
+    assert says in str(caught.value)
 
 
 def test_inverse_volatility_agrees_with_pandas(prices, market):

@@ -43,6 +43,31 @@ def test_without_limits_it_is_the_closed_form(seed, k, risk_aversion):
     np.testing.assert_allclose(made, closed, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("risk_aversion", [1e4, 1e6, 1e9])
+def test_weights_that_aversion_makes_tiny_are_in_proportion_to_those_of_less(risk_aversion):
+    """Nothing but the sign limits them, so weights go with gain over aversion."""
+    limits = FREE._replace(long_only=True, gross=1.0, max_weight=0.5, turnover=0.9)
+    plain, _ = best_weights(problem(k=6, seed=3, risk_aversion=50.0, limits=limits))
+    tiny, _ = best_weights(problem(k=6, seed=3, risk_aversion=risk_aversion, limits=limits, held=np.full(6, 0.1)))
+    assert (plain == 0.0).any()
+    assert 0.0 < np.abs(plain).max() < 0.5
+    np.testing.assert_allclose(tiny * risk_aversion / 50.0, plain, rtol=1e-7, atol=1e-9)
+    np.testing.assert_array_equal(tiny == 0.0, plain == 0.0)
+
+
+def test_limits_that_bind_weights_of_little_gain_are_kept():
+    held = np.full(6, 0.1)
+    for limits in (
+        FREE._replace(long_only=True, gross=1.0, turnover=0.2),
+        FREE._replace(gross=1e-4),
+        FREE._replace(max_weight=1e-5),
+    ):
+        made, _ = best_weights(problem(k=6, seed=3, risk_aversion=1e4, limits=limits, held=held))
+        assert np.abs(made).max() <= (limits.max_weight or 1.0)
+        assert np.abs(made).sum() <= (limits.gross or 1.0) + 1e-12
+        assert np.abs(made - held).sum() <= (limits.turnover or 1e9) + 1e-8
+
+
 def test_the_least_variance_of_two_assets_is_the_closed_form():
     covariance = np.array([[0.04, 0.01], [0.01, 0.09]])
     asked = Problem(

@@ -31,10 +31,13 @@ _WORDS = frozenset({"descending", "long_only", "covariance", "infeasible"})  # s
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
-def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None, **settings: Any) -> Feature:
+def apply(
+    op: str, *operands: Any, every: Any = None, clock: Node | None = None, told: str = "", **settings: Any
+) -> Feature:
     """The feature of one operator; operands are features, numbers or symbols, at least one a feature.
 
     Moving operators take `every`, the slower clock whose periods their rows are then; `clock` is the operator's own.
+    `told` is how an error shows the call, where it was another that the user wrote.
 
     Raises: InputError if an operand is something else, features belong to different markets, or a setting is out of
     range.
@@ -64,6 +67,8 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
         nodes.append(clock)
 
     def where() -> str:
+        if told:
+            return told
         given = [named(value) if k == 0 else f"{key}={named(value)}" for k, (key, value) in enumerate(settings.items())]
         return f"{op}({', '.join([*map(named, operands), *given])})"
 
@@ -72,13 +77,13 @@ def apply(op: str, *operands: Any, every: Any = None, clock: Node | None = None,
     return made
 
 
-def rebalanced(op: str, *operands: Any, every: Any = None, **settings: Any) -> Feature:
-    """The feature of an operator that reads a clock of its own, which may be that of every bar.
+def rebalanced(op: str, *operands: Any, every: Any = None, told: str = "", **settings: Any) -> Feature:
+    """The feature of an operator that reads a clock of its own, which may be that of every bar; `told` as in `apply`.
 
     Raises: as `apply`.
     """
-    clock = ends_node(every, lambda: f"{op}({', '.join(map(named, operands))}, every={shown(every)})")
-    return apply(op, *operands, clock=node("ends", (), (1,)) if clock is None else clock, **settings)
+    clock = ends_node(every, lambda: told or f"{op}({', '.join(map(named, operands))}, every={shown(every)})")
+    return apply(op, *operands, clock=node("ends", (), (1,)) if clock is None else clock, told=told, **settings)
 
 
 def common_market(op: str, features: Sequence[Feature]) -> Market:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from typing import Any, TypeGuard
 
 from knowable.data.market import UNIVERSE
 from knowable.errors import InputError, shown
 from knowable.features.apply import feature_of, named
 from knowable.features.feature import Feature
 from knowable.features.functions.element import where
+from knowable.features.functions.moving import lag
+from knowable.features.gate import ends_node
 from knowable.features.symbols import Symbol
 
-__all__ = ["codes_of", "members", "members_only", "positive", "selection", "window_of_two"]
+__all__ = [
+    "codes_of",
+    "held_between",
+    "is_number",
+    "members",
+    "members_only",
+    "positive",
+    "selection",
+    "told",
+    "window_of_two",
+]
 
 
 def codes_of(op: str, groups: Any) -> Feature:
@@ -26,6 +38,17 @@ def codes_of(op: str, groups: Any) -> Feature:
             "Put one into the market as a field: sector = close * 0 + pd.Series(numbers_by_asset), then\n"
             "Market.from_frames(close=close, sector=sector), and use m.sector."
         ) from None
+
+
+def held_between(call: str, x: Feature, every: Any) -> Feature:
+    """`x` at the ends of periods, held between them. Raises: as `lag`, naming the call."""
+    ends_node(every, lambda: call)
+    return lag(x, 0, every=every)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a plain number; a symbol is none, and is not asked for its value."""
+    return issubclass(type(value), numbers.Real) and type(value) is not bool
 
 
 def members(x: Feature) -> Any:
@@ -63,11 +86,15 @@ def selection(op: str, of: Any) -> Any:
         ) from None
 
 
+def told(op: str, *operands: Any) -> str:
+    """A call as an error shows it: with what the user gave, not with what was made of it."""
+    return f"{op}({', '.join(map(named, operands))}, ...)"
+
+
 def window_of_two(op: str, price: Any, window: Any) -> Any:
     """A window that can have a deviation; what is no whole number is left to the operator. Raises: InputError."""
     if type(window) is not Symbol and hasattr(type(window), "__index__") and window < 2:
         raise InputError(
-            f"`window >= 2` returns are needed for a deviation, but window={shown(window)}, in "
-            f"{op}({named(price)}, ...)."
+            f"`window >= 2` returns are needed for a deviation, but window={shown(window)}, in {told(op, price)}."
         )
     return window

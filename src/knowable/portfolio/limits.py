@@ -11,11 +11,15 @@ from knowable.features.feature import Feature
 from knowable.features.functions.across import cross_sum
 from knowable.features.functions.element import clip, fill, maximum, minimum, where
 from knowable.features.functions.groups import group_sum
-from knowable.features.functions.moving import Every, lag
+from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
-from knowable.portfolio.asked import codes_of, members_only, positive, window_of_two
+from knowable.features.symbols import Symbol
+from knowable.portfolio.asked import codes_of, held_between, members_only, positive, told, window_of_two
 
 __all__ = ["cap", "cap_groups", "target_volatility"]
+
+
+_MOST_VOLATILE = 5.0  # a year; coins that double and halve within a week come to 3
 
 
 def target_volatility(
@@ -52,13 +56,20 @@ def target_volatility(
     """
     name = "target_volatility"
     weights, prices = members_only(name, w), feature_of(name, price)
+    open_ = issubclass(type(volatility), Symbol)
+    if not open_ and positive(name, "volatility", volatility) > _MOST_VOLATILE:
+        raise InputError(
+            f"`volatility <= {_MOST_VOLATILE:g}` must hold, but volatility={volatility:g}, in {told(name, w, price)}. "
+            "It is a fraction a year: 0.15 for fifteen per cent."
+        )
     year = math.sqrt(positive(name, "bars_per_year", bars_per_year))
     risk = apply("earning_std", weights, returns(prices), window=window_of_two(name, price, window)) * year
     gross = cross_sum(abs(weights))
     factor = minimum(
         positive(name, "volatility", volatility) / risk, positive(name, "max_leverage", max_leverage) / gross
     )
-    return lag(where(gross == 0.0, weights, weights * factor), 0, every=every)
+    scaled = where(gross == 0.0, weights, weights * factor)
+    return held_between(told(name, w, price), scaled, every)
 
 
 def cap(w: Feature, max_weight: Any, *, spread: bool = False) -> Feature:

@@ -11,7 +11,7 @@ from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
 from knowable.features.solved.quadratic import need_solver
 from knowable.features.symbols import Symbol
-from knowable.portfolio.asked import codes_of, selection, window_of_two
+from knowable.portfolio.asked import codes_of, is_number, selection, told, window_of_two
 
 __all__ = ["mean_variance", "risk_parity"]
 
@@ -50,7 +50,7 @@ def risk_parity(
     moves = returns(feature_of(name, price))
     parts: Any = 1.0 if budget is None else feature_of(name, budget)
     settings = {"window": window_of_two(name, price, window), "covariance": covariance}
-    return rebalanced(name, selection(name, of), moves, parts, every=every, **settings)
+    return rebalanced(name, selection(name, of), moves, parts, every=every, told=told(name, price), **settings)
 
 
 def mean_variance(
@@ -111,6 +111,11 @@ def mean_variance(
             f"Without an expected return the least variance is that of holding nothing, with net={shown(net)}, in "
             f"{name}.\nSay what the weights sum to, as net=1.0, or give `expected`."
         )
+    if is_number(max_weight) and is_number(gross) and max_weight > max(gross, 1.0):
+        raise InputError(
+            f"`max_weight <= gross` must hold, or it limits nothing, but max_weight={max_weight:g} and "
+            f"gross={gross:g}, in {name}. It is a fraction of equity: 0.2 for twenty per cent."
+        )
     gain: Any = 0.0 if expected is None else feature_of(name, expected)
     codes: Any = float("nan") if groups is None else codes_of(name, groups)
     moves = returns(feature_of(name, price))
@@ -126,4 +131,5 @@ def mean_variance(
         "net": net,
         "infeasible": infeasible,
     }
-    return rebalanced(name, selection(name, of), moves, gain, codes, every=every, **settings)
+    shown_as = told(name, *([] if expected is None else [expected]), price)
+    return rebalanced(name, selection(name, of), moves, gain, codes, every=every, told=shown_as, **settings)

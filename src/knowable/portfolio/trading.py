@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from knowable.errors import InputError
 from knowable.features.apply import feature_of, rebalanced
 from knowable.features.feature import Feature
-from knowable.features.functions.moving import Every, lag
-from knowable.portfolio.asked import members
+from knowable.features.functions.moving import Every
+from knowable.portfolio.asked import held_between, is_number, members, told
 
 __all__ = ["drift_band", "limit_turnover", "rebalance"]
 
@@ -26,7 +27,7 @@ def rebalance(w: Feature, every: Every) -> Feature:
     Returns: (n_bars, n_assets); NaN before the first end.
     Known at: row t uses rows <= t.
     """
-    return lag(feature_of("rebalance", w), 0, every=every)
+    return held_between(told("rebalance", w), feature_of("rebalance", w), every)
 
 
 def drift_band(w: Feature, price: Feature, *, band: float, every: Every = None) -> Feature:
@@ -37,7 +38,7 @@ def drift_band(w: Feature, price: Feature, *, band: float, every: Every = None) 
     Args:
         w: (n_bars, n_assets) target weights.
         price: (n_bars, n_assets), such as ``m.close``: what moves the weights that are held. A gap counts when it ends.
-        band: >= 0, a fraction of equity: 0.02 trades 10 % back when it has become less than 8 % or more than 12 %.
+        band: in [0, 1], a fraction of equity: 0.02 trades 10 % back when it has become less than 8 % or more than 12 %.
         every: look only at the ends of these periods. None: each bar.
 
     Returns: (n_bars, n_assets). A target of 0 is traded whatever the band while something is held; a NaN target stays
@@ -46,8 +47,13 @@ def drift_band(w: Feature, price: Feature, *, band: float, every: Every = None) 
     Raises: InputError.
     """
     name = "drift_band"
-    weights = feature_of(name, w)
-    return rebalanced(name, weights, feature_of(name, price), members(weights), every=every, band=band)
+    weights, prices = feature_of(name, w), feature_of(name, price)
+    if is_number(band) and band > 1.0:
+        raise InputError(
+            f"`band <= 1` must hold, but band={band:g}, in {told(name, w, price)}. It is a fraction of equity: "
+            "0.02 for two per cent of it."
+        )
+    return rebalanced(name, weights, prices, members(weights), every=every, told=told(name, w, price), band=band)
 
 
 def limit_turnover(w: Feature, price: Feature, *, turnover: Any, every: Every = None) -> Feature:
@@ -69,5 +75,6 @@ def limit_turnover(w: Feature, price: Feature, *, turnover: Any, every: Every = 
     Raises: InputError.
     """
     name = "limit_turnover"
-    weights = feature_of(name, w)
-    return rebalanced(name, weights, feature_of(name, price), members(weights), every=every, turnover=turnover)
+    weights, prices = feature_of(name, w), feature_of(name, price)
+    called = told(name, w, price)
+    return rebalanced(name, weights, prices, members(weights), every=every, told=called, turnover=turnover)

@@ -8,9 +8,9 @@ from knowable.features.apply import feature_of
 from knowable.features.feature import Feature
 from knowable.features.functions.across import cross_count, mask, scale
 from knowable.features.functions.element import fill
-from knowable.features.functions.moving import Every, lag, std
+from knowable.features.functions.moving import Every, std
 from knowable.features.functions.paths import returns
-from knowable.portfolio.asked import members_only, selection, window_of_two
+from knowable.portfolio.asked import held_between, members_only, selection, told, window_of_two
 
 __all__ = ["inverse_volatility"]
 
@@ -36,4 +36,4 @@ def inverse_volatility(price: Feature, window: int, *, of: Any = None, every: Ev
     calm = mask(1.0 / spread, spread > 0.0)
     chosen = calm if of is None else mask(calm, selection(name, of))
     weights = mask(fill(scale(chosen), 0.0), cross_count(calm) > 0.0)
-    return lag(members_only(name, weights), 0, every=every)
+    return held_between(told(name, price), members_only(name, weights), every)

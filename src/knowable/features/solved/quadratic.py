@@ -6,7 +6,7 @@ Solved by Clarabel, an interior-point method (Goulart and Chen, 2024, arXiv:2405
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 _TOLERANCE = 1e-12  # of the objective; weights are off by its root where it is flat, and 1e-10 left up to 2e-8
 _LOOSER = 1e-7  # where rounding keeps the solver from the first
 _NONE = np.zeros(0, np.int64)
+_SMALL = 1e-2  # of equity; weights that gains can only make smaller than this are solved for in their own unit
 _DUST = 1e-9  # an interior point leaves such weights where the answer is 0, and such distances from a bound
 
 
@@ -64,8 +65,10 @@ def best_weights(problem: Problem) -> tuple[Vector | None, str]:
         return None, why
     if _nothing_is_best(problem):
         return np.zeros(n_assets), ""
-    program = _Program(problem)
-    found = program.solve()
+    small = _small_weights(problem)
+    if small is not None:
+        return small, ""
+    found = _Program(problem).solve()
     if str(found.status) not in ("Solved", "AlmostSolved"):
         return None, _told(str(found.status), problem)
     return _cleaned(np.array(found.x[:n_assets]), problem.limits), ""
@@ -77,6 +80,40 @@ def _nothing_is_best(problem: Problem) -> bool:
     if limits.net or problem.expected.any():
         return False
     return limits.turnover is None or held is None or float(np.abs(held).sum()) <= limits.turnover
+
+
+def _small_weights(problem: Problem) -> Vector | None:
+    """The answer where so little is gained that weights are tiny, and a solver would leave dust of their own size.
+
+    Without limits that are fractions of equity the answer is in proportion to the gains, so it is found for larger
+    ones. If it keeps to those limits too it is the best within them. None where they matter, or weights are not tiny.
+    """
+    limits, variance = problem.limits, float(np.trace(problem.covariance)) / max(len(problem.expected), 1)
+    unit = float(np.abs(problem.expected).max()) / (variance * problem.risk_aversion) if variance > 0.0 else 1.0
+    if limits.net or not 0.0 < unit < _SMALL:
+        return None
+    signs = Limits(limits.long_only, None, None, None, None, limits.net)
+    found = _Program(replace(problem, expected=problem.expected / unit, limits=signs)).solve()
+    if str(found.status) != "Solved":
+        return None
+    weights = _cleaned(np.array(found.x[: len(problem.expected)]), signs) * unit
+    return weights if _keeps(weights, problem) else None
+
+
+def _keeps(weights: Vector, problem: Problem) -> bool:
+    """Whether weights are within all limits that are fractions of equity."""
+    limits, size = problem.limits, np.abs(weights)
+    changed = 0.0 if problem.held is None else float(np.abs(weights - problem.held).sum())
+    if limits.turnover is not None and changed > limits.turnover:
+        return False
+    if limits.max_group is not None:
+        for code in np.unique(problem.groups[np.isfinite(problem.groups)]):
+            if float(size[problem.groups == code].sum()) > limits.max_group:
+                return False
+    largest, total = float(size.max(initial=0.0)), float(size.sum())
+    return (limits.max_weight is None or largest <= limits.max_weight) and (
+        limits.gross is None or total <= limits.gross
+    )
 
 
 class _Program:
