@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.backtest.test_money_oracle import cases as money_cases
+from tests.backtest.random_markets import cases as money_cases
 
 import knowable as kn
 from knowable.backtest.bar_by_bar import decisions
@@ -198,9 +198,9 @@ def test_a_plan_played_bar_by_bar_has_the_bits_of_its_weights(case, account, reb
 @given(money_cases())
 @settings(max_examples=20)
 def test_all_that_moves_money_does_so_bar_by_bar(case):
-    _, market, weights, decide, account, _ = case
+    market, account = case.market, case.account
     plan, given = (
-        np.where(decide[:, None], weights, NAN),
+        np.where(case.decide[:, None], case.weights, NAN),
         {each.name: getattr(account, each.name) for each in fields(account)},
     )
     one, other = (kn.backtest(replay(kind, plan, None), market, **given).record for kind in (AtOnce, BarByBar))

@@ -14,7 +14,7 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.signals import SignalPanels
 from knowable.backtest.simulate import explain_leverage, result_of
 from knowable.backtest.tape import Tape, read_only, read_tape, rest_of, rules_of
-from knowable.backtest.traded import in_money, marked
+from knowable.backtest.traded import bar_in_money, marked
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels import account as codes
@@ -130,10 +130,9 @@ def _bars(guarded: bool, market: Market, tape: Tape, settings: Settings) -> Bars
                 f"{', '.join(market.final)} only.\nGive {', '.join(missing)}, as in Market.from_frames(close=..., "
                 f"{missing[0]}={missing[0]}), or leave by `exit`."
             )
-    close = marked(market)
     when = "open" if settings.fill == "next_open" else "close"
-    found = [in_money(market, name, when) if guarded else close for name in ("open", "high", "low")]
-    return Bars(*(read_only(each)[tape.start : tape.stop] for each in (*found, close)))
+    found = bar_in_money(market, when) if guarded else [marked(market)] * 4
+    return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
 
 
 def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -> LedgerRecord:

@@ -16,9 +16,10 @@ from knowable.backtest.traded import (
     in_money,
     marked,
     money_of,
+    moves_quotes,
     read_actions,
-    split_between,
     traded_panel,
+    units_of,
 )
 from knowable.data.market import Market
 from knowable.errors import InputError
@@ -217,15 +218,13 @@ def _carried(known: Panel, market: Market) -> Panel:
 def marks_before(market: Market, start: int) -> Panel:
     """(n_assets,) last close before a row, in money, for assets that have none on it; 0 where there is none or no need.
 
-    A split between that close and the row has divided it. With `fx` there is no need: see `marked`.
+    It has followed splits and rolls since. With `fx` there is no need: see `marked`.
     """
-    close = marked(market)
-    marks = last_before(close, start)
-    if market.books_actions:
-        for j in np.flatnonzero(marks).tolist():
-            last = start - 1 - int(np.argmax(~np.isnan(close[:start, j][::-1])))
-            marks[j] /= split_between(market, j, last, start)
-    return marks
+    marks = last_before(marked(market), start)
+    if not marks.any() or not moves_quotes(market):
+        return marks
+    standing = carry_closes(traded_panel(market, "close")[:start], market)[-1]
+    return np.where(marks != 0.0, standing * units_of(market), 0.0)
 
 
 def last_before(close: Panel, start: int) -> Panel:

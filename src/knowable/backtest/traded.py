@@ -15,13 +15,14 @@ from knowable.data.market import Market
 from knowable.kernels import account as codes
 
 __all__ = [
+    "bar_in_money",
     "carry_closes",
     "carry_forward",
     "in_money",
     "marked",
     "money_of",
+    "moves_quotes",
     "read_actions",
-    "split_between",
     "traded_panel",
     "units_of",
     "what_is_lost",
@@ -96,6 +97,20 @@ def marked(market: Market) -> Panel:
     return _kept(market, "marks", lambda: carry_closes(close, market) * unit)
 
 
+def bar_in_money(market: Market, when: str) -> tuple[Panel, Panel, Panel, Panel]:
+    """Open, high, low and close of each bar, (n_bars, n_assets) in money; the close at the rate of the bar's end.
+
+    A bar has been at its open and at its close: a high or low that is missing, or which the rate at the end has left
+    behind, is the further one of these. `when` as in `money_of`.
+    """
+    first, high, low = (in_money(market, name, when) for name in ("open", "high", "low"))
+    last = in_money(market, "close", "close")
+    if "fx" in market.final or np.isnan(high).any() or np.isnan(low).any():
+        high = _kept(market, ("top", when), lambda: np.fmax(np.fmax(first, last), high))
+        low = _kept(market, ("bottom", when), lambda: np.fmin(np.fmin(first, last), low))
+    return first, high, low, last
+
+
 def total_return(market: Market) -> Panel:
     """(n_bars, n_assets) closes with distributions, in the account's currency: what holding an asset brought.
 
@@ -115,39 +130,34 @@ def carry_forward(panel: Panel) -> Panel:
 
 
 def carry_closes(panel: Panel, market: Market) -> Panel:
-    """`carry_forward` of prices as traded: one that stands through a split is in shares of after it, and one that
-    stands through a roll is that of the new contract.
+    """`carry_forward` of prices as traded: one that stands through a roll is that of the new contract, and one that
+    stands through a split is in shares of after it. On one bar the roll comes first, as the ledger books it.
     """
     carried = carry_forward(panel)
-    if "roll" in market.final:
-        jumps = np.cumsum(np.nan_to_num(market.final["roll"]), axis=0)
-        carried = np.where(np.isnan(panel) & (jumps != 0.0), carry_forward(panel - jumps) + jumps, carried)
-    if not market.books_actions:
-        return carried
-    kinds = np.array(market.actions.type)
-    for j in np.unique(market.actions.asset[kinds == "split"]).tolist():
-        gaps = np.isnan(panel[:, j])
-        factor = _split_factor(market, j)
-        carried[gaps, j] = (carry_forward(panel[:, j : j + 1] * factor) / factor)[gaps, 0]
+    for row, j, jump, ratio in _moves_of_quotes(market):
+        if row < len(panel) and math.isnan(panel[row, j]):
+            gap = np.isnan(panel[row:, j])
+            until = len(panel) if gap.all() else row + int(np.argmin(gap))
+            carried[row:until, j] = (carried[row, j] + jump) / ratio
     return carried
 
 
-def _split_factor(market: Market, j: int) -> Panel:
-    """(n_bars, 1) shares that one of the first bar has become by splits."""
-    factor = np.ones((market.n_bars, 1))
+def moves_quotes(market: Market) -> bool:
+    """Whether a price that stands may be another one later: there are rolls or actions."""
+    return market.books_actions or "roll" in market.final
+
+
+def _moves_of_quotes(market: Market) -> list[tuple[int, int, float, float]]:
+    """(row, column, what is added to the price before, what that is divided by), in the order of the ledger."""
+    moves = []
+    if "roll" in market.final:
+        jumps = np.nan_to_num(market.final["roll"])
+        moves = [(row, j, float(jumps[row, j]), 1.0) for row, j in np.argwhere(jumps != 0.0).tolist()]
     actions = market.actions
-    for k in np.flatnonzero(actions.asset == j).tolist():
-        if actions.type[k] == "split" and actions.ratio[k] > 0.0:
-            factor[actions.row[k] :] *= actions.ratio[k]
-    return factor
-
-
-def split_between(market: Market, j: int, first: int, last: int) -> float:
-    """Shares that one of row `first` has become by splits that were booked before row `last`."""
-    if not market.books_actions:
-        return 1.0
-    factor = _split_factor(market, j)
-    return float(factor[last - 1, 0] / factor[first, 0])
+    if market.books_actions:
+        splits = [k for k in range(len(actions)) if actions.type[k] == "split" and actions.ratio[k] > 0.0]
+        moves += [(int(actions.row[k]), int(actions.asset[k]), 0.0, float(actions.ratio[k])) for k in splits]
+    return sorted(moves, key=lambda move: move[0])  # a stable order: of one row rolls are first
 
 
 def read_actions(market: Market, settings: Settings, start: int, stop: int) -> Panel:

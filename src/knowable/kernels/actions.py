@@ -124,7 +124,7 @@ def _book_action(kind, j, other, ratio, amount, rules, assets, account, book, or
             clear(j, assets, account)
     elif kind == DIVIDEND or kind == PAID_FUNDING:
         each = amount if kind == DIVIDEND else -assets[MARK, j] * ratio
-        paid = assets[HELD, j] * each
+        paid = assets[HELD, j] * each if assets[HELD, j] != 0.0 else 0.0  # before its first rate an amount is NaN
         if paid != 0.0:
             account[CASH] += paid
             account[DIVIDENDS if kind == DIVIDEND else FUNDING] += paid

@@ -62,7 +62,7 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
         flags: (n_bars, n_assets) uint8, sums of ENTER_LONG ... LEAVE_SHORT.
         size: (n_bars, n_assets), or (1, 1) for all, fraction of equity that an entry on that row asks for, above 0.
         guards: `Guards` of entries decided on each row.
-        bars: `Bars`; closes are the marks.
+        bars: `Bars`, the prices of each bar itself; marks are those of `feed`.
         feed: as in `ledger_kernel`.
         rules: see there.
         state: see there.
@@ -80,16 +80,16 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
         if n_assets == 1 and is_quiet(rules, account):
             until = min(n_bars, t + rows_to_action(feed.actions, account))
             if account[N_HELD] == 0:
-                t = _idle_rows(t, until, flags, bars.close, assets, account, equity_out, bars_out)
+                t = _idle_rows(t, until, flags, feed.close, assets, account, equity_out, bars_out)
             else:
-                t = _held_rows(t, until, flags, bars, assets, account, equity_out, bars_out)
+                t = _held_rows(t, until, flags, bars, feed.close, assets, account, equity_out, bars_out)
             if t == n_bars:
                 break
         if not has_room(feed, assets, account, book, orders_out):
             break
         begin_row(t, feed, rules, assets, account, book, orders_out)
         _trade_within(t, bars, feed, rules, assets, account, scratch, orders_out)
-        account[EQUITY] = account[CASH] + mark_row(t, bars.close, assets)
+        account[EQUITY] = account[CASH] + mark_row(t, feed.close, assets)
         if account[N_UNPRICED] > 0 and account[LIQUIDATION] < 0:
             size_unpriced(t, feed.known, rules, assets, account, orders_out)
         if account[LIQUIDATION] < 0 and _ask(t, flags, size, guards, rules, assets, account, scratch):
@@ -232,7 +232,7 @@ def _goal(flag, side):
 
 
 @njit(**HELPER)
-def _held_rows(t, n_bars, flags, bars, assets, account, equity_out, bars_out):
+def _held_rows(t, n_bars, flags, bars, close, assets, account, equity_out, bars_out):
     """One asset, nothing pending: only mark, up to a row that may reach a level or whose signals may turn it.
 
     What a row may reach is judged by its extremes, with the trailing level where this very row's best would raise it:
@@ -257,7 +257,7 @@ def _held_rows(t, n_bars, flags, bars, assets, account, equity_out, bars_out):
                 best = min(anchor, bottom)
                 if top >= stop or bottom <= goal or (trails and top >= best * (1.0 + trail)):
                     break
-        c = bars.close[t, 0]
+        c = close[t, 0]
         now = c if c == c else mark
         value = cash + held * now
         if value <= 0.0:

@@ -49,9 +49,9 @@ def book(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -> Non
         if waits and not ledger.wishes[j].shares and not ledger.held[j]:
             ledger.cancel(j, Reason.ROUNDED)
     elif action.kind is Reason.DIVIDEND:
-        _pay(ledger, t, j, action.kind, held * action.amount, "dividends")
+        _pay(ledger, t, j, action.kind, held and held * action.amount, "dividends")
     elif action.kind is Reason.PAID_FUNDING:
-        _pay(ledger, t, j, action.kind, held * (-(ledger.mark[j] or 0.0) * action.ratio), "funding")
+        _pay(ledger, t, j, action.kind, held and held * (-(ledger.mark[j] or 0.0) * action.ratio), "funding")
     elif action.kind is Reason.ROLLED:
         _roll(ledger, t, action)
     elif action.kind is Reason.SPUN_OFF:
@@ -62,7 +62,7 @@ def book(ledger: Any, t: int, action: SlowAction, price: Sequence[float]) -> Non
         ledger.gone.add(j)
         ledger.stated[j] = 0.0
         if held and action.kind is Reason.DELISTED:
-            value = ledger.mark[j] * action.ratio if math.isnan(action.amount) else action.amount
+            value = (ledger.mark[j] or 0.0) * action.ratio if math.isnan(action.amount) else action.amount
             ledger.cash += held * value
             ledger.held[j] = 0.0
             ledger.closed(t, j, -held, value)
@@ -98,7 +98,7 @@ def _split(ledger: Any, t: int, action: SlowAction) -> None:
         return
     more = whole_shares(ledger, held * action.ratio) - held
     now = held + more  # positions are what the booked shares add up to, to the bit
-    cash = 0.0 if ledger.settings.lot is None else (held * action.ratio - now) * ledger.mark[j]
+    cash = 0.0 if ledger.settings.lot is None else (held * action.ratio - now) * (ledger.mark[j] or 0.0)
     ledger.cash += cash
     if now:
         ledger.paid_for[j] = (ledger.paid_for[j] * held - cash) / now
@@ -110,7 +110,7 @@ def _merge(ledger: Any, t: int, action: SlowAction) -> None:
     j, other, held = action.asset, action.other, ledger.held[action.asset]
     cash = action.amount
     if math.isnan(cash):
-        cash = 0.0 if other >= 0 else ledger.mark[j] * action.ratio
+        cash = 0.0 if other >= 0 else (ledger.mark[j] or 0.0) * action.ratio
     ledger.held[j] = 0.0
     ledger.flows.append(SlowFlow(row=t, asset=j, kind=Reason.MERGED, shares=-held, cash=held * cash))
     if other < 0:
@@ -118,7 +118,7 @@ def _merge(ledger: Any, t: int, action: SlowAction) -> None:
         return
     worth = ledger.mark[other]
     if not worth:
-        worth = max(ledger.mark[j] - cash, 0.0) / action.ratio
+        worth = max((ledger.mark[j] or 0.0) - cash, 0.0) / action.ratio
     due = held * action.ratio
     given = whole_shares(ledger, due)
     ledger.cash += held * cash + (due - given) * worth

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from knowable.backtest.reasons import Reason
 from knowable.testing.ledger_actions_oracle import SlowAction, book
 from knowable.testing.ledger_oracle import Rows, SlowLedger, _Wish
+from knowable.testing.ledger_sums_oracle import total
 
 __all__ = ["Guard", "SlowSignals", "walk"]
 
@@ -74,7 +75,9 @@ def walk(guard: Guard, path: Sequence[float], *, pessimistic: bool) -> tuple[flo
 
 @dataclass(kw_only=True)
 class SlowSignals(SlowLedger):
-    """Run `run_signals`, then read as `SlowLedger`."""
+    """Run `run_signals`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit."""
+
+    refused_at: int | None = None
 
     def run_signals(
         self,
@@ -84,13 +87,19 @@ class SlowSignals(SlowLedger):
         bars: dict[str, Rows],
         price: Rows,
         days: Sequence[float],
+        *,
+        close: Rows | None = None,
+        known: Rows | None = None,
+        marks: Sequence[float] | None = None,
     ) -> None:
-        """Walk the bars.
+        """Walk the bars. `known` and `marks` as in `SlowLedger.run`, `close` as there, the closes of `bars` if None.
 
         `says` holds for each bar and asset words of "enter long", "leave long", "enter short", "leave short"; `guards`
         stop, target and trail of an entry decided there, NaN for none; `bars` open, high, low and close.
         """
-        self.mark = [None] * self.n_assets
+        self.mark = [m or None for m in marks or [0.0] * self.n_assets]
+        if known is not None:
+            self.known = [None] * self.n_assets
         self.next_guard = [(math.nan, math.nan, math.nan)] * self.n_assets
         self.guarded: dict[int, Guard] = {}
         for t in range(len(says)):
@@ -105,14 +114,19 @@ class SlowSignals(SlowLedger):
                 self._leave_at_levels(t, bars)
                 if self.settings.fill != "close":
                     self._fill_and_guard(t, price[t])
-            for j, value in enumerate(bars["close"][t]):
+            for j, value in enumerate((close or bars["close"])[t]):
                 if not math.isnan(value):
                     self.mark[j] = value
+            if self.known is not None and known is not None:
+                self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
                 row = [self._wanted(j, says[t][j], size[t][j], guards[t][j]) for j in range(self.n_assets)]
                 if any(not math.isnan(w) for w in row):
                     self._decide(t, row)
+                    if self._is_too_much():
+                        self.refused_at = t
+                        return
                     self._guard(t, list(self.held))
             if self.settings.fill == "close":
                 self._fill_and_guard(t, price[t])
@@ -157,6 +171,12 @@ class SlowSignals(SlowLedger):
             wanted, self.next_guard[j] = -size, guard
         return wanted
 
+    def _is_too_much(self) -> bool:
+        """Whether weights of what is held or asked for, each as last stated, are above a limit that is strict."""
+        stated = total(abs(w) for j, w in enumerate(self.stated) if self.held[j] or j in self.wishes)
+        strict = self.settings.leverage_check == "strict"
+        return strict and stated > self.settings.max_leverage * (1.0 + 1e-9)
+
     def _fill_and_guard(self, t: int, price: Sequence[float]) -> None:
         before = list(self.held)
         self._fill(t, price)
@@ -190,6 +210,8 @@ class SlowSignals(SlowLedger):
                 continue
             if guard.since == t and not self.settings.exit_on_entry_bar:
                 continue
+            been_at = [each for each in (first, high, low, last) if not math.isnan(each)]
+            high, low = max(been_at), min(been_at)
             pessimistic = self.settings.intrabar == "pessimistic"
             worst, best = (low, high) if guard.long else (high, low)
             path = {
