@@ -26,6 +26,7 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.tape import read_only
 from knowable.backtest.traded import carry_forward
 from knowable.data.market import Market
+from knowable.errors import InputError
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
 from knowable.testing.book_oracle import Call, SlowBook
@@ -95,23 +96,34 @@ def cases(draw):
             panel[missing] = np.nan
     volume = rng.choice([0.0, 5.0, 20.0, 200.0], close.shape)
     amount = st.sampled_from
+    fields = {name: rng.uniform(0.0, 30.0, close.shape) for name in ("fee_bps", "half_spread_bps", "borrow_bps_year")}
+    fields |= {"fee_min": rng.uniform(0.0, 5.0, close.shape), "impact": rng.uniform(0.0, 0.2, close.shape)}
+    fields = {name: fields[name] for name in sorted(draw(st.sets(amount(sorted(fields)), max_size=3)))}
+    costs = {
+        "fee_bps": draw(amount([0, 10])), "fee_per_share": draw(amount([0, 0.02])), "fee_min": draw(amount([0, 3.0])),
+        "half_spread_bps": draw(amount([0, 4])), "slippage_bps": draw(amount([0, 7])),
+        "borrow_bps_year": draw(amount([0, 300])), "impact": draw(amount([0, 0.1])),
+        "cash_rate": draw(amount([0.0, 0.05, -0.01])), "margin_rate": draw(amount([0.0, 0.1])),
+    } | dict(zip(fields, fields, strict=True))  # fmt: skip
     account = Settings(
         cash=1000.0,
         fill=draw(amount(["next_open", "next_open", "next_close", "next_vwap", "close"])),
-        costs=kn.Costs(
-            fee_bps=draw(amount([0, 10])), fee_min=draw(amount([0, 3.0])), half_spread_bps=draw(amount([0, 4])),
-            slippage_bps=draw(amount([0, 7])), borrow_bps_year=draw(amount([0, 300])),
-            impact=draw(amount([0, 0.1])),
-        ),
-        lot=draw(amount([None, 1.0, 5.0])), max_leverage=draw(amount([1.0, 2.0])), leverage_check="scale",
+        size_at=draw(amount(["decision", "fill"])), costs=kn.Costs(**costs),
+        lot=draw(amount([None, 1.0, 5.0])), max_leverage=draw(amount([1.0, 2.0])),
+        leverage_check=draw(amount(["scale", "scale", "scale", "strict"])),
         intrabar=draw(amount(["pessimistic", "pessimistic", "ohlc", "olhc"])), exit_on_entry_bar=draw(st.booleans()),
         volume_limit=draw(amount([None, None, 0.25])), maintenance_margin=draw(amount([0.0, 0.3])),
     )  # fmt: skip
     extra = draw(extras(*close.shape)) if draw(st.booleans()) else Extra()
     follow_actions(bars, extra)
+    extra = replace(
+        extra, panels=fields, on_change=draw(st.booleans()),
+        members=rng.random(close.shape) < 0.8 if draw(amount([False, False, True])) else None,
+        decide=rng.random(n_bars) < 0.5 if draw(amount([False, False, True])) else None,
+    )  # fmt: skip
     price = np.where(np.isnan(close), 50.0, close)
     known = known_of(rng, bars["close"]) if draw(st.booleans()) else None
-    return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8]))), account, extra, known
+    return bars, volume, plan_of(rng, price, draw(amount([0.3, 0.8])), extra.decide), account, extra, known
 
 
 def known_of(rng, close):
@@ -121,11 +133,15 @@ def known_of(rng, close):
     return known
 
 
-def plan_of(rng, price, busy) -> list[list[Call]]:
+def plan_of(rng, price, busy, decide=None) -> list[list[Call]]:
+    """What each bar asks for; nothing on a row that is not decided on, so that numbers are those of orders placed."""
     plan: list[list[Call]] = []
     n_numbers = 0
     for t in range(len(price)):
-        calls = []
+        calls: list[Call] = []
+        if decide is not None and not decide[t]:
+            plan.append(calls)
+            continue
         for j in range(price.shape[1]):
             if rng.random() < 0.15:
                 calls.append(Call(what="target", asset=j, number=float(rng.choice([0.0, 0.2, 0.4, -0.2]))))
@@ -145,17 +161,25 @@ def plan_of(rng, price, busy) -> list[list[Call]]:
     return plan
 
 
-def market_of(bars, volume) -> Market:
+def market_of(bars, volume, extra=None) -> Market:
+    more = {} if extra is None else {**extra.panels}
+    if extra is not None and extra.members is not None:
+        more["universe"] = extra.members
     index = pd.date_range("2024-01-01 08:00", periods=len(volume), freq="8h", tz="UTC")
     columns = [f"A{j}" for j in range(volume.shape[1])]
-    frames = {name: pd.DataFrame(panel, index=index, columns=columns) for name, panel in bars.items()}
+    frames = {name: pd.DataFrame(panel, index=index, columns=columns) for name, panel in (bars | more).items()}
     return kn.Market.from_frames(**frames, volume=pd.DataFrame(volume, index=index, columns=columns), missing="allow")
 
 
-def follower(plan) -> Follows:
+def follower(case) -> Follows:
     strategy = Follows()
-    strategy.plan = tuple(map(tuple, plan))
+    strategy.plan = tuple(map(tuple, case[2]))
+    strategy.rebalance = None if case[4].on_change else "bar"
     return strategy
+
+
+def rows_to_decide_on(case) -> np.ndarray:
+    return np.ones(len(case[2]), np.bool_) if case[4].decide is None else case[4].decide
 
 
 def run_of(case, market) -> EventRun:
@@ -171,7 +195,7 @@ def run_of(case, market) -> EventRun:
 
 def fast(case, market) -> LedgerRecord:
     n_bars, run = len(case[2]), run_of(case, market)
-    run.trade(follower(case[2]), {}, np.ones(n_bars, np.bool_), 0, n_bars)
+    run.trade(follower(case), {}, rows_to_decide_on(case), 0, n_bars)
     return run.record()
 
 
@@ -182,23 +206,30 @@ def slow(case, market) -> SlowBook:
         "next_close": bars["close"], "close": bars["close"],
     }[account.fill]  # fmt: skip
     sessions = market.days
-    days = (
-        [0.0, *np.diff(sessions.astype(np.int64)).astype(float)] if account.costs.borrow_bps_year else [0.0] * len(plan)
-    )
+    days = [0.0, *np.diff(sessions.astype(np.int64)).astype(float)]
     by_volume = account.volume_limit is not None or account.costs.impact
     ledger = SlowBook(
-        settings=account, on_change=True, n_assets=volume.shape[1], volume=volume.tolist() if by_volume else None,
-        unfunded=extra.unfunded, actions=extra.actions,
+        settings=account, on_change=extra.on_change, n_assets=volume.shape[1],
+        volume=volume.tolist() if by_volume else None, unfunded=extra.unfunded, actions=extra.actions,
+        panels={name: panel.tolist() for name, panel in extra.panels.items()},
     )  # fmt: skip
     panels = {name: panel.tolist() for name, panel in bars.items()}
     seen = None if known is None else known.tolist()
-    ledger.run_book(plan, panels, price.tolist(), days, sessions.tolist(), seen)
+    ledger.run_book(
+        plan, panels, price.tolist(), days, sessions.tolist(), seen, decide=rows_to_decide_on(case).tolist(),
+        members=None if extra.members is None else extra.members.tolist(),
+    )  # fmt: skip
     return ledger
 
 
 def check(case) -> None:
-    market = market_of(case[0], case[1])
-    got, want = fast(case, market), slow(case, market)
+    market = market_of(case[0], case[1], case[4])
+    want = slow(case, market)
+    if want.refused_at is not None:
+        with pytest.raises(InputError, match=f"row {want.refused_at} "):
+            fast(case, market)
+        return
+    got = fast(case, market)
     seen, told = lists(got, want)
     assert seen == told
     assert got.bars[:, codes.BAR_CASH].tolist() == want.cash_path
@@ -236,8 +267,9 @@ def test_orders_that_rest_agree_with_the_slow_book(case):
 @given(cases(), st.integers(0, 30))
 @settings(FEW, max_examples=30)
 def test_stretches_with_a_saved_state_give_the_same_bits(case, cut):
-    market, strategy, n_bars = market_of(case[0], case[1]), follower(case[2]), len(case[2])
-    cut, decide = min(cut, n_bars), np.ones(n_bars, np.bool_)
+    case = (*case[:3], replace(case[3], leverage_check="scale"), *case[4:])
+    market, strategy, n_bars = market_of(case[0], case[1], case[4]), follower(case), len(case[2])
+    cut, decide = min(cut, n_bars), rows_to_decide_on(case)
     whole, parts = run_of(case, market), run_of(case, market)
     whole.trade(strategy, {}, decide, 0, n_bars)
     if cut:
@@ -263,13 +295,14 @@ def test_the_plans_fill_cancel_and_end_orders_of_every_kind():
     @given(cases())
     @settings(FEW, database=None, derandomize=True)
     def walk(case):
-        record = fast(case, market_of(case[0], case[1]))
+        case = (*case[:3], replace(case[3], leverage_check="scale"), *case[4:])
+        record = fast(case, market_of(case[0], case[1], case[4]))
         reached.update(str(REASONS[int(code)]) for code in record.orders[:, codes.ORDER_REASON])
 
     walk()
     named = (
         "LIMIT_ORDER", "STOP_ORDER", "AT_OPEN", "TRAILED", "STOPPED", "TARGET_REACHED", "EXPIRED", "WITHDRAWN",
-        "PAIRED", "NO_LEVERAGE", "NOT_REACHED", "CUT", "LIMITED", "NO_CASH", "CANCELLED", "ROUNDED",
+        "PAIRED", "NO_LEVERAGE", "NO_MEMBER", "NOT_REACHED", "CUT", "LIMITED", "NO_CASH", "CANCELLED", "ROUNDED",
         "SPLIT", "DIVIDEND", "MERGED", "DELISTED", "SPUN_OFF", "ROLLED", "PAID_FUNDING",
     )  # fmt: skip
     assert {str(Reason[name]) for name in named} <= reached

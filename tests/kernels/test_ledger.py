@@ -121,6 +121,9 @@ class Extra:
     panels: dict[str, np.ndarray] = field(default_factory=dict)
     unfunded: frozenset[int] = frozenset()
     actions: tuple[SlowAction, ...] = ()
+    members: np.ndarray | None = None  # bool, who may be held; None: everybody
+    decide: np.ndarray | None = None  # rows to decide on; None: all
+    on_change: bool = True
 
     def unfunded_of(self, n_assets):
         return np.array([float(j in self.unfunded) for j in range(n_assets)])

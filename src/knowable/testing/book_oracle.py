@@ -89,7 +89,9 @@ class Resting:
 
 @dataclass(kw_only=True)
 class SlowBook(SlowLedger):
-    """Run `run_book`, then read as `SlowLedger`."""
+    """Run `run_book`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit."""
+
+    refused_at: int | None = None
 
     def run_book(
         self,
@@ -99,11 +101,15 @@ class SlowBook(SlowLedger):
         days: Sequence[float],
         sessions: Sequence[Any],
         known: Rows | None = None,
+        *,
+        decide: Sequence[bool] | None = None,
+        members: Sequence[Sequence[bool]] | None = None,
     ) -> None:
         """Walk the bars.
 
-        `plan` holds what each bar asks for, in order; `bars` open, high, low and close; `sessions` what
-        each belongs to; `known` the closes as they were known at each decision, where these are others.
+        `plan` holds what each bar asks for, in order, on rows to `decide` on; `bars` open, high, low and close;
+        `sessions` what each belongs to; `known` the closes as they were known at each decision, where these are others;
+        `members` who may be held.
         """
         if known is not None:
             self.known = [None] * self.n_assets
@@ -133,7 +139,12 @@ class SlowBook(SlowLedger):
                 self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
-                self._ask(t, calls)
+                if decide is None or decide[t]:
+                    self._ask(
+                        t, calls, [] if members is None else [j for j, is_in in enumerate(members[t]) if not is_in]
+                    )
+                if self.refused_at is not None:
+                    return
             if self.settings.fill == "close":
                 self._fill(t, price[t])
             self._end_bar(t)
@@ -156,7 +167,7 @@ class SlowBook(SlowLedger):
             elif action.kind is Reason.ROLLED:
                 order.move_levels(lambda price: price + action.amount)
 
-    def _ask(self, t: int, calls: Sequence[Call]) -> None:
+    def _ask(self, t: int, calls: Sequence[Call], outsiders: Sequence[int]) -> None:
         weights = [math.nan] * self.n_assets
         shares: dict[int, tuple[bool, float]] = {}
         for call in calls:
@@ -173,11 +184,17 @@ class SlowBook(SlowLedger):
                     one = call.what == "cancel" and order.number == call.number
                     if one or (call.what == "cancel_all" and call.asset in (-1, order.asset)):
                         self._out(order, Reason.WITHDRAWN)
+        for order in [each for each in self.book if each.asset in outsiders]:
+            self._out(order, Reason.NO_MEMBER)
+        for j in outsiders:
+            weights[j] = 0.0
+            shares.pop(j, None)
         for order in [each for each in self.book if each.placed == t and each.parent is None]:
             order.shares = self._lots(order.shares)
             if order.shares == 0.0:
                 self._out(order, Reason.ROUNDED)
         self._weigh_what_was_asked_for_in_shares()
+        stood = total(self._counted(j) for j in range(self.n_assets))
         if self._is_news(weights):
             self._decide(t, weights)
         before = dict(self.wishes)
@@ -185,6 +202,9 @@ class SlowBook(SlowLedger):
         for j, (goal, _) in shares.items():
             if self.wishes.get(j) is not before.get(j):
                 self.is_change[j] = not goal
+        now = total(self._counted(j) for j in range(self.n_assets))
+        if self.settings.leverage_check == "strict" and now > max(stood, self.settings.max_leverage * (1.0 + 1e-9)):
+            self.refused_at = t
 
     def _place(self, t: int, call: Call) -> None:
         levels = call.levels
