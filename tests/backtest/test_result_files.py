@@ -294,6 +294,36 @@ def test_numbers_out_of_range_are_refused_however_well_they_are_sealed(tmp_path,
         kn.Result.load(tmp_path)
 
 
+@pytest.mark.parametrize("how", ["lz4", "zstd", "dictionary"])
+def test_values_that_could_swell_are_refused_before_they_do(tmp_path, how):
+    """2 GB of zeros are 9 MB as lz4 and 0.2 MB as zstd; a file of ours never holds more than its own size."""
+
+    def on(page):
+        path = folder / page["files"]["orders"]["name"]
+        table = pa.ipc.open_file(path.read_bytes()).read_all()
+        if how == "dictionary":
+            table = table.set_column(0, "asset", table["asset"].dictionary_encode())
+        options = pa.ipc.IpcWriteOptions(compression=None if how == "dictionary" else how)
+        with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+            writer.write_table(table)
+        page["files"]["orders"].update(bytes=path.stat().st_size, crc32=zlib.crc32(path.read_bytes()))
+
+    folder = small().save(tmp_path)
+    forged(folder, on)
+    with pytest.raises(DataError, match="holds compressed values or dictionaries"):
+        kn.Result.load(folder)
+
+
+def test_a_file_that_is_cut_after_it_was_loaded_takes_nothing_with_it(tmp_path):
+    """Mapped, its pages would be gone, and looking at one would end the process."""
+    saved = small()
+    folder = saved.save(tmp_path)
+    loaded = kn.Result.load(folder)
+    for path in folder.glob("*.arrow"):
+        os.truncate(path, 0)
+    same(saved, loaded)
+
+
 @pytest.mark.parametrize(("part", "column"), [("bars", "equity"), ("bars", "flows"), ("prices", "close")])
 def test_columns_of_other_types_are_refused_before_they_are_read(tmp_path, part, column):
     rewrite(small().save(tmp_path), part, column, lambda table: pa.array([1.0] * len(table), pa.float32()))

@@ -416,7 +416,7 @@ class Result:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read a result that `save` wrote; every file is checked against its checksum, and mapped, not copied.
+        """Read a result that `save` wrote; every file is checked against its checksum, and read, not mapped.
 
         Raises: InputError if there is none, or one of a newer release; DataError if a file is damaged, cut or absent.
         """

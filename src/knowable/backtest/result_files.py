@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 import tempfile
 import uuid
 import zlib
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.arrow_files import read_arrow
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.result_checks import check_fields, check_files, check_tables, is_file_name
 from knowable.backtest.settings import Settings
@@ -310,22 +312,18 @@ def _page(folder: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path, file: Mapping[str, Any], part: str) -> pa.Table:
-    """Map one file and check its size and bytes. Raises: DataError."""
+    """Read one file and check its size and bytes. Raises: DataError."""
     import pyarrow as pa
 
     path = folder / file["name"]
     try:
-        size = path.stat().st_size
-        if size != file["bytes"]:
-            raise DataError(f"{path} is cut or changed: it has {size:,} bytes of {file['bytes']:,}.\n{_REMEDY}")
-        if _crc(path) != file["crc32"]:
-            raise DataError(f"{path} is damaged: its contents do not match their checksum.\n{_REMEDY}")
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-            return reader.read_all()
+        return read_arrow(path, file["bytes"], file["crc32"])
     except FileNotFoundError:
         raise DataError(f"The {part} of the result are absent: there is no file {path}.\n{_REMEDY}") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, MemoryError, pa.ArrowException, struct.error) as error:
         raise DataError(f"{path} cannot be read: {shown(error)}.\n{_REMEDY}") from error
+    except ValueError as error:
+        raise DataError(f"{path} {error}.\n{_REMEDY}") from error
 
 
 def _fields(page: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from knowable.experiments.run import Run
 from knowable.experiments.spec import RunSpec
 from knowable.report.page import Doubt
 
-__all__ = ["load_outcome", "save_outcome"]
+__all__ = ["load_outcome", "read_bounded", "save_outcome"]
 
+_FREE_BYTES, _MOST_SWELL = 1 << 28, 200  # tables of a run are packed to a fifth; columns of one value to nothing
 _TABLES = ("trials", "folds", "orders", "trades")
 
 
@@ -56,7 +57,7 @@ def load_outcome(folder: Path, spec: RunSpec) -> Run:
         page = json.loads((source / "outcome.json").read_text(encoding="utf-8"))
         names = tuple(page["parameters"])
         tables: dict[str, Any] = {name: _read(source / f"{name}.parquet", names) for name in _TABLES}
-        paths = pd.read_parquet(source / "equity.parquet")
+        paths = read_bounded(source / "equity.parquet")
         return Run(
             name=folder.name,
             folder=folder,
@@ -89,8 +90,25 @@ def _item(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def read_bounded(path: Path) -> pd.DataFrame:
+    """A Parquet file of ours as a table, refused before anything is made room for where it would swell out of reason.
+
+    Raises: ValueError; OSError and Arrow's errors from reading.
+    """
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        told, groups = file.metadata, range(file.metadata.num_row_groups)
+        packed = sum(told.row_group(k).total_byte_size for k in groups)
+        rows = max(told.num_rows, sum(told.row_group(k).num_rows for k in groups))
+        needed, size = max(8 * rows * told.num_columns, packed), path.stat().st_size
+        if needed > _FREE_BYTES + _MOST_SWELL * size:
+            raise ValueError(f"{path.name} of {size:,} bytes says that it holds {needed:,}")
+    return pd.read_parquet(path)
+
+
 def _read(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = read_bounded(path)
     held = [name for name in names if name in table.columns]
     return table.assign(**{name: pd.Series([json.loads(text) for text in table[name]]) for name in held})
 

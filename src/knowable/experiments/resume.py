@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from knowable.data.market import Market
 from knowable.errors import RunError
 from knowable.experiments.code import check_same_code, load_strategy
-from knowable.experiments.outcome import load_outcome
+from knowable.experiments.outcome import load_outcome, read_bounded
 from knowable.experiments.run import Run
 from knowable.experiments.search import Execution, carry_out, market_folder
 from knowable.experiments.spec import RunSpec, engine_versions
@@ -76,7 +74,7 @@ def resume(
         check_same_code(spec.code, strategy, where=folder.name)
     market = Market.load(market_folder(folder, spec))
     kept = folder / "benchmark.parquet"
-    benchmark = pd.read_parquet(kept)["benchmark"] if kept.exists() else None
+    benchmark = read_bounded(kept)["benchmark"] if kept.exists() else None
     how = Execution(workers=workers, cluster=cluster, progress=progress, time_limit=time_limit)
     return carry_out(spec, strategy, market, folder, benchmark, how=how, looked=looked)
 
