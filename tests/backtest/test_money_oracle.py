@@ -87,7 +87,7 @@ def test_any_chunking_through_bytes_gives_the_same_bits(case, data):
     n_bars, whole = case.stop - case.start, simulated(case).record
     equity, bars, orders, _ = in_parts(case, data.draw(st.lists(st.integers(0, n_bars), max_size=5)))
     assert equity.tobytes() == whole.equity.tobytes()
-    assert bars.tobytes() == whole.bars.tobytes()
+    assert bars.T.tobytes() == whole.bars.tobytes()
     assert orders.tobytes() == whole.orders[: len(orders)].tobytes()
 
 
@@ -97,14 +97,14 @@ def in_parts(case, cuts):
     weights, decide = (each[case.start : case.stop] for each in (allowed(case), case.decide))
     tape = read_tape(case.market, account, **case.span)
     rules, state = rules_of(account, on_change=case.on_change, futures=tape.futures), tape.new_state(account.cash)
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.empty((8 * n_assets * (n_bars + 1) + 4 * len(tape.feed.actions), codes.N_ORDER_COLUMNS))
     for a, b in itertools.pairwise(sorted({0, n_bars, *cuts})):
         saved = state.assets.tobytes(), state.account.tobytes()
         shape = state.assets.shape
         state = LedgerState(np.frombuffer(saved[0]).reshape(shape).copy(), np.frombuffer(saved[1]).copy(), None)
         rows = [read_only(x[a:b]) for x in (weights, decide)]
-        assert ledger_kernel(*rows, rest_of(tape.feed, a), rules, state, equity[a:b], bars[a:b], orders) == b - a
+        assert ledger_kernel(*rows, rest_of(tape.feed, a), rules, state, equity[a:b], bars, orders) == b - a
     return equity, bars, orders[: int(state.account[codes.N_ORDERS])], state
 
 

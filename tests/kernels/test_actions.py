@@ -138,14 +138,14 @@ def test_any_chunking_gives_the_same_bits(made, data):
     cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
     whole, tape = fast(case, extra=extra), tape_of(price, close, days, account, extra=extra)
     state, rules = tape.new_state(account.cash), rules_with(account, on_change, extra)
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.empty((8 * weights.shape[1] * (n_bars + 1) + 32, codes.N_ORDER_COLUMNS))
     for a, b in itertools.pairwise(cuts):
         part = [read_only(x[a:b]) for x in (weights, decide)]
-        assert ledger_kernel(*part, rest_of(tape.feed, a), rules, state, equity[a:b], bars[a:b], orders) == b - a
+        assert ledger_kernel(*part, rest_of(tape.feed, a), rules, state, equity[a:b], bars, orders) == b - a
     n_orders = int(state.account[codes.N_ORDERS])
     assert equity.tobytes() == whole.equity.tobytes()
-    assert bars.tobytes() == whole.bars.tobytes()
+    assert bars.T.tobytes() == whole.bars.tobytes()
     assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
 
 
@@ -345,12 +345,12 @@ last = int(sys.argv[3])
 weights, decide, feed, rules = kernel_arguments(first, last)
 orders = out[2] if first == 0 else np.empty_like(out[2])
 already = int(state.account[{n_orders}])
-done = ledger_kernel(weights, decide, feed, rules, state, out[0][first:last], out[1][first:last], orders)
+done = ledger_kernel(weights, decide, feed, rules, state, out[0][first:last], out[1], orders)
 assert done == last - first
 for name, array in (("assets", state.assets), ("account", state.account)):
     open(f"{folder}/{name}", "wb").write(array.tobytes())
 open(f"{folder}/part{first}", "wb").write(
-    out[0][first:last].tobytes() + out[1][first:last].tobytes()
+    out[0][first:last].tobytes() + out[1][:, first:last].T.tobytes()
     + orders[already:int(state.account[{n_orders}])].tobytes())
 if not first:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -378,7 +378,7 @@ def killed_case(n_bars=40):
     def arguments(first, last):
         return weights[first:last], decide[first:last], rest_of(tape.feed, first), rules_with(account, False, extra)
 
-    out = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS)), np.empty((2000, codes.N_ORDER_COLUMNS))
+    out = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars)), np.empty((2000, codes.N_ORDER_COLUMNS))
     return arguments, tape.new_state(account.cash), out
 
 
@@ -401,12 +401,12 @@ def test_a_process_killed_and_another_that_goes_on_leave_the_same_bits(tmp_path,
     assert (tmp_path / "assets").read_bytes() == state.assets.tobytes()
     assert (tmp_path / "account").read_bytes() == state.account.tobytes()
     parts = [(tmp_path / f"part{first}").read_bytes() for first in (0, row)]
-    n_orders, width = int(state.account[codes.N_ORDERS]), bars.shape[1]
+    n_orders, width = int(state.account[codes.N_ORDERS]), bars.shape[0]
     equity_bytes = parts[0][: 8 * row] + parts[1][: 8 * (n_bars - row)]
     bar_bytes = (
         parts[0][8 * row : 8 * row * (1 + width)] + parts[1][8 * (n_bars - row) : 8 * (n_bars - row) * (1 + width)]
     )
     assert equity_bytes == equity.tobytes()
-    assert bar_bytes == bars.tobytes()
+    assert bar_bytes == bars.T.tobytes()
     order_bytes = parts[0][8 * row * (1 + width) :] + parts[1][8 * (n_bars - row) * (1 + width) :]
     assert order_bytes == orders[:n_orders].tobytes()

@@ -228,16 +228,16 @@ def test_any_chunking_gives_the_same_bits(case, data, seed):
     whole = fast(case, known=known, marks=marks)
     tape = tape_of(price, close, days, account, known, marks)
     state = tape.new_state(account.cash)
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.empty((5 * n_assets * (n_bars + 1), codes.N_ORDER_COLUMNS))
     arrays, rules = [read_only(a) for a in (weights, decide)], rules_of(account, on_change=on_change)
     for a, b in itertools.pairwise(cuts):
         part = [x[a:b] for x in arrays]
-        done = ledger_kernel(*part, rest_of(tape.feed, a), rules, state, equity[a:b], bars[a:b], orders)
+        done = ledger_kernel(*part, rest_of(tape.feed, a), rules, state, equity[a:b], bars, orders)
         assert done == b - a
     n_orders = int(state.account[codes.N_ORDERS])
     assert equity.tobytes() == whole.equity.tobytes()
-    assert bars.tobytes() == whole.bars.tobytes()
+    assert bars.T.tobytes() == whole.bars.tobytes()
     assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
 
 
@@ -247,7 +247,7 @@ def turned(case, shares, room, known=None, marks=None):
     n_bars, n_assets = weights.shape
     tape, rules = tape_of(price, close, days, account, known, marks), rules_of(account, on_change=on_change)
     state, members = tape.new_state(account.cash), read_only(np.empty((0, n_assets), bool))
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.empty((codes.ORDERS_PER_ASSET * n_assets + room, codes.N_ORDER_COLUMNS))
     nothing = np.empty((0, n_assets))
     feed = tape.feed
@@ -495,13 +495,13 @@ def test_any_chunking_gives_the_same_bits_with_all_kinds_of_costs_and_limits(cas
     cuts = sorted({0, n_bars, *data.draw(st.lists(st.integers(0, n_bars), max_size=5))})
     tape, rules = tape_of(price, close, days, account, extra=extra), rules_with(account, on_change, extra)
     state = tape.new_state(account.cash)
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.empty((7 * n_assets * (n_bars + 1), codes.N_ORDER_COLUMNS))
     for a, b in itertools.pairwise(cuts):
         rows = read_only(weights[a:b]), read_only(decide[a:b]), rest_of(tape.feed, a)
-        ledger_kernel(*rows, rules, state, equity[a:b], bars[a:b], orders)
+        ledger_kernel(*rows, rules, state, equity[a:b], bars, orders)
     assert equity.tobytes() == whole.equity.tobytes()
-    assert bars.tobytes() == whole.bars.tobytes()
+    assert bars.T.tobytes() == whole.bars.tobytes()
     n_orders = int(state.account[codes.N_ORDERS])
     assert orders[:n_orders].tobytes() == whole.orders[:n_orders].tobytes()
 

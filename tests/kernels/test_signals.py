@@ -42,7 +42,7 @@ def run(
     extra = extra or Extra()
     state = codes.new_state(np.zeros(n_assets), extra.unfunded_of(n_assets), account.cash)
     rules = rules_with(account, False, extra)
-    equity, rows = np.full(n_bars, np.nan), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, rows = np.full(n_bars, np.nan), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     orders = np.zeros((n_bars * n_assets * 8 + 96, codes.N_ORDER_COLUMNS) if records else (0, codes.N_ORDER_COLUMNS))
     none = read_only(np.empty((0, n_assets)))
     feed = Feed(
@@ -54,11 +54,11 @@ def run(
         done = signals_kernel(
             flags[a:b], size[a:b], Guards(*(guard[a:b] for guard in guards)), Bars(*(each[a:b] for each in bars)),
             rest_of(feed, a), rules, state,
-            np.empty((1, n_assets)), np.full(2, -1.0), equity[a:b], rows[a:b] if records else rows[:0], orders,
+            np.empty((1, n_assets)), np.full(2, -1.0), equity[a:b], rows if records else rows[:, :0], orders,
         )  # fmt: skip
         assert done == b - a
     settled = orders[: int(state.account[codes.N_ORDERS])] if records else orders
-    return {"equity": equity, "cash": rows[:, codes.BAR_CASH], "orders": settled, "state": state}
+    return {"equity": equity, "cash": rows[codes.BAR_CASH], "orders": settled, "state": state}
 
 
 def terms(costs: Costs) -> np.ndarray:

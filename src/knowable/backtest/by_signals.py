@@ -142,7 +142,7 @@ def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -
     rules = rules_of(settings, on_change=False, futures=tape.futures)
     state = tape.new_state(settings.cash)
     equity = np.empty(n_bars)
-    rows = np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    rows = np.zeros((codes.N_BAR_COLUMNS, n_bars))
     n_entries = int(np.count_nonzero(panels.flags & (ENTER_LONG | ENTER_SHORT)))
     room = codes.ORDERS_PER_ASSET * n_assets + 3 * n_entries
     orders = np.empty((room, codes.N_ORDER_COLUMNS))
@@ -161,7 +161,7 @@ def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -
             scratch,
             fault,
             equity[done:],
-            rows[done:],
+            rows,
             orders,
         )
         if fault[0] >= 0:

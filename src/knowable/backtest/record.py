@@ -57,7 +57,7 @@ def run_ledger(
     """
     n_bars, n_assets = weights.shape
     state = tape.new_state(cash)
-    equity, bars = np.empty(n_bars), np.zeros((n_bars, codes.N_BAR_COLUMNS))
+    equity, bars = np.empty(n_bars), np.zeros((codes.N_BAR_COLUMNS, n_bars))
     if room is None:
         room = min(int(decide.sum()) * n_assets, _MOST_ROOM)
     room += 2 * len(tape.feed.actions)
@@ -71,7 +71,7 @@ def run_ledger(
             rules,
             state,
             equity[done:],
-            bars[done:],
+            bars,
             orders,
         )
         if done == n_bars:
@@ -87,13 +87,13 @@ def record_of(state: LedgerState, rules: Rules, equity: Panel, bars: Panel, orde
         state: of the ledger after the last bar.
         rules: the settings as numbers.
         equity: (n_bars,).
-        bars: (n_bars, N_BAR_COLUMNS).
+        bars: (N_BAR_COLUMNS, n_bars), as kernels write them.
         orders: (capacity, N_ORDER_COLUMNS).
     """
     settled, pending = orders[: int(state.account[codes.N_ORDERS])], _still_pending(state, len(equity), rules)
     return LedgerRecord(
         equity=equity,
-        bars=bars,
+        bars=bars.T,
         orders=np.concatenate([settled, pending]) if len(pending) else settled,
         activity=state.account[codes.TRADED : codes.N_EXPOSED + 1].copy(),
         n_fills=int(state.account[codes.N_FILLS]),

@@ -121,9 +121,10 @@ def read_tape(
         raise InputError(
             f"`0 <= start < stop <= {market.n_bars}` must hold, but start={start} and stop={stop}: rows of the market."
         )
-    days = np.zeros(stop - start)
+    days = np.zeros(0)
     if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
-        days[1:] = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.int64))
+        days = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.float64), prepend=np.nan)
+        days[0] = 0.0
     close = read_only(marked(market))
     known = _known_closes(market) if event_driven or settings.size_at == "decision" else None
     none = read_only(np.empty((0, market.n_assets)))

@@ -25,7 +25,7 @@ from knowable.calendars import STARTS, Days, Nanos, calendar, numbering
 from knowable.errors import InputError, shown
 from knowable.kernels.clock import EndsState, ends_kernel, ends_state
 
-__all__ = ["Clock", "ClockState"]
+__all__ = ["Clock", "ClockState", "days_of"]
 
 _Numbers = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
@@ -168,3 +168,16 @@ def _column(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     made = values.astype(np.float64)[:, None]
     made.flags.writeable = False
     return made
+
+
+def days_of(name: str | None, index: pd.DatetimeIndex, times: Nanos) -> Days:
+    """(n_bars,) the session each bar belongs to.
+
+    Args:
+        name: of the calendar; None where the rows are the clock: each bar belongs to the day of its label.
+        index: (n_bars,) labels.
+        times: (n_bars,) int64 ns UTC, the end of each bar.
+    """
+    if name is not None:
+        return calendar(name).session_dates(times)
+    return index.tz_localize(None).to_numpy().astype("datetime64[D]")

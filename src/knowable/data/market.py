@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.calendars import Days, Nanos, calendar, index_bars_per_year
-from knowable.data.clock import Clock
+from knowable.data.clock import Clock, days_of
 from knowable.data.frames import Panel, check_universe, frames_to_panels
 from knowable.data.market_actions import MarketActions
 from knowable.data.money import check_money, checked_currencies, on_all_bars, rates_of
@@ -71,6 +71,7 @@ class Market:
     adjust: str = "none"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     _hash: list[str] = field(default_factory=list)
+    _days: list[tuple[Nanos, Days]] = field(default_factory=list)
 
     _field_factory: ClassVar[list[Callable[[Any, str], Any]]] = []
 
@@ -205,9 +206,9 @@ class Market:
     @property
     def days(self) -> Days:
         """(n_bars,) datetime64[D], the session each bar belongs to."""
-        if self.calendar is not None:
-            return calendar(self.calendar).session_dates(self.times)
-        return self.index.tz_localize(None).to_numpy().astype("datetime64[D]")
+        if not self._days or self._days[-1][0] is not self.times:  # 10 ms for 1,000,000 bars, at every backtest
+            self._days[:] = [(self.times, _lock(days_of(self.calendar, self.index, self.times)))]
+        return self._days[-1][1]
 
     @property
     def clock(self) -> Clock:
@@ -266,6 +267,7 @@ class Market:
             final=panels if self.final is self.panels else MappingProxyType(final),
             actions=self.actions.until(n_bars),
             _hash=[],
+            _days=[],
         )
 
     def with_panels(self, panels: Mapping[str, Panel], final: Mapping[str, Panel] | None = None) -> Self:
@@ -419,7 +421,7 @@ class Market:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        held = {name: _plain(getattr(self, name)) for name in self.__slots__ if name != "_hash"}
+        held = {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in ("_hash", "_days")}
         return _rebuild, (type(self), {**held, "final": None if self.final is self.panels else held["final"]})
 
 

@@ -164,7 +164,7 @@ class Feed(NamedTuple):
     price: np.ndarray  # (n_bars, n_assets) reference prices of fills; NaN: no fill
     close: np.ndarray  # (n_bars, n_assets) marks; NaN: the last one stands
     known: np.ndarray  # (n_bars, n_assets) last close known at each decision; NaN: none. (0, n_assets): the marks
-    days: np.ndarray  # (n_bars,) calendar days since the row before
+    days: np.ndarray  # (n_bars,) calendar days since the row before; (0,) where no night costs or earns
     volume: np.ndarray  # (n_bars, n_assets) of each bar, where fills hang on it, else (0, n_assets)
     terms: np.ndarray  # (n_bars or 1, N_TERMS, n_assets or 1)
     actions: np.ndarray  # (n_actions, N_ACTION_COLUMNS) of the whole run; rows counted from its first

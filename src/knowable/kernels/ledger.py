@@ -70,6 +70,7 @@ __all__ = [
     "ledger_kernel",
     "mark_row",
     "open_row",
+    "pass_rows",
 ]
 
 NO_LIMIT = 1e300  # a leverage limit that only an infinite weight breaks
@@ -86,7 +87,9 @@ def ledger_kernel(weights, decide, feed, rules, state, equity_out, bars_out, ord
         rules: `Rules`.
         state: `LedgerState`, changed in place.
         equity_out: (n_bars,) account value at each close.
-        bars_out: (n_bars, N_BAR_COLUMNS) zeros, or (0, N_BAR_COLUMNS) to keep none.
+        bars_out: (N_BAR_COLUMNS, n) zeros, or (N_BAR_COLUMNS, 0) to keep none. It is of the whole run, whichever rows
+            are handed in: what belongs to a bar is written at the account's own count of bars. A row a figure, so that
+            those which nothing is ever paid for stay memory that was never touched.
         orders_out: (capacity, N_ORDER_COLUMNS), or (0, N_ORDER_COLUMNS) to keep none. With less room than one row may
             need, the scan stops before that row: grow the buffer and go on from there.
     """
@@ -207,23 +210,31 @@ def _quiet_rows(t, n_bars, weights, decide, close, on_change, assets, account, e
             equity_out[t] = value
             t += 1
     account[EQUITY] = equity
-    account[BAR] += t - first
-    if account[N_HELD] > 0:
-        account[N_EXPOSED] += t - first
-    if bars_out.shape[0] > 0:
-        for u in range(first, t):
-            bars_out[u, BAR_CASH] = cash
+    pass_rows(t - first, cash, account, bars_out)
     return t
+
+
+@njit(**HELPER)
+def pass_rows(n_rows, cash, account, bars_out):
+    """Count rows on which nothing was paid, and write down their cash."""
+    if bars_out.shape[1] > 0:
+        bar = int(account[BAR])
+        bars_out[BAR_CASH, bar : bar + n_rows] = cash
+    account[BAR] += n_rows
+    if account[N_HELD] > 0:
+        account[N_EXPOSED] += n_rows
 
 
 @njit(**INLINE)
 def end_row(t, rules, assets, account, equity_out, bars_out):
     """Write the row down."""
     equity_out[t] = account[EQUITY]
-    if bars_out.shape[0] > 0:
-        bars_out[t, BAR_CASH] = cash_of(rules, assets, account)
+    if bars_out.shape[1] > 0:
+        bar = int(account[BAR])
+        bars_out[BAR_CASH, bar] = cash_of(rules, assets, account)
         for k in range(N_FLOWS):
-            bars_out[t, BAR_FEES + k] = account[FEES + k]
+            if account[FEES + k] != 0.0:
+                bars_out[BAR_FEES + k, bar] = account[FEES + k]
     for k in range(N_FLOWS):
         account[FEES + k] = 0.0
     if account[N_HELD] > 0:

@@ -46,7 +46,7 @@ def score_kernel(
     equity = np.empty(n_bars)
     returns = np.empty(n_bars)
     stated = np.empty(n_assets)
-    no_bars = np.empty((0, N_BAR_COLUMNS))
+    no_bars = np.empty((N_BAR_COLUMNS, 0))
     no_orders = np.empty((0, N_ORDER_COLUMNS))
     for i in range(n_trials):
         stated[:] = 0.0

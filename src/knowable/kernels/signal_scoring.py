@@ -36,7 +36,7 @@ def score_signals_kernel(
     n_bars, n_assets = flags.shape
     equity = np.empty(n_bars)
     state = new_state(marks, unfunded, cash)
-    no_bars, no_orders = np.empty((0, N_BAR_COLUMNS)), np.empty((0, N_ORDER_COLUMNS))
+    no_bars, no_orders = np.empty((N_BAR_COLUMNS, 0)), np.empty((0, N_ORDER_COLUMNS))
     signals_kernel(
         flags, size, guards, bars, feed, rules, state, np.empty((1, n_assets)), fault_out, equity, no_bars, no_orders
     )

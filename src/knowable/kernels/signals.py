@@ -19,7 +19,6 @@ from knowable.kernels.account import (
     ARMED,
     AS_VECTORBT,
     BAR,
-    BAR_CASH,
     CASH,
     ENTRY,
     EQUITY,
@@ -29,7 +28,6 @@ from knowable.kernels.account import (
     KIND,
     LIQUIDATION,
     MARK,
-    N_EXPOSED,
     N_FILLS,
     N_HELD,
     N_PENDING,
@@ -47,7 +45,7 @@ from knowable.kernels.actions import rows_to_action
 from knowable.kernels.decision import decide_row, size_unpriced
 from knowable.kernels.exits import arm_row, exits_row
 from knowable.kernels.fills import fill_row
-from knowable.kernels.ledger import begin_row, close_row, has_room, is_quiet, mark_row
+from knowable.kernels.ledger import begin_row, close_row, has_room, is_quiet, mark_row, pass_rows
 
 __all__ = ["flags_kernel", "signals_kernel"]
 
@@ -268,11 +266,7 @@ def _held_rows(t, n_bars, flags, bars, close, assets, account, equity_out, bars_
     assets[MARK, 0] = mark
     assets[ANCHOR, 0] = anchor
     account[EQUITY] = equity
-    account[BAR] += t - first
-    account[N_EXPOSED] += t - first
-    if bars_out.shape[0] > 0:
-        for u in range(first, t):
-            bars_out[u, BAR_CASH] = cash
+    pass_rows(t - first, cash, account, bars_out)
     return t
 
 
@@ -289,8 +283,5 @@ def _idle_rows(t, n_bars, flags, close, assets, account, equity_out, bars_out):
     assets[MARK, 0] = mark
     if t > first:
         account[EQUITY] = cash
-        account[BAR] += t - first
-        if bars_out.shape[0] > 0:
-            for u in range(first, t):
-                bars_out[u, BAR_CASH] = cash
+        pass_rows(t - first, cash, account, bars_out)
     return t

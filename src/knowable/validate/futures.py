@@ -80,6 +80,7 @@ def started_late(market: Market, first: int) -> Market:
         actions=MarketActions.of(_shifted(market.actions, first)),
         recipe={},
         _hash=[],
+        _days=[],
     )
 
 

@@ -84,7 +84,7 @@ class EventRun:
         if self.state.book is None:
             self.state = self.state._replace(book=np.empty((0, codes.N_BOOK_COLUMNS)))
         self.equity = np.empty(n_rows)
-        self.bars = np.zeros((n_rows if records else 0, codes.N_BAR_COLUMNS))
+        self.bars = np.zeros((codes.N_BAR_COLUMNS, n_rows if records else 0))
         room = self._most_records() + min(n_rows * n_assets, _MOST_ROOM) if records else 0
         self.orders = np.empty((room, codes.N_ORDER_COLUMNS))
         self.targets = np.full((n_rows if targets else 0, n_assets), np.nan)
@@ -275,6 +275,7 @@ class EventRun:
         self.state.assets[...], self.state.account[...] = assets, account
         self.state.book[...] = 0.0
         self.state.book[: len(book)] = book
+        self.bars[:, int(account[codes.BAR]) :] = 0.0  # only what was paid is written there
 
 
 def event_tape(market: Market, settings: Settings, start: int, stop: int) -> Tape:
