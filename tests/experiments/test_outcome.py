@@ -12,7 +12,7 @@ from knowable.experiments.outcome import read_bounded
 
 
 def test_a_table_that_would_swell_is_refused_before_it_does(tmp_path) -> None:
-    """40 million zeros are well below 1 MB on disk and 320 MB as numbers; nothing keeps a file of theirs from stating billions."""
+    """40 million zeros are 135 kB on disk and 320 MB as numbers; nothing keeps a file from stating billions."""
     path = tmp_path / "equity.parquet"
     parquet.write_table(pa.table({"equity": np.zeros(40_000_000, np.int8)}), path)
     assert path.stat().st_size < 300_000
