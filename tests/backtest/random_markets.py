@@ -67,7 +67,7 @@ def cases(draw):
     bars = prices(draw, rng, shape)
     weights = rng.choice([0.0, 0.2, 0.25, -0.2, 0.3, -0.1, nan], shape)
     if draw(st.booleans()):  # full of one thing: borrowing and cuts
-        full = draw(st.sampled_from([1.0, 2.0, -1.0])) / n_assets
+        full = draw(st.sampled_from([1.0, 1.0, 2.0, -1.0])) / n_assets
         weights = np.where(rng.random(shape) < 0.3, weights, full)
     decide = rng.random(n_bars) < draw(st.sampled_from([0.3, 1.0]))
     slow = SlowMarket(close=bars["close"].tolist())
@@ -75,6 +75,7 @@ def cases(draw):
     slow.actions = actions(rng, slow, bars) if draw(st.booleans()) else ()
     if draw(st.booleans()):
         slow.rates, slow.currency = currencies(rng, bars)
+        slow.paid_in = rng.choice(np.array([None, None, "EUR", "JPY", "USD"]), len(slow.actions)).tolist()
     names = [f"A{j}" for j in range(n_assets)]
     costs, slow.panels = priced(draw, rng, bars["close"], names)
     account = accounts(draw, costs)
@@ -252,9 +253,6 @@ def market_of(slow, times, calendar, names, volume, factor):
         raw = {f"raw_{name}": panel for name, panel in final.items()}
         final = {name: np.array(panel) * by for name, panel in final.items()} | raw
     final |= slow.panels
-    if slow.currency:
-        none = [1.0] * shape[0]
-        final["fx"] = np.transpose([none if name is None else slow.rates[name] for name in slow.currency])
     if slow.multiplier:
         final["multiplier"] = np.tile(slow.multiplier, (shape[0], 1))
     if slow.unfunded:
@@ -263,15 +261,16 @@ def market_of(slow, times, calendar, names, volume, factor):
         final["universe"] = np.array(slow.members, dtype=float)
     final |= {name: getattr(slow, name) for name in ("funding", "roll") if getattr(slow, name)}
     final = {name: np.array(values, dtype=float) for name, values in final.items()}
+    paid_in = slow.paid_in or [None] * len(slow.actions)
     rows = [
         {
             "row": a.row, "asset": a.asset, "type": WORDS[a.kind], "ratio": a.ratio, "amount": a.amount,
-            "currency": None, "successor": a.other, "successor_id": None, "known_time": 0, "event_time": k,
+            "currency": paid_in[k], "successor": a.other, "successor_id": None, "known_time": 0, "event_time": k,
             "last_row": max(np.flatnonzero(~np.isnan(np.array(slow.close)[:, a.asset])), default=-1),
         }
         for k, a in enumerate(slow.actions)
     ]  # fmt: skip
-    return Market.build(
+    market = Market.build(
         times=times.as_unit("ns").asi8,
         assets=tuple(names),
         panels=final | {name: np.array(values) for name, values in seen.items()},
@@ -280,3 +279,7 @@ def market_of(slow, times, calendar, names, volume, factor):
         actions=MarketActions.of(rows),
         adjust=adjust,
     )
+    if not slow.currency:
+        return market
+    abroad = {asset: name for asset, name in zip(names, slow.currency, strict=True) if name is not None}
+    return market.with_currencies(abroad, rates=pd.DataFrame(slow.rates, index=market.index), base="USD")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from knowable.backtest.reasons import REASONS
 from knowable.backtest.simulate import score, simulate
 from knowable.backtest.tape import read_only, read_tape, rest_of, rules_of
 from knowable.backtest.weights import members_only
+from knowable.errors import InputError
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
 from knowable.kernels.ledger import ledger_kernel
@@ -57,6 +59,20 @@ def test_all_that_moves_money_agrees_with_the_slow_ledger_to_the_last_bit(case):
 @settings(COMMON, max_examples=500)
 def test_hundreds_of_markets_agree_with_the_slow_ledger_to_the_last_bit(case):
     check(case)
+
+
+@given(cases(), st.sampled_from([0.3, 0.6, 1.0]))
+@settings(COMMON, max_examples=settings().max_examples // 2)
+def test_a_strict_limit_refuses_the_first_row_that_breaks_it_and_else_changes_nothing(case, share):
+    case = replace(case, weights=case.weights * share)
+    strict = replace(case, account=replace(case.account, leverage_check="strict"))
+    limit, cut = case.account.max_leverage, slice(case.start, case.stop)
+    row = case.slow.too_much(case.weights.tolist(), case.decide.tolist(), limit, cut)
+    if row is None:
+        assert simulated(strict).record.equity.tobytes() == simulated(case).record.equity.tobytes()
+    else:
+        with pytest.raises(InputError, match=f"row {case.start + row} "):
+            simulated(strict)
 
 
 @given(cases())

@@ -40,7 +40,7 @@ def scenarios(draw):
     for name in WORDS:
         said[name] = np.where(rng.random(shape) < draw(st.sampled_from([0.0, 0.15, 0.4])), 1.0, 0.0)
         said[name][rng.random(shape) < 0.05] = np.nan
-    said["size"] = rng.uniform(0.1, draw(st.sampled_from([0.5, 1.2])), shape) / np.sqrt(shape[1])
+    said["size"] = rng.uniform(*draw(st.sampled_from([(0.1, 0.5), (0.9, 1.0), (0.1, 2.0)])), shape)
     for name in LEVELS:
         there = rng.random(shape) < draw(st.sampled_from([0.0, 0.5, 1.0]))
         said[name] = np.where(there, rng.uniform(0.005, 0.1, shape), np.nan)

@@ -37,7 +37,7 @@ class SlowMarket:
     bar's decision, empty where these are the closes; `members` who may be held, empty: everybody. `rates` by currency
     what one unit is worth at each bar's end, and `currency` which one an asset's quotes are in, None: the account's;
     `multiplier` and `unfunded` what a contract is; `funding` and `roll` their panels; `actions` the rest, as announced,
-    their amounts in the asset's currency; `panels` costs that change by bar.
+    and `paid_in` the currencies of their amounts, None: the asset's; `panels` costs that change by bar.
     """
 
     open: Rows = ()
@@ -57,6 +57,7 @@ class SlowMarket:
     funding: Rows = ()
     roll: Rows = ()
     actions: Sequence[SlowAction] = ()
+    paid_in: Sequence[str | None] = ()
 
     @property
     def n_assets(self) -> int:
@@ -68,19 +69,22 @@ class SlowMarket:
 
         Where there is no rate the last one stands; NaN before the first.
         """
-        name, rate = self.currency[j] if self.currency else None, 1.0
-        if name is not None:
-            rate = next((each for each in self.rates[name][t::-1] if not math.isnan(each)), math.nan)
+        rate = self._rate(t, self.currency[j] if self.currency else None)
         return rate * self.multiplier[j] if self.multiplier else rate
+
+    def _rate(self, t: int, name: str | None) -> float:
+        return 1.0 if name is None else next((r for r in self.rates[name][t::-1] if not math.isnan(r)), math.nan)
 
     def events(self) -> list[SlowAction]:
         """All that is booked, in order and in money: at the rate of the bar before. An end comes after the last close,
         also where it was announced for an earlier bar.
         """
         found = [
-            replace(a, row=max(a.row, self._last_close(a.asset) + 1)) if a.kind in _ENDS else a for a in self.actions
+            replace(a, row=max(a.row, self._last_close(a.asset) + 1)) if a.kind in _ENDS else a
+            for a in (self._in_own_currency(k) for k in range(len(self.actions)))
         ]
-        found = [a for a in found if a.row < len(self.close)]
+        nothing = [a for a in found if a.kind is Reason.DIVIDEND and math.isnan(a.amount)]
+        found = [a for a in found if a.row < len(self.close) and a not in nothing]
         for kind, rows in ((Reason.PAID_FUNDING, self.funding), (Reason.ROLLED, self.roll)):
             for t, row in enumerate(rows):
                 for j, number in enumerate(row):
@@ -90,6 +94,15 @@ class SlowMarket:
                         found.append(replace(blank, ratio=number) if paid else replace(blank, amount=number))
         found.sort(key=lambda a: (a.row, _FIRST_TO_LAST.index(a.kind), a.asset))
         return [replace(a, amount=a.amount * self.unit(max(a.row - 1, 0), a.asset)) for a in found]
+
+    def _in_own_currency(self, k: int) -> SlowAction:
+        """An action whose amount is in the currency of its asset's quotes, by the rates before it was to happen."""
+        action, t = self.actions[k], max(self.actions[k].row - 1, 0)
+        named, own = self.paid_in[k] if self.paid_in else None, self.currency[action.asset] if self.currency else None
+        if named is None or named == own:
+            return action
+        paid = self._rate(t, None if named == "USD" else named)
+        return replace(action, amount=action.amount * (paid / self._rate(t, own)))
 
     def _last_close(self, j: int) -> int:
         return max((t for t, row in enumerate(self.close) if not math.isnan(row[j])), default=-1)
