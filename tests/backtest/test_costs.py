@@ -88,6 +88,37 @@ def test_a_sweep_sees_costs_by_bar_as_a_backtest_does():
     assert alone.orders["reason"].eq("volume limit").any()
 
 
+UNITS = {
+    "Costs(fee_bps=0.001) is next to nothing. It counts hundredths of a per cent: what is 0.001 as a fraction is 10.": (
+        {"fee_bps": 0.001}
+    ),
+    "Costs(cash_rate=5) is 500 % a year. It is a fraction a year: 0.05 for five per cent.": {"cash_rate": 5},
+    "Costs(slippage_bps=...) of 'B', 500, is 5 % of a fill.": {"slippage_bps": {"A": 3, "B": 500, "C": 0}},
+    "Costs(borrow_bps_year='holes'), at most 0.4, is next to nothing.": {"borrow_bps_year": "holes"},
+    "Fees, spread, slippage and impact were ": {"fee_per_share": 50},
+}
+
+
+@pytest.mark.parametrize("says", UNITS)
+def test_a_cost_that_is_hardly_meant_so_is_told_and_taken(says):
+    given = frames()
+    holes = given["close"] * 0.0 + np.linspace(0.0, 0.4, len(given["close"]))[:, None]
+    market = kn.Market.from_frames(**given, holes=holes)
+    (said,) = [each for each in kn.backtest(Turns(), market, costs=kn.Costs(**UNITS[says])).warnings if says in each]
+    assert said
+
+
+def test_costs_that_markets_have_are_not_remarked_on():
+    """A large future's fee, a currency's spread, a central bank's rate in a bad year, a share hard to borrow."""
+    for costs in (
+        kn.Costs(fee_bps=0.03, half_spread_bps=0.1, slippage_bps=0.0),
+        kn.Costs(fee_bps={"A": 0.0, "B": 100, "C": 60}, borrow_bps_year=9000, cash_rate=0.5, margin_rate=0.5),
+        kn.Costs(cash_rate=-0.0075, borrow_bps_year=25, half_spread_bps=150),
+    ):
+        said = kn.backtest(Turns(), kn.Market.from_frames(**frames()), costs=costs).warnings
+        assert not [each for each in said if "Costs(" in each or "Fees, " in each]
+
+
 def test_settings_survive_a_trip_through_json():
     import json
     from dataclasses import asdict
@@ -106,6 +137,8 @@ def test_settings_survive_a_trip_through_json():
         (lambda: kn.Costs(fee_bps={"A": 1, "B": -1}), InputError, r"`fee_bps >= 0` must hold, but fee_bps=-1 for 'B'"),
         (lambda: kn.Costs(margin_rate=-0.1), InputError, "`margin_rate >= 0` must hold"),
         (lambda: kn.Costs(cash_rate={"A": 1}), InputError, "finite number or the name of a field"),
+        (lambda: kn.Costs(fee_bps=10_000), InputError, "`fee_bps < 10000` must hold.* A sale would bring nothing"),
+        (lambda: kn.Costs(margin_rate=500), InputError, "`margin_rate < 100` must hold.* 0.05 for five per cent"),
     ],
 )
 def test_what_cannot_be_a_cost_is_refused(costs, error, says):

@@ -35,6 +35,7 @@ _TERMS = {
     "cash_rate": (codes.TERM_CASH, 1.0 / _DAYS),
     "margin_rate": (codes.TERM_MARGIN, 1.0 / _DAYS),
 }
+_MOST = {"fee_bps": 10_000.0, "cash_rate": 100.0, "margin_rate": 100.0}
 _OF_CASH = ("cash_rate", "margin_rate")
 
 
@@ -61,7 +62,8 @@ class Costs:
 
     Each is one number for all; or a mapping with a number for each asset; or the name of a field of the market, a panel
     (n_bars, n_assets) whose row t is taken for what happens on bar t; where an asset has no close it may be missing:
-    the last one stands. All are >= 0, but for `cash_rate`.
+    the last one stands. All are >= 0, but for `cash_rate`. What no market can have is refused; what hardly one has,
+    such as a rate of 500 % or a fee of a ten-thousandth of a per cent, is told in the result's `warnings`.
 
     Attributes:
         fee_bps: fee on the value of a fill, hundredths of a per cent.
@@ -179,6 +181,16 @@ def _number(name: str, value: object, whose: str) -> float:
         raise InputError(
             f"`{name}` must be a finite number{also} or the name of a field, but {name}={shown(value)}{whose}, "
             "in Costs."
+        )
+    most = _MOST.get(name, math.inf)
+    if not abs(float(value)) < most:
+        raise InputError(
+            f"`{name} < {most:g}` must hold, but {name}={float(value):g}{whose}, in Costs. "
+            + (
+                "It is a fraction a year: 0.05 for five per cent."
+                if name in _OF_CASH
+                else "A sale would bring nothing."
+            )
         )
     if float(value) < 0.0 and name != "cash_rate":
         raise InputError(f"`{name} >= 0` must hold, but {name}={float(value):g}{whose}, in Costs.")

@@ -13,6 +13,8 @@ from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
 from knowable.kernels.account import (
+    BAR_FEES,
+    BAR_IMPACT,
     CUT,
     LIMITED,
     NO_CASH,
@@ -27,6 +29,7 @@ __all__ = ["held_without_price", "remarks"]
 
 _TOO_GOOD = 6.0
 _MUCH = 0.1
+_DEAR = 0.05
 _STALE = 5  # bars without a close: no holiday is as long
 _DECISION = [ORDER_ASSET, ORDER_DECIDED]
 
@@ -52,6 +55,7 @@ def remarks(
             f"A Sharpe ratio of {metrics['sharpe']:.1f} is above {_TOO_GOOD:g}: more often a fault than a find. "
             "Check for look-ahead with kn.check, and the costs."
         )
+    found += _much_was_paid(record)
     undefined = [name for name, value in metrics.items() if not math.isfinite(value)]
     if undefined:
         found.append(f"Not defined for this result: {', '.join(undefined)}.")
@@ -93,6 +97,19 @@ def _nothing_traded(record: LedgerRecord) -> str:
     if len(record.orders) == 0:
         return "No order was made: the weights never asked for anything but cash."
     return f"No order was filled: all {len(record.orders)} came to nothing; `orders` has the reason of each."
+
+
+def _much_was_paid(record: LedgerRecord) -> list[str]:
+    """A fee a share in another currency, or a least fee beside small fills, shows in what all fills cost."""
+    paid = float(record.bars[:, BAR_FEES : BAR_IMPACT + 1].sum()) if len(record.bars) else 0.0
+    traded = float(record.activity[0])
+    if paid <= _DEAR * traded:
+        return []
+    sentence = (
+        f"Fees, spread, slippage and impact were {paid / traded:.0%} of the value that was traded: more often a unit "
+        "that was meant otherwise, or a least fee beside small fills, than a market. `result.costs` has them."
+    )
+    return [sentence]
 
 
 def _much_was_cut(record: LedgerRecord) -> list[str]:

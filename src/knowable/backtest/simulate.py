@@ -17,6 +17,7 @@ from knowable.backtest.result import Result
 from knowable.backtest.settings import Settings
 from knowable.backtest.tape import Tape, last_before, marks_before, read_only, read_tape, rules_of
 from knowable.backtest.traded import marked, money_of, total_return, traded_panel, what_is_lost
+from knowable.backtest.units import unit_remarks
 from knowable.data.market import Market
 from knowable.errors import InputError, ShapeError
 from knowable.kernels.account import ORDER_ASSET, ORDER_FILLED
@@ -111,6 +112,7 @@ def result_of(
         settings=settings,
         metrics=MappingProxyType(metrics),
         warnings=remarks(metrics, record, settings, market.index[start:stop])
+        + unit_remarks(settings.costs, market, start, stop)
         + held_without_price(record, market.final["close"][start:stop], market.index[start:stop], market.assets)
         + market.notes
         + what_is_lost(market, start, stop),
