@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.backtest.random_markets import cases
 from tests.kernels.test_actions import Orders, parted
 from tests.kernels.test_ledger import check_against
 
+import knowable as kn
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.simulate import score, simulate
 from knowable.backtest.tape import read_only, read_tape, rest_of, rules_of
@@ -40,7 +42,10 @@ def allowed(case):
 
 
 def check(case):
-    got, want = simulated(case).record, slowly(case)
+    compare(simulated(case).record, slowly(case))
+
+
+def compare(got, want):
     check_against(Orders(got), want)
     booked = parted(got)[1]
     assert [(int(r[2]), int(r[0]), REASONS[int(r[8])], r[codes.ORDER_SIZE], r[codes.ORDER_WANTED]) for r in booked] == [
@@ -59,6 +64,45 @@ def test_all_that_moves_money_agrees_with_the_slow_ledger_to_the_last_bit(case):
 @settings(COMMON, max_examples=500)
 def test_hundreds_of_markets_agree_with_the_slow_ledger_to_the_last_bit(case):
     check(case)
+
+
+PERIODS = {
+    "day": lambda day: day,
+    "week": lambda day: day.isocalendar()[:2],
+    "month": lambda day: (day.year, day.month),
+    "wednesday": lambda day: (day - dt.timedelta(days=3)).isocalendar()[:2],  # weeks that end on it
+}
+
+
+def rows_of_rule(rule, market):
+    """Rows on which a rule lets weights act, each looked at by itself."""
+    days, n = market.days.tolist(), market.n_bars
+    if rule in (None, "bar") or isinstance(rule, int):
+        return np.array([not isinstance(rule, int) or t % rule == 0 for t in range(n)])
+    period = PERIODS[rule.split("_")[0]]
+    if rule.endswith("_start"):
+        return np.array([t == 0 or period(days[t]) != period(days[t - 1]) for t in range(n)])
+    following = days[-1] + dt.timedelta(days=1)
+    while market.calendar != "24/7" and (following.weekday() > 4 or following == dt.date(2021, 2, 15)):
+        following += dt.timedelta(days=1)
+    over = len(set(days)) == n if market.calendar is None else market.index[-1].hour in (0, 21)
+    days.append(following if over else days[-1])
+    return np.array([period(days[t]) != period(days[t + 1]) for t in range(n)])
+
+
+@given(cases(), st.sampled_from([None, "bar", 3, "day_end", "week_end", "wednesday", "month_end", "week_start"]))
+@settings(COMMON, max_examples=settings().max_examples)
+def test_a_strategy_with_a_rule_of_rebalancing_between_two_dates_agrees_with_the_slow_ledger(case, rule):
+    class Written(kn.Strategy):
+        rebalance = rule
+
+        def weights(self, m):
+            return case.weights[: m.n_bars]
+
+    account = {each.name: getattr(case.account, each.name) for each in fields(case.account)}
+    first, last = case.market.index[[case.start, case.stop - 1]]
+    got = kn.backtest(Written(), case.market, start=first, end=last, **account).record
+    compare(got, slowly(replace(case, decide=rows_of_rule(rule, case.market), on_change=rule is None)))
 
 
 @given(cases(), st.sampled_from([0.3, 0.6, 1.0]))
