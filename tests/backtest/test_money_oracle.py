@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.backtest.random_markets import cases
 from tests.kernels.test_actions import Orders, parted
-from tests.kernels.test_ledger import check_against
+from tests.kernels.test_ledger import SHARES, check_against
 
 import knowable as kn
+from knowable.backtest.events.run import EventRun
 from knowable.backtest.reasons import REASONS
 from knowable.backtest.simulate import score, simulate
 from knowable.backtest.tape import read_only, read_tape, rest_of, rules_of
@@ -103,6 +104,33 @@ def test_a_strategy_with_a_rule_of_rebalancing_between_two_dates_agrees_with_the
     first, last = case.market.index[[case.start, case.stop - 1]]
     got = kn.backtest(Written(), case.market, start=first, end=last, **account).record
     compare(got, slowly(replace(case, decide=rows_of_rule(rule, case.market), on_change=rule is None)))
+
+
+@given(cases(), st.integers(0, 2**32 - 1))
+@settings(COMMON, max_examples=settings().max_examples)
+def test_orders_in_shares_beside_targets_agree_with_the_slow_ledger_to_the_last_bit(case, seed):
+    check_orders(case, seed)
+
+
+def check_orders(case, seed):
+    rng = np.random.default_rng(seed)
+    asked = rng.random(case.weights.shape) < 0.4
+    plan = [{j: (bool(rng.random() < 0.5), float(rng.choice(SHARES))) for j in np.flatnonzero(row)} for row in asked]
+    case = replace(case, weights=np.where(asked, np.nan, case.weights))
+
+    class Asks(kn.Strategy):
+        rebalance = None if case.on_change else "bar"
+
+        def on_bar(self, bar, account):
+            account.target(case.weights[bar.row])
+            for j, (is_goal, number) in plan[bar.row].items():
+                (account.target_shares if is_goal else account.order)(int(j), number)
+
+    run = EventRun(case.market, case.account, case.start, case.stop)
+    run.trade(Asks(), {}, case.decide, case.start, case.stop)
+    slow, account = case.slow_account()
+    given = case.weights.tolist(), case.decide.tolist(), account
+    compare(run.record(), slow.run(*given, on_change=case.on_change, shares=plan, **case.span))
 
 
 @given(cases(), st.sampled_from([0.3, 0.6, 1.0]))

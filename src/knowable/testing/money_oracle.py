@@ -14,7 +14,7 @@ from typing import TypeVar
 from knowable.backtest.reasons import Reason
 from knowable.backtest.settings import Settings
 from knowable.testing.ledger_actions_oracle import SlowAction
-from knowable.testing.ledger_oracle import Rows, SlowLedger
+from knowable.testing.ledger_oracle import Rows, Shares, SlowLedger
 from knowable.testing.ledger_sums_oracle import total
 from knowable.testing.signals_oracle import SlowSignals
 
@@ -159,15 +159,19 @@ class SlowMarket:
         on_change: bool,
         start: int = 0,
         stop: int | None = None,
+        shares: Sequence[Shares] | None = None,
     ) -> SlowLedger:
-        """What the slow ledger makes of target weights on rows [start, stop). Costs of `settings` are numbers or names
-        of `panels`.
+        """What the slow ledger makes of target weights, and of orders in `shares`, on rows [start, stop). Costs of
+        `settings` are numbers or names of `panels`.
         """
         cut = slice(start, stop)
         ledger = self._ledger(SlowLedger, settings, cut, on_change=on_change)
         ledger.run(
             self.allowed(weights)[cut], decide[cut], self.fills(settings)[cut], self.marks()[cut], self._nights(cut),
             known=self._known(cut), marks=self._marks_before(start),
+            shares=None if shares is None else [
+                {j: asked for j, asked in row.items() if self._is_member(t, j)} for t, row in enumerate(shares)
+            ][cut],
         )  # fmt: skip
         return ledger
 
