@@ -58,6 +58,14 @@ def test_any_chunking_gives_the_same_bits(name, x, window, cuts):
     assert whole.tobytes() == run(name, x, window, range(len(x))).tobytes()
 
 
+@pytest.mark.parametrize("name", ORACLES)
+@given(x=panels(), window=windows, cuts=cuts)
+def test_an_asset_alone_has_the_bits_that_it_has_beside_others(name, x, window, cuts):
+    together = run(name, np.concatenate([x, x[::-1]], axis=1), window)
+    for j in range(x.shape[1]):
+        assert run(name, x[:, j : j + 1].copy(), window, cuts).tobytes() == together[:, j : j + 1].tobytes()
+
+
 @pytest.mark.parametrize("name", ["min", "max", "lag"])
 @given(x=panels(), window=windows)
 def test_selection_agrees_exactly_with_each_window_by_itself(name, x, window):

@@ -18,6 +18,7 @@ __all__ = ["LedgerRecord", "record_of", "run_ledger"]
 Panel = npt.NDArray[np.float64]
 
 _MOST_ROOM = 1_000_000
+_NONE = np.empty((0, codes.N_ORDER_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +104,8 @@ def record_of(state: LedgerState, rules: Rules, equity: Panel, bars: Panel, orde
 
 def _still_pending(state: LedgerState, n_bars: int, rules: Rules) -> Panel:
     """Orders for what the last bar left undone; first those that rest in the book, by number."""
+    if state.book is None and not (state.assets[codes.KIND] != codes.NOTHING).any():
+        return _NONE
     return np.concatenate([_resting(state), _waiting(state, n_bars, rules)])
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Unpack
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from knowable.data.market import Market
@@ -17,7 +19,6 @@ from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
 from knowable.experiments.engine import TrialEngine, check_columns
 from knowable.experiments.first_look import Check, check_how, look_first, spread_sets
-from knowable.experiments.trial_score import TrialScore
 from knowable.metrics import METRICS
 from knowable.strategy import Strategy, check_strategy_class, is_event_driven
 
@@ -74,8 +75,8 @@ def sweep(
         strategy, market.until(span[1]), spread_sets(wanted), settings, check=check, n_trials=len(wanted)
     )
     engine = TrialEngine(strategy, market, settings)
-    scores = _score_all(engine, wanted, span, threads or _threads_for(strategy, market), progress)
-    table = _table(strategy, wanted, scores)
+    figures, errors = _score_all(engine, wanted, span, threads or _threads_for(strategy, market), progress)
+    table = _table(strategy, wanted, figures, errors)
     table.attrs["check"] = looked
     return table
 
@@ -143,26 +144,36 @@ def _grid_trials(
 
 def _score_all(
     engine: TrialEngine, wanted: Sequence[dict[str, Any]], span: tuple[int, int], threads: int, progress: bool | None
-) -> list[TrialScore]:
+) -> tuple[npt.NDArray[np.float64], list[str | None]]:
+    """(n_trials, n_metrics) figures and (n_trials,) errors; what else a score holds is let go of."""
     from tqdm.auto import tqdm
 
     size = max(1, min(engine.batch_size, math.ceil(len(wanted) / threads)))
-    batches = [wanted[at : at + size] for at in range(0, len(wanted), size)]
-    scores: list[TrialScore] = []
+    batches = [slice(at, at + size) for at in range(0, len(wanted), size)]
+    figures = np.empty((len(wanted), len(METRICS)))
+    errors: list[str | None] = []
+
+    def score(batch: slice) -> list[str | None]:
+        scores = engine.score(wanted[batch], span)
+        figures[batch] = [each.figures for each in scores]
+        return [each.error for each in scores]
+
     with (
         tqdm(total=len(wanted), unit="trial", delay=2, disable=None if progress is None else not progress) as bar,
         ThreadPoolExecutor(threads) as pool,
     ):
-        for done in pool.map(lambda batch: engine.score(batch, span), batches):
-            scores += done
+        for done in pool.map(score, batches):
+            errors += done
             bar.update(len(done))
-    return scores
+    return figures, errors
 
 
-def _table(strategy: type[Strategy], wanted: list[dict[str, Any]], scores: list[TrialScore]) -> pd.DataFrame:
-    columns: dict[str, list[Any]] = {name: [params[name] for params in wanted] for name in strategy.parameters}
-    for at, name in enumerate(METRICS):
-        columns[name] = [score.figures[at] for score in scores]
-    columns["error"] = [score.error for score in scores]
-    table = pd.DataFrame({name: values for name, values in columns.items() if name != "error"})
-    return table.assign(error=pd.Series(columns["error"], dtype=object))
+def _table(
+    strategy: type[Strategy],
+    wanted: list[dict[str, Any]],
+    figures: npt.NDArray[np.float64],
+    errors: list[str | None],
+) -> pd.DataFrame:
+    columns: dict[str, Any] = {name: [params[name] for params in wanted] for name in strategy.parameters}
+    columns |= {name: figures[:, at].copy() for at, name in enumerate(METRICS)}
+    return pd.DataFrame(columns).assign(error=pd.Series(errors, dtype=object))

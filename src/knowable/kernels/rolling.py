@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from knowable.kernels.columns import deviation_column, sum_column
+
 __all__ = [
     "DeviationState",
     "EwmState",
@@ -131,6 +133,9 @@ def sum_kernel(x, divisor, state, out):
     """
     high, low, head, place = state.high, state.low, state.head, state.place
     window, n_assets = high.shape[0] - 1, high.shape[1]
+    if n_assets == 1:
+        sum_column(x, divisor, high, low, head, place, out)
+        return
     slot, complete = place[0], place[1]
     for t in range(x.shape[0]):
         if slot == 0:
@@ -180,6 +185,9 @@ def deviation_kernel(x, state, out):
     """
     mean, squares, head, anchor, place = state.mean, state.squares, state.head, state.anchor, state.place
     window, n_assets = mean.shape
+    if n_assets == 1:
+        deviation_column(x, mean, squares, head, anchor, place, out)
+        return
     slot, complete = place[0], place[1]
     freedom = window - 1.0 if window > 1 else np.nan  # one value has no deviation
     for t in range(x.shape[0]):
