@@ -228,6 +228,31 @@ def accounts(draw, costs):
     )
 
 
+@st.composite
+def preset_accounts(draw):
+    amount = st.sampled_from
+    preset = draw(amount(["vectorbt", "backtesting"]))
+    costs = {"fee_bps": draw(amount([0, 10])), "half_spread_bps": draw(amount([0, 7]))}
+    if preset == "vectorbt":
+        costs["slippage_bps"] = draw(amount([0, 4]))
+    return Settings(
+        cash=1000.0,
+        preset=preset,
+        costs=Costs(**costs),
+        lot=draw(amount([None, 1.0, 0.1])),
+        leverage_check="scale",
+        intrabar=draw(amount(["pessimistic", "ohlc", "olhc"])),
+        exit_on_entry_bar=draw(st.booleans()),
+        delisting_return=draw(amount([0.0, -0.3])),
+    )
+
+
+def under(case, account):
+    """A case with another account, which asks for no volume."""
+    slow = replace(case.slow, volume=None, actions=[ends(a, account) for a in case.slow.actions])
+    return replace(case, slow=slow, account=account)
+
+
 def clock(draw, rng, n_bars):
     """A calendar, the ends of bars, and the day each belongs to."""
     calendar = draw(st.sampled_from([None, "24/7", "XNYS"]))

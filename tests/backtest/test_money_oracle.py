@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.backtest.random_markets import cases
+from tests.backtest.random_markets import cases, preset_accounts, under
 from tests.kernels.test_actions import Orders, parted
 from tests.kernels.test_ledger import SHARES, check_against
 
@@ -58,6 +58,12 @@ def compare(got, want):
 @COMMON
 def test_all_that_moves_money_agrees_with_the_slow_ledger_to_the_last_bit(case):
     check(case)
+
+
+@given(cases(), preset_accounts())
+@settings(COMMON, max_examples=settings().max_examples)
+def test_weights_under_the_presets_of_other_engines_agree_with_the_slow_ledger(case, account):
+    check(under(case, account))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.backtest.random_markets import Case, cases
+from tests.backtest.random_markets import Case, cases, preset_accounts, under
 from tests.kernels.test_actions import Orders, parted
 from tests.kernels.test_ledger import check_against
 
@@ -82,6 +82,12 @@ def check(case):
 @COMMON
 def test_signals_agree_with_the_slow_ledger_to_the_last_bit(case):
     check(case)
+
+
+@given(scenarios(), preset_accounts())
+@settings(COMMON, max_examples=settings().max_examples)
+def test_signals_under_the_presets_of_other_engines_agree_with_the_slow_ledger(case, account):
+    check(under(case, account))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from knowable.backtest.settings import Settings
 from knowable.testing.ledger_actions_oracle import SlowAction
 from knowable.testing.ledger_oracle import Rows, Shares, SlowLedger
 from knowable.testing.ledger_sums_oracle import total
+from knowable.testing.preset_oracle import PeerLedger, PeerSignals
 from knowable.testing.signals_oracle import SlowSignals
 
 __all__ = ["SlowMarket"]
@@ -165,7 +166,7 @@ class SlowMarket:
         `settings` are numbers or names of `panels`.
         """
         cut = slice(start, stop)
-        ledger = self._ledger(SlowLedger, settings, cut, on_change=on_change)
+        ledger = self._ledger(PeerLedger if settings.preset else SlowLedger, settings, cut, on_change=on_change)
         ledger.run(
             self.allowed(weights)[cut], decide[cut], self.fills(settings)[cut], self.marks()[cut], self._nights(cut),
             known=self._known(cut), marks=self._marks_before(start),
@@ -188,7 +189,7 @@ class SlowMarket:
     ) -> SlowSignals:
         """The same of signals, as `SlowSignals.run_signals` has them: who is no member leaves, on rows to decide on."""
         cut, late = slice(start, stop), int(settings.fill == "next_open")
-        ledger = self._ledger(SlowSignals, settings, cut, on_change=False)
+        ledger = self._ledger(PeerSignals if settings.preset else SlowSignals, settings, cut, on_change=False)
         leave = frozenset({"leave long", "leave short"})
         heard = [
             [(said if self._is_member(t, j) else leave) if decide[t] else frozenset() for j, said in enumerate(row)]

@@ -47,18 +47,23 @@ class Guard:
         return max(found, key=lambda each: each[0]) if self.long else min(found, key=lambda each: each[0])
 
 
-def walk(guard: Guard, path: Sequence[float], *, pessimistic: bool) -> tuple[float, Reason] | None:
+def walk(
+    guard: Guard, path: Sequence[float], *, pessimistic: bool, stop_before_gap: bool = False
+) -> tuple[float, Reason] | None:
     """Where a bar closes the position, and why; the guard's best price moves on as the bar does.
 
     Args:
         guard: of the position.
         path: open, the two extremes in their order, close. Of a pessimistic walk: open, worst, best.
         pessimistic: the trailing level stands still within the bar.
+        stop_before_gap: the stop is tested against the whole bar before the open is held against the target.
     """
     beyond, reached = (operator.le, operator.ge) if guard.long else (operator.ge, operator.le)
     losing = guard.level()
     if losing is not None and beyond(path[0], losing[0]):
         return path[0], losing[1]
+    if stop_before_gap and losing is not None and any(beyond(point, losing[0]) for point in path[:3]):
+        return losing
     if guard.target is not None and reached(path[0], guard.target):
         guard.follow(path)
         return path[0], Reason.TARGET_REACHED
@@ -102,6 +107,7 @@ class SlowSignals(SlowLedger):
             self.known = [None] * self.n_assets
         self.next_guard = [(math.nan, math.nan, math.nan)] * self.n_assets
         self.guarded: dict[int, Guard] = {}
+        self.left_on: dict[int, int] = {}  # the last bar that closed a position without an order of its own
         for t in range(len(says)):
             self._begin_bar(t, days[t])
             for action in self.actions:
@@ -121,7 +127,8 @@ class SlowSignals(SlowLedger):
                 self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
-                row = [self._wanted(j, says[t][j], size[t][j], guards[t][j]) for j in range(self.n_assets)]
+                heard = [frozenset() if self._is_deaf(t, j) else said for j, said in enumerate(says[t])]
+                row = [self._wanted(j, heard[j], size[t][j], guards[t][j]) for j in range(self.n_assets)]
                 if any(not math.isnan(w) for w in row):
                     self._decide(t, row)
                     if self._is_too_much():
@@ -147,10 +154,23 @@ class SlowSignals(SlowLedger):
                 continue
             if self.held[k] == 0.0:
                 self.guarded.pop(k, None)
+                self.left_on[k] = t
             elif k == other and (guard is None or guard.long != (self.held[k] > 0.0)):
                 self.guarded[k] = Guard(
                     long=self.held[k] > 0.0, since=t, stop=None, target=None, trail=None, best=self.paid_for[k]
                 )
+
+    def _is_deaf(self, t: int, j: int) -> bool:  # noqa: ARG002 - of other engines
+        """Whether an asset's signals of a bar are not heard."""
+        return False
+
+    def _is_stop_first(self) -> bool:
+        """Whether a stop is tested before an open that is past the target already."""
+        return False
+
+    def _level_base(self, j: int) -> float:
+        """The price that levels are counted from."""
+        return self.paid_for[j]
 
     def _wanted(self, j: int, said: frozenset[str], size: float, guard: tuple[float, float, float]) -> float:
         if {"enter long", "leave long"} <= said:
@@ -191,7 +211,7 @@ class SlowSignals(SlowLedger):
             elif guard is None and wish is not None and (wish.weight * now <= 0.0 or now == before[j]):
                 continue  # on its way out, or not entered again as yet
             elif guard is None or guard.long != (now > 0.0):
-                paid, way = self.paid_for[j], math.copysign(1.0, now)
+                paid, way = self._level_base(j), math.copysign(1.0, now)
                 stop, target, trail = (None if math.isnan(part) else part for part in self.next_guard[j])
                 self.guarded[j] = Guard(
                     long=now > 0.0,
@@ -219,7 +239,7 @@ class SlowSignals(SlowLedger):
                 "ohlc": [first, high, low, last],
                 "olhc": [first, low, high, last],
             }[self.settings.intrabar]
-            left = walk(guard, path, pessimistic=pessimistic)
+            left = walk(guard, path, pessimistic=pessimistic, stop_before_gap=self._is_stop_first())
             if left is not None:
                 self._leave(t, j, *left)
 
@@ -240,6 +260,7 @@ class SlowSignals(SlowLedger):
         if at_target and size < abs(held):
             return
         del self.guarded[j]
+        self.left_on[j] = t
         if waiting is None:
             self.stated[j] = 0.0
             if self.last_weights is not None:
