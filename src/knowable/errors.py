@@ -6,8 +6,11 @@ A message names what came, where, what was expected and the remedy, in at most t
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 __all__ = [
     "ConflictError",
@@ -26,7 +29,11 @@ __all__ = [
     "UnknownNameError",
     "UnknownVersionError",
     "UnsolvedError",
+    "by_name",
 ]
+
+
+Kind = TypeVar("Kind")
 
 
 class KnowableError(Exception):
@@ -127,6 +134,27 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, where: str = 
     else:
         hint = "There are none yet."
     return UnknownNameError(f"Unknown {kind} {shown(name)}{place}. {hint}")
+
+
+def by_name(cls: type[Kind]) -> type[Kind]:
+    """Let a dataclass that takes its values by name offer the nearest of them, where Python says that there is none."""
+    plain: Any = cls.__init__
+    known = [each.name for each in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+    @functools.wraps(plain)
+    def init(self: Kind, *given: object, **named: Any) -> None:
+        if given:
+            raise InputError(
+                f"{cls.__name__} takes each value by its name, as in {cls.__name__}({known[0]}=...), but "
+                f"{shown(given[0])} came without one."
+            )
+        for name in named:
+            if name not in known:
+                raise unknown_name("argument", name, known, where=cls.__name__)
+        plain(self, **named)
+
+    cls.__init__ = init  # type: ignore[method-assign, assignment]
+    return cls
 
 
 def shown(value: object, limit: int = 60) -> str:

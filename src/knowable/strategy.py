@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -91,6 +92,13 @@ class Strategy:
             raise StrategyError(
                 f"{name} decides bar by bar, in on_bar(self, bar, account); it has no weights(self, m)."
             )
+        own = [each for each in dir(type(self)) if not hasattr(Strategy, each)]
+        for way in ("weights", "signals", "on_bar"):
+            near = difflib.get_close_matches(way, own, n=1, cutoff=0.75)
+            if near and callable(getattr(self, near[0])):
+                raise StrategyError(
+                    f"{name} defines neither weights, signals nor on_bar, but {near[0]!r}. Did you mean {way!r}?"
+                )
         raise StrategyError(
             f"{name} defines no weights(self, m). Add one that returns target weights, such as\n"
             "    def weights(self, m):\n"
@@ -165,6 +173,9 @@ def _check_kind(strategy: type[Strategy]) -> None:
         raise StrategyError(
             f"on_bar of {name} must be a method that takes a bar and the account: def on_bar(self, bar, account)."
         )
+    first = _first_argument(vars(strategy).get("on_bar"))
+    if first == "account":
+        raise StrategyError(f"on_bar of {name} is handed the bar first: def on_bar(self, bar, account).")
     if _is_another_kind(vars(strategy).get("on_bar")):
         raise StrategyError(
             f"on_bar of {name} must be a plain method, without `async` and `yield`: def on_bar(self, bar, account)."
@@ -178,6 +189,12 @@ def _check_kind(strategy: type[Strategy]) -> None:
 def _is_another_kind(function: object) -> bool:
     """Whether a call of it would run nothing yet."""
     return inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function)
+
+
+def _first_argument(function: object) -> str:
+    """The name after `self`; empty where there is none to be seen."""
+    names = list(inspect.signature(function).parameters) if inspect.isfunction(function) else []
+    return names[1] if len(names) > 1 else ""
 
 
 def _takes_bar_and_account(function: object) -> bool:

@@ -344,7 +344,7 @@ def test_too_many_orders_on_one_bar_are_told():
     class Floods(kn.Strategy):
         def on_bar(self, bar, account):
             for _ in range(5000):
-                account.order(0, 1.0, limit=1.0)
+                account.order(0, 1.0, limit=50.0)
 
     with pytest.raises((InputError, StrategyError), match="can be placed"):
         kn.backtest(Floods(), market_of([CALM, CALM]))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knowable.data.market import Market
-from knowable.errors import InputError, shown, unknown_name
+from knowable.errors import InputError, by_name, shown, unknown_name
 from knowable.kernels import account as codes
 
 __all__ = ["Amount", "Costs", "cost_field", "terms_of"]
@@ -56,6 +56,7 @@ class ByAsset(dict[str, float]):
         return ByAsset, (dict(self),)
 
 
+@by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """What trading, holding and owing costs.

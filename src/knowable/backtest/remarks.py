@@ -95,7 +95,7 @@ def held_without_price(
 
 def _nothing_traded(record: LedgerRecord) -> str:
     if len(record.orders) == 0:
-        return "No order was made: the weights never asked for anything but cash."
+        return "No order was made: the strategy never asked for anything but cash."
     return f"No order was filled: all {len(record.orders)} came to nothing; `orders` has the reason of each."
 
 

@@ -15,7 +15,7 @@ from knowable.backtest.panels import as_panel
 from knowable.backtest.tape import read_only
 from knowable.backtest.weights import explain_failure, place_of
 from knowable.data.market import Market, members_of
-from knowable.errors import InputError, KnowableError, StrategyError
+from knowable.errors import InputError, KnowableError, StrategyError, by_name
 from knowable.features import NeedsValue, Symbol
 from knowable.features.program import constant
 from knowable.kernels.exits import Guards
@@ -33,6 +33,7 @@ _ALWAYS = read_only(np.empty(0, np.bool_))
 _NO_LEVEL = read_only(np.full((1, 1), np.nan))
 
 
+@by_name
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Signals:
     """When to enter and to leave, and what guards a position; what `signals(self, m)` of a strategy returns.

@@ -33,6 +33,7 @@ Panel = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
 
 _STACK_BYTES = 8 << 20
+_PER_CENT = 10.0  # a sum of weights from which per cents are likelier than leverage
 _DRAWN = ("open", "high", "low", "close")
 
 
@@ -273,4 +274,5 @@ def explain_leverage(gross: float, market: Market, row: int, settings: Settings,
         f"`sum of |weights| <= max_leverage` must hold, but on {where} the sum is {gross:.6g}{also} "
         f"and max_leverage={settings.max_leverage:g}.\n"
         "Make the weights smaller, raise max_leverage, or scale such rows down with leverage_check='scale'."
+        + (" A weight is a fraction of equity: 0.5 for fifty per cent." if gross >= _PER_CENT else "")
     )

@@ -12,6 +12,12 @@ from knowable.errors import UnknownNameError, unknown_name
 __all__ = ["Account", "account_settings"]
 
 
+_COSTS = {each.name: each.name for each in fields(Costs)} | {
+    "commission": "fee_bps", "fee": "fee_bps", "fees": "fee_bps", "slippage": "slippage_bps",
+    "spread": "half_spread_bps",
+}  # fmt: skip
+
+
 class Account(TypedDict, total=False):
     """What a simulated account is; every name is optional.
 
@@ -54,6 +60,10 @@ def account_settings(where: str, account: Any) -> Settings:
             raise UnknownNameError(
                 "kn.backtest takes no `benchmark`, for nothing of a run depends on one. Give it to what comes out:\n"
                 "result.stats('buy_and_hold'), or compare, plot and report; also an asset's name, a Series, a result."
+            )
+        if name in _COSTS:
+            raise UnknownNameError(
+                f"{where} takes no `{name}`; what trading costs goes into `costs`: costs=kn.Costs({_COSTS[name]}=...)."
             )
         if name not in known:
             raise unknown_name("argument", name, known, where=where)

@@ -35,13 +35,15 @@ from knowable.kernels.decision import (
     ASKED_NOTHING,
     ASKED_SHARES,
     ASKED_WEIGHTS,
+    known_price,
     known_value,
     weigh,
 )
 
-__all__ = ["AccountType", "BarType", "account_of", "bar_maker", "borrowed"]
+__all__ = ["FAR", "AccountType", "BarType", "account_of", "bar_maker", "borrowed"]
 
 _intrinsic: Any = intrinsic  # its stub counts the context among a call's arguments
+FAR = 0.02  # of the last close: a level at this or below is a fraction that was given for a price
 PANEL = types.Array(types.float64, 2, "C", readonly=True)
 ROW = types.Array(types.float64, 1, "C", readonly=True)
 _STATE = types.Array(types.float64, 2, "C")
@@ -373,7 +375,10 @@ def _put_resting(j, shares, said, day, bracket, takes_shares, account):
     entry = limit if limit == limit else stop
     if side * loss >= side * goal or side * loss >= side * entry or side * entry >= side * goal:
         return -1
-    u = account._units[j]
+    u, price = account._units[j], known_price(account._t, j, account._known, account._assets)
+    for level in (limit, stop, loss, goal):
+        if u * level <= FAR * price:
+            return -1  # a fraction of the price was given for a price
     return place(j, shares, u * limit, u * stop, trail, day, u * loss, u * goal, account._account, account._book)
 
 

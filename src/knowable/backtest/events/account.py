@@ -15,6 +15,7 @@ from knowable.backtest.events.resting import (
     OpenOrder,
     cancel_all_orders,
     cancel_order,
+    check_distance,
     check_levels,
     count_open,
     open_orders,
@@ -237,7 +238,10 @@ class BarAccount:
         number = _number(shares, "shares", asset)
         levels = {key: _number(value, key, asset) for key, value in given.items()}
         check_levels(number, levels, day=day, name=name)
-        return place_order(state, column, number, levels, day=day, unit=float(self._units[column]))
+        unit, row = float(self._units[column]), self._clock[0]
+        last = self._known[row, column] if len(self._known) else state.assets[MARK, column]
+        check_distance(levels, float(last) / unit, name=name)
+        return place_order(state, column, number, levels, day=day, unit=unit)
 
     def _target(self, asset: object, weight: float) -> None:
         column = self._history.column(asset)
@@ -339,11 +343,23 @@ class BarAccount:
         if name.startswith("_"):
             raise AttributeError(name)
         known = [each for each in dir(type(self)) if not each.startswith("_")]
+        if name in _ELSEWHERE:
+            raise UnknownAttributeError(f"The account has no {name!r}: {_ELSEWHERE[name]}.")
         raise UnknownAttributeError(str(unknown_name("attribute", name, known, where="the account")))
 
     def __repr__(self) -> str:
         return f"BarAccount(cash={self.cash:,.2f}, equity={self.equity:,.2f})"
 
+
+# What other engines have -> what to write here.
+_ELSEWHERE = {
+    "buy": "account.order(asset, shares)",
+    "sell": "account.order(asset, -shares)",
+    "close": "account.target(asset, 0) sells what is held; prices are bar.close",
+    "order_target_percent": "account.target(asset, weight)",
+    "portfolio_value": "account.equity",
+    "value": "account.equity",
+}
 
 _FEATURE = (
     "A feature has a value for every bar; account methods need this bar's.\n"

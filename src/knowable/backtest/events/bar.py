@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -46,11 +46,17 @@ class History:
         grown = self._grown.get(name)
         if grown is None:
             if name not in self._panels:
-                raise UnknownAttributeError(str(unknown_name("field or feature", name, self._panels, where="the bar")))
+                raise self.unknown(name)
             grown = self._grown[name] = _Grown(self._panels[name])
         if row >= grown.n_known:
             grown.extend(row + 1)
         return grown.seen
+
+    def unknown(self, name: str, also: Iterable[str] = ()) -> UnknownAttributeError:
+        """The error for what is no field or feature, nor one of the bar's own words."""
+        return UnknownAttributeError(
+            str(unknown_name("field or feature", name, [*self._panels, *also], where="the bar"))
+        )
 
     def bar(self, row: int) -> Bar:
         """The bar of a row."""
@@ -159,7 +165,7 @@ class Bar:
     def __getattr__(self, name: str) -> Panel:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self[name]  # says that there is none
+        raise self._history.unknown(name, [each for each in dir(Bar) if not each.startswith("_")])
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise InputError(

@@ -20,6 +20,15 @@ _BY_COLUMN = (
     '\nArrays of the bar and of the account are by column: bar.close[bar.column("AAPL")], or a loop over '
     "enumerate(bar.assets)."
 )
+# How numpy's words begin -> what to do about them here: an index that is a text, an array for a number, a locked one.
+_NUMPY = {
+    "IndexError: only integers, slices": _BY_COLUMN,
+    "ValueError: The truth value of an array": _BY_COLUMN,
+    "ValueError: assignment destination is read-only": (
+        "\nWhat the bar and the account show is read-only. Ask for a position, account.target_shares(asset, shares); "
+        "change a copy of an array."
+    ),
+}
 _OURS = {"BarAccount": ("account", BarAccount), "Bar": ("bar", Bar)}
 
 
@@ -46,8 +55,7 @@ def explain_call_failure(
     if called:
         wrong = explain_arguments(called[1], called[2], called[3])
         return StrategyError(f"{wrong}\nIn {strategy!r}.{call}{bar}{place_of(error)}.")
-    by_name = text.startswith("IndexError: only integers, slices")  # numpy's words for an index that is a text
-    remedy = _BY_COLUMN if by_name else ""
+    remedy = next((said for begins, said in _NUMPY.items() if text.startswith(begins)), "")
     return StrategyError(f"{strategy!r}.{call} raised {text}\nRaised{bar}{place_of(error)}.{remedy}")
 
 

@@ -12,10 +12,20 @@ import numpy.typing as npt
 from knowable.errors import InputError, shown
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
+from knowable.kernels.bar_types import FAR
 from knowable.kernels.book import TRIGGERED
 from knowable.kernels.turns import place_kernel, withdraw_kernel
 
-__all__ = ["OpenOrder", "cancel_all_orders", "cancel_order", "check_levels", "count_open", "open_orders", "place_order"]
+__all__ = [
+    "OpenOrder",
+    "cancel_all_orders",
+    "cancel_order",
+    "check_distance",
+    "check_levels",
+    "count_open",
+    "open_orders",
+    "place_order",
+]
 
 Rows: TypeAlias = npt.NDArray[np.float64]
 
@@ -93,6 +103,20 @@ def check_levels(shares: float, levels: dict[str, float], *, day: Any, name: str
             )
 
 
+def check_distance(levels: dict[str, float], price: float, *, name: str) -> None:
+    """Raises: InputError for a level so far below the last close that a fraction was meant, where a price is wanted.
+
+    It would rest and never be met, or be met at once, without a word. `price` is in the unit of the levels; NaN: none.
+    """
+    for key, value in levels.items():
+        if key != "trail" and value <= FAR * price:
+            raise InputError(
+                f"`{key}` is a price, but {key}={value:g} is less than {FAR:.0%} of the last close of {name!r}, "
+                f"{price:g}, in account.order.\n"
+                f"A part of the price is {key}={0.95 if key != 'take_profit' else 1.05} * price; `trail` is a fraction."
+            )
+
+
 def open_orders(state: LedgerState, assets: tuple[str, ...], units: Rows) -> tuple[OpenOrder, ...]:
     """Those in the market, by number."""
     return tuple(_told(row, assets, units) for row in _open_rows(state))
@@ -109,6 +133,11 @@ def cancel_order(state: LedgerState, number: Any) -> bool:
     n_given = int(state.account[codes.N_NUMBERED])
     whole = isinstance(number, numbers.Integral) and not isinstance(number, bool)
     if not whole or not 0 <= number < n_given:
+        if number is None:
+            raise InputError(
+                "account.cancel takes the number of an order that rests, but None came: an order without a level is "
+                "filled at once, so it has none."
+            )
         given = f"0 to {n_given - 1} are" if n_given else "none is"
         raise InputError(
             f"account.cancel takes the number that account.order returned; {given} given so far, "
