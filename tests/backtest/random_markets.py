@@ -62,13 +62,15 @@ class Case:
 def cases(draw):
     """See `Case`."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n_bars, n_assets = draw(st.sampled_from([3, 12, 24])), int(rng.integers(1, 7))
+    n_bars, n_assets = draw(st.sampled_from([24, 12, 3])), int(rng.integers(1, 6))
     shape = (n_bars, n_assets)
     bars = prices(draw, rng, shape)
     weights = rng.choice([0.0, 0.2, 0.25, -0.2, 0.3, -0.1, nan], shape)
     if draw(st.booleans()):  # full of one thing: borrowing and cuts
         full = draw(st.sampled_from([1.0, 1.0, 2.0, -1.0])) / n_assets
         weights = np.where(rng.random(shape) < 0.3, weights, full)
+    if draw(st.booleans()):  # the same row for some bars
+        weights = weights[np.maximum.accumulate(np.where(rng.random(n_bars) < 0.3, np.arange(n_bars), 0))]
     decide = rng.random(n_bars) < draw(st.sampled_from([0.3, 1.0]))
     slow = SlowMarket(close=bars["close"].tolist())
     contracts(draw, rng, slow, bars["close"])
@@ -217,7 +219,7 @@ def accounts(draw, costs):
         fill=draw(amount(["next_open", "next_close", "next_vwap", "close"])),
         size_at=draw(amount(["decision", "fill"])),
         costs=costs,
-        lot=draw(amount([None, 1.0, 0.1])),
+        lot=draw(amount([None, 1.0, 0.1, 5.0])),
         max_leverage=draw(amount([1.0, 2.0])),
         leverage_check="scale",
         intrabar=draw(amount(["pessimistic", "ohlc", "olhc"])),

@@ -61,7 +61,7 @@ def test_all_that_moves_money_agrees_with_the_slow_ledger_to_the_last_bit(case):
 
 
 @given(cases(), preset_accounts())
-@settings(COMMON, max_examples=settings().max_examples)
+@settings(COMMON, max_examples=settings().max_examples // 2)
 def test_weights_under_the_presets_of_other_engines_agree_with_the_slow_ledger(case, account):
     check(under(case, account))
 
@@ -98,7 +98,7 @@ def rows_of_rule(rule, market):
 
 
 @given(cases(), st.sampled_from([None, "bar", 3, "day_end", "week_end", "wednesday", "month_end", "week_start"]))
-@settings(COMMON, max_examples=settings().max_examples)
+@settings(COMMON, max_examples=settings().max_examples // 2)
 def test_a_strategy_with_a_rule_of_rebalancing_between_two_dates_agrees_with_the_slow_ledger(case, rule):
     class Written(kn.Strategy):
         rebalance = rule
@@ -113,7 +113,7 @@ def test_a_strategy_with_a_rule_of_rebalancing_between_two_dates_agrees_with_the
 
 
 @given(cases(), st.integers(0, 2**32 - 1))
-@settings(COMMON, max_examples=settings().max_examples)
+@settings(COMMON, max_examples=settings().max_examples // 2)
 def test_orders_in_shares_beside_targets_agree_with_the_slow_ledger_to_the_last_bit(case, seed):
     check_orders(case, seed)
 

@@ -19,7 +19,7 @@ from knowable.backtest.signals import signal_panels
 from knowable.errors import InputError
 from knowable.kernels import account as codes
 
-COMMON = settings(max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+COMMON = settings(max_examples=settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = {"entry": "enter long", "exit": "leave long", "short_entry": "enter short", "short_exit": "leave short"}
 LEVELS = ("stop", "target", "trail")
 
@@ -85,7 +85,7 @@ def test_signals_agree_with_the_slow_ledger_to_the_last_bit(case):
 
 
 @given(scenarios(), preset_accounts())
-@settings(COMMON, max_examples=settings().max_examples)
+@settings(COMMON, max_examples=settings().max_examples // 2)
 def test_signals_under_the_presets_of_other_engines_agree_with_the_slow_ledger(case, account):
     check(under(case, account))
 
