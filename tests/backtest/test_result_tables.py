@@ -118,6 +118,16 @@ def test_a_name_that_a_result_has_not_is_told_with_what_to_ask_instead():
         kn.backtest(object(), None, benchmark="A")
 
 
+def test_what_other_results_have_is_told_where_it_is_here():
+    for name, says in (
+        ("pnl", "result.trades['pnl'] by trade"),
+        ("weights", "result.exposure what they are of equity"),
+    ):
+        with pytest.raises(AttributeError, match=f"A result has no '{name}': ") as caught:
+            getattr(random_result(), name)
+        assert says in str(caught.value)
+
+
 def test_a_name_that_a_mapping_of_a_result_has_not_is_told_with_the_nearest():
     result = random_result()
     for ask, says in (

@@ -12,6 +12,9 @@ MISTAKES = {
     "`band >= 0` must hold for a finite number, but band=-1, in drift_band(close > 0, close, ...).": (
         lambda m: p.drift_band(m.close > 0, m.close, band=-1)
     ),
+    "`price` must be prices, such as m.close, but it is the returns close / lag(close, 1) - 1, in risk_parity": (
+        lambda m: p.risk_parity(m.close.returns(), 60)
+    ),
     "`band <= 1` must hold, but band=2, in drift_band(": lambda m: p.drift_band(m.close > 0, m.close, band=2),
     "turnover=0, in limit_turnover(close > 0, close, ...).": (
         lambda m: p.limit_turnover(m.close > 0, m.close, turnover=0)

@@ -121,8 +121,12 @@ def capacity_of(
     Raises: InputError without volume or fills, or for a number out of range.
     """
     limit, share = _above("limit", limit), _above("share", share)
-    if share > 1.0:
-        raise InputError(f"`0 < share <= 1` must hold, but share={share:g}, in Result.capacity.")
+    for name, value in (("share", share), ("limit", limit)):
+        if value > 1.0:
+            raise InputError(
+                f"`0 < {name} <= 1` must hold, but {name}={value:g}, in Result.capacity. It is a fraction: "
+                "0.05 for five per cent."
+            )
     if volumes is None:
         raise InputError(
             "A capacity needs the volume of each bar, but the market of this result had none.\n"

@@ -95,7 +95,10 @@ def held_without_price(
 
 def _nothing_traded(record: LedgerRecord) -> str:
     if len(record.orders) == 0:
-        return "No order was made: the strategy never asked for anything but cash."
+        return (
+            "No order was made: the strategy never asked for anything but cash. What is NaN, as while a window fills "
+            "or after 0 / 0, asks for nothing."
+        )
     return f"No order was filled: all {len(record.orders)} came to nothing; `orders` has the reason of each."
 
 

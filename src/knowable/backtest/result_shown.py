@@ -25,6 +25,13 @@ __all__ = ["chart_of", "html_of", "page_of", "text_of", "title_of", "told_elsewh
 
 Panel = npt.NDArray[np.float64]
 
+# What other engines' results have -> where it is here.
+_ELSEWHERE = {
+    "pnl": "result.equity.diff() has it by bar, result.trades['pnl'] by trade, and result.attribution says why",
+    "portfolio_value": "it is result.equity",
+    "value": "it is result.equity",
+    "weights": "result.positions are the shares held, result.exposure what they are of equity",
+}
 _WHOLE = frozenset({"n_trades"})
 _SHARES = frozenset({"total_return", "annual_return", "annual_volatility", "max_drawdown", "exposure", "win_rate"})
 
@@ -113,6 +120,8 @@ def page_of(result: Result, benchmark: tuple[Panel, float | None] | None, title:
 
 def unknown_attribute(name: str, known: Iterable[str], metrics: Mapping[str, float]) -> UnknownAttributeError:
     """The error for a name after the dot that a result has not; a figure's name says where the figure is."""
+    if name in _ELSEWHERE:
+        return UnknownAttributeError(f"A result has no {name!r}: {_ELSEWHERE[name]}.")
     if name in metrics:
         return UnknownAttributeError(f"A result has no {name!r}; the figure is result.metrics[{name!r}].")
     if name in FIGURES:

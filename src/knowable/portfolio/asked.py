@@ -22,6 +22,7 @@ __all__ = [
     "members",
     "members_only",
     "positive",
+    "prices_of",
     "selection",
     "told",
     "window_of_two",
@@ -71,6 +72,18 @@ def positive(op: str, name: str, value: Any) -> Any:
     if not fits or float(value) <= 0.0:
         raise InputError(f"`{name} > 0` must hold for a finite number, but {name}={shown(value)}, in {op}.")
     return value
+
+
+def prices_of(op: str, price: Any) -> Feature:
+    """The feature of prices. Raises: InputError for what is none, or is returns, of which returns say nothing."""
+    feature = feature_of(op, price)
+    node = feature.node
+    if node.op == "-" and node.inputs[0].op == "/" and node.inputs[0].inputs[1].op == "lag":
+        raise InputError(
+            f"`price` must be prices, such as m.close, but it is the returns {named(price)}, in {op}, which takes the "
+            "returns of prices itself."
+        )
+    return feature
 
 
 def selection(op: str, of: Any) -> Any:

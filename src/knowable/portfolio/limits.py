@@ -14,7 +14,7 @@ from knowable.features.functions.groups import group_sum
 from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
 from knowable.features.symbols import Symbol
-from knowable.portfolio.asked import codes_of, held_between, members_only, positive, told, window_of_two
+from knowable.portfolio.asked import codes_of, held_between, members_only, positive, prices_of, told, window_of_two
 
 __all__ = ["cap", "cap_groups", "target_volatility"]
 
@@ -55,7 +55,7 @@ def target_volatility(
     Raises: InputError.
     """
     name = "target_volatility"
-    weights, prices = members_only(name, w), feature_of(name, price)
+    weights, prices = members_only(name, w), prices_of(name, price)
     open_ = issubclass(type(volatility), Symbol)
     if not open_ and positive(name, "volatility", volatility) > _MOST_VOLATILE:
         raise InputError(

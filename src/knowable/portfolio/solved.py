@@ -11,7 +11,7 @@ from knowable.features.functions.moving import Every
 from knowable.features.functions.paths import returns
 from knowable.features.solved.quadratic import need_solver
 from knowable.features.symbols import Symbol
-from knowable.portfolio.asked import codes_of, is_number, selection, told, window_of_two
+from knowable.portfolio.asked import codes_of, is_number, prices_of, selection, told, window_of_two
 
 __all__ = ["mean_variance", "risk_parity"]
 
@@ -47,7 +47,7 @@ def risk_parity(
     Source: Griveau-Billion, Richard, Roncalli (2013), arXiv:1311.4057.
     """
     name = "risk_parity"
-    moves = returns(feature_of(name, price))
+    moves = returns(prices_of(name, price))
     parts: Any = 1.0 if budget is None else feature_of(name, budget)
     settings = {"window": window_of_two(name, price, window), "covariance": covariance}
     return rebalanced(name, selection(name, of), moves, parts, every=every, told=told(name, price), **settings)
@@ -118,7 +118,7 @@ def mean_variance(
         )
     gain: Any = 0.0 if expected is None else feature_of(name, expected)
     codes: Any = float("nan") if groups is None else codes_of(name, groups)
-    moves = returns(feature_of(name, price))
+    moves = returns(prices_of(name, price))
     settings = {
         "window": window_of_two(name, price, window),
         "covariance": covariance,

@@ -12,7 +12,7 @@ from knowable.errors import InputError
 from knowable.features.apply import feature_of, rebalanced
 from knowable.features.feature import Feature
 from knowable.features.functions.moving import Every
-from knowable.portfolio.asked import held_between, is_number, members, told
+from knowable.portfolio.asked import held_between, is_number, members, prices_of, told
 
 __all__ = ["drift_band", "limit_turnover", "rebalance"]
 
@@ -47,7 +47,7 @@ def drift_band(w: Feature, price: Feature, *, band: float, every: Every = None) 
     Raises: InputError.
     """
     name = "drift_band"
-    weights, prices = feature_of(name, w), feature_of(name, price)
+    weights, prices = feature_of(name, w), prices_of(name, price)
     if is_number(band) and band > 1.0:
         raise InputError(
             f"`band <= 1` must hold, but band={band:g}, in {told(name, w, price)}. It is a fraction of equity: "
@@ -75,6 +75,6 @@ def limit_turnover(w: Feature, price: Feature, *, turnover: Any, every: Every = 
     Raises: InputError.
     """
     name = "limit_turnover"
-    weights, prices = feature_of(name, w), feature_of(name, price)
+    weights, prices = feature_of(name, w), prices_of(name, price)
     called = told(name, w, price)
     return rebalanced(name, weights, prices, members(weights), every=every, told=called, turnover=turnover)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowable.features.apply import feature_of
 from knowable.features.feature import Feature
 from knowable.features.functions.across import cross_count, mask, scale
 from knowable.features.functions.element import fill
 from knowable.features.functions.moving import Every, std
 from knowable.features.functions.paths import returns
-from knowable.portfolio.asked import held_between, members_only, selection, told, window_of_two
+from knowable.portfolio.asked import held_between, members_only, prices_of, selection, told, window_of_two
 
 __all__ = ["inverse_volatility"]
 
@@ -31,7 +30,7 @@ def inverse_volatility(price: Feature, window: int, *, of: Any = None, every: Ev
     Raises: InputError.
     """
     name = "inverse_volatility"
-    prices = feature_of(name, price)
+    prices = prices_of(name, price)
     spread = std(returns(prices), window_of_two(name, price, window))
     calm = mask(1.0 / spread, spread > 0.0)
     chosen = calm if of is None else mask(calm, selection(name, of))
