@@ -184,6 +184,35 @@ def test_one_program_and_one_memo_serve_all_parameter_sets(values):
     assert memo.n_computed == 2 * len(set(values))
 
 
+OWN = {
+    "a comparison, a sum and a quotient": lambda m, n, k: (
+        (m.close.lag(3).rank() <= k) / (m.close.rank() <= k).cross_sum()
+    ),
+    "two inputs shared": lambda m, n, k: (m.close * n - k) / (m.close * n + k) + f.where(m.close > k, m.close * n, 2.0),
+    "memory in between": lambda m, n, k: ((m.close * k).mean(n) > k).zscore() * k,
+    "numbers alone beside": lambda m, n, k: k / (m.volume.mean(n) * k - n * k).rank(),
+    "a clock": lambda m, n, k: f.where(f.days_since(m.close * n > 60) > k, m.close * n, k) / (n + k),
+    "the field itself": lambda m, n, k: m.close,
+}
+
+
+@pytest.mark.parametrize("way", OWN)
+@given(values=st.tuples(st.integers(2, 50), st.integers(1, 3)), rows=st.sampled_from([1, 2, 7, 59, 60, 61]))
+def test_steps_of_one_parameter_set_run_in_blocks_of_rows_to_the_same_bits(way, values, rows):
+    close = np.where(np.random.default_rng(3).random((60, 3)) < 0.1, np.nan, MARKET.panel("close"))
+    market = MARKET.with_panels({**MARKET.panels, "close": close})
+    n, k = f.symbol("n", Int(2, 50)), f.symbol("k", Int(1, 3))
+    program, params = f.Program.of(OWN[way](market, n, k)), dict(zip("nk", values, strict=True))
+    expected = program.evaluate(market, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("knowable.features.program._BLOCK_BYTES", 8 * 3 * rows)
+        memo, out = f.Memo(1 << 20), np.full((60, 3), 7.0)
+        for given_out in (None, out):
+            got = program.evaluate(market, params, memo, keep_result=False, out=given_out)
+            assert got.tobytes() == expected.tobytes()
+            assert not got.flags.writeable
+
+
 def test_a_window_out_of_range_is_told_when_it_is_bound(n):
     program = f.Program.of(MARKET.close.mean(n - 2))
     for memo in (None, f.Memo(10**6)):

@@ -256,7 +256,7 @@ def check_kernel(weights, decide, max_leverage, stated):
     """
     n_bars, n_assets = weights.shape
     limit = max_leverage * (1.0 + 1e-9)
-    if not _any_above(weights.reshape(weights.size), limit / n_assets):
+    if n_assets == 1 and not _any_above(weights.reshape(n_bars), limit):
         return -1, 0.0
     for t in range(n_bars):
         if decide[t]:
@@ -272,11 +272,11 @@ def check_kernel(weights, decide, max_leverage, stated):
 
 
 @njit(**HELPER)
-def _any_above(weights, share):
-    """Whether any |w| is above: where none is above its even share of a limit, no row's sum is. A fifth of the time."""
+def _any_above(weights, limit):
+    """Whether any |w| is above, decided on or not: without a branch, a fifth of the time of looking row by row."""
     found = False
-    for k in range(weights.shape[0]):
-        found |= abs(weights[k]) > share
+    for t in range(weights.shape[0]):
+        found |= abs(weights[t]) > limit
     return found
 
 
