@@ -147,6 +147,7 @@ def test_a_name_that_a_mapping_of_a_result_has_not_is_told_with_the_nearest():
     assert result.metrics.get("shrpe") is None
     assert "shrpe" not in result.metrics
     assert copy.copy(result).metrics == dict(result.metrics)
+    assert result.metrics | {"mine": 1.0} == {"mine": 1.0} | result.metrics == {**result.metrics.copy(), "mine": 1.0}
     with pytest.raises(TypeError):
         result.metrics["sharpe"] = 3.0
 

@@ -46,6 +46,16 @@ class Named(Mapping[str, Value], Generic[Value]):
     def __contains__(self, name: object) -> bool:
         return name in self._values
 
+    def copy(self) -> dict[str, Value]:
+        """The values in a dict of their own."""
+        return dict(self._values)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._values, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self._values}
+
     def __repr__(self) -> str:
         return repr(self._values)
 
