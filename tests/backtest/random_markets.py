@@ -108,7 +108,7 @@ def prices(draw, rng, shape):
     n_bars, n_assets = shape
     move = rng.normal(0.0, draw(st.sampled_from([0.01, 0.1, 0.5])), shape)
     close = draw(st.sampled_from([1.0, 50.0])) * np.exp(np.cumsum(move, axis=0))
-    open_ = close * np.exp(rng.normal(0.0, 0.03, shape))
+    open_ = close * np.exp(rng.normal(0.0, draw(st.sampled_from([0.03, 0.3])), shape))
     made = {
         "open": open_,
         "high": np.maximum(open_, close) * np.exp(np.abs(rng.normal(0.0, 0.02, shape))),

@@ -44,6 +44,21 @@ def test_a_close_that_stands_goes_through_a_roll_and_a_split_as_the_ledger_books
     assert result.equity.tolist() == [1000.0] * 5
 
 
+@pytest.mark.parametrize("revised", [False, True])
+def test_an_account_that_owes_more_than_it_has_buys_nothing_and_sells_nothing_instead(revised):
+    """Ten of A short at 100; at 250 the account is worth -500, of which a half in B, bought at once at its close, would
+    be a sale of five."""
+    market = quoted({"A": [100, 100, 250, 250], "B": [50, 50, 50, 50]})
+    if revised:
+        seen = market.panel("close").copy()
+        seen[1, 1] = 49.0
+        market = market.with_panels({**market.panels, "close": seen}, dict(market.panels))
+    weights = np.array([[-1.0, 0.0], [nan, nan], [0.0, 0.5], [nan, nan]])
+    result = simulate(weights, np.ones(4, bool), market, Settings(cash=1000.0, fill="close"))
+    assert set(result.orders.loc[result.orders["size"] > 0, "asset"]) == {"A"}
+    assert result.positions["B"].tolist() == [0.0] * 4
+
+
 class Long(kn.Strategy):
     """In on the first bar, out ten per cent below."""
 

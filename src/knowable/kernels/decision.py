@@ -172,9 +172,12 @@ def weigh(t, known, assets, account, weights_out):
 
 @njit(**HELPER)
 def _size(j, w, price, value, rules, assets, account, orders_out):
-    """Shares for weight `w` of `value` at `price`, as known at the decision; pending unless nothing is to be done."""
+    """Shares for weight `w` of `value` at `price`, as known at the decision; pending unless nothing is to be done.
+
+    Of nothing left, or a debt, any weight is nothing: a part of it would be a position on the other side.
+    """
     goal = 0.0
-    if w != 0.0:
+    if w != 0.0 and value > 0.0:
         goal = whole_lots(w * value / price, rules.lot)
     held = assets[HELD, j]
     if goal == 0.0 and held == 0.0:

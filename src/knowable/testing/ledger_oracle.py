@@ -289,9 +289,9 @@ class SlowLedger:
         return self.mark[j] if self.known is None else self.known[j]
 
     def _value_to_size(self) -> float:
-        """What the account was known to be worth."""
+        """What the account was known to be worth; of a debt nothing is asked."""
         if self.known is None:
-            return self._value()
+            return max(self._value(), 0.0)
         prices = [paid if now is None else now for now, paid in zip(self.known, self.paid_for, strict=True)]
         return max(total((h * p for h, p in zip(self.held, prices, strict=True) if h), self.cash), 0.0)
 
