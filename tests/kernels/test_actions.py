@@ -66,7 +66,7 @@ def extras(draw, n_bars, n_assets, kinds=KINDS):
         elif kind is Reason.PAID_FUNDING:
             ratio = float(rng.choice([0.001, -0.01]))
         elif kind is Reason.ROLLED:
-            amount = float(rng.choice([-0.01, 0.3]))
+            ratio, amount = nan, float(rng.choice([-0.01, 0.3]))
         elif kind is Reason.DELISTED:
             ratio, amount = float(rng.choice([1.0, 0.7])), float(rng.choice([nan, 3.0]))
         elif kind is Reason.MERGED:

@@ -14,7 +14,7 @@ from knowable.backtest.settings import Settings
 from knowable.backtest.signals import SignalPanels
 from knowable.backtest.simulate import explain_leverage, result_of
 from knowable.backtest.tape import Tape, read_only, read_tape, rest_of, rules_of
-from knowable.backtest.traded import bar_in_money, marked
+from knowable.backtest.traded import bar_as_quoted, marked
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels import account as codes
@@ -51,7 +51,7 @@ def simulate_signals(
 
     Raises: InputError for a market without the prices that fills or levels need, or sizes above `max_leverage`.
     """
-    tape = read_tape(market, settings, start, stop)
+    tape = read_tape(market, settings, start, stop, guarded=_guarded(panels))
     record = _run(panels, market, tape, settings)
     return result_of(record, market, settings, start=tape.start, stop=tape.stop, name=name, params=params)
 
@@ -77,7 +77,7 @@ class SignalScorer:
 
     def __init__(self, market: Market, settings: Settings, *, start: int, stop: int) -> None:
         self._market, self._settings = market, settings
-        self._tape = read_tape(market, settings, start, stop)
+        self._tape = read_tape(market, settings, start, stop, guarded=True)
         self._rules = rules_of(settings, on_change=False, futures=self._tape.futures)
         self._bars: dict[bool, Bars] = {}
 
@@ -88,7 +88,7 @@ class SignalScorer:
         """
         guarded, tape = _guarded(panels), self._tape
         if guarded not in self._bars:
-            self._bars[guarded] = _bars(guarded, self._market, tape, self._settings)
+            self._bars[guarded] = _bars(guarded, self._market, tape)
         panels = panels.rows(tape.start, tape.stop)
         figures, moments, fault = np.full(N_FIGURES, np.nan), np.empty((N_BLOCKS, N_MOMENTS)), np.full(2, -1.0)
         score_signals_kernel(
@@ -117,7 +117,7 @@ def _guarded(panels: SignalPanels) -> bool:
     return any(each[0, 0] == each[0, 0] if each.size == 1 else not np.isnan(each).all() for each in panels.guards)
 
 
-def _bars(guarded: bool, market: Market, tape: Tape, settings: Settings) -> Bars:
+def _bars(guarded: bool, market: Market, tape: Tape) -> Bars:
     """The prices that levels are met at. Without any level, the close stands for what the market has not.
 
     Raises: InputError if there are levels and the market lacks open, high or low.
@@ -130,13 +130,12 @@ def _bars(guarded: bool, market: Market, tape: Tape, settings: Settings) -> Bars
                 f"{', '.join(market.final)} only.\nGive {', '.join(missing)}, as in Market.from_frames(close=..., "
                 f"{missing[0]}={missing[0]}), or leave by `exit`."
             )
-    when = "open" if settings.fill == "next_open" else "close"
-    found = bar_in_money(market, when) if guarded else [marked(market)] * 4
+    found = bar_as_quoted(market) if guarded else [marked(market)] * 4
     return Bars(*(read_only(each)[tape.start : tape.stop] for each in found))
 
 
 def _run(panels: SignalPanels, market: Market, tape: Tape, settings: Settings) -> LedgerRecord:
-    bars = _bars(_guarded(panels), market, tape, settings)
+    bars = _bars(_guarded(panels), market, tape)
     panels = panels.rows(tape.start, tape.stop)
     n_bars, n_assets = panels.flags.shape
     rules = rules_of(settings, on_change=False, futures=tape.futures)

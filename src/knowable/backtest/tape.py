@@ -12,8 +12,11 @@ import numpy.typing as npt
 from knowable.backtest.costs import terms_of
 from knowable.backtest.settings import Settings
 from knowable.backtest.traded import (
+    abroad_of,
     carry_closes,
+    fill_prices,
     in_money,
+    in_own_currency,
     marked,
     money_of,
     moves_quotes,
@@ -24,6 +27,7 @@ from knowable.backtest.traded import (
 from knowable.data.market import Market
 from knowable.errors import InputError
 from knowable.kernels.account import (
+    ABROAD_RATE,
     AS_BACKTESTING,
     AS_VECTORBT,
     AT_DECISION,
@@ -41,9 +45,7 @@ __all__ = ["Tape", "by_volume", "last_before", "marks_before", "read_only", "rea
 
 Panel = npt.NDArray[np.float64]
 
-_PRICE_FIELD = {"next_open": "open", "next_close": "close", "close": "close"}
 PRICES_WITHIN = ("open", "high", "low")
-_TYPICAL = ("high", "low", "close")
 _typical_cache: dict[str, Panel] = {}
 _known_cache: dict[str, tuple[Panel | None]] = {}
 
@@ -98,11 +100,18 @@ def rest_of(feed: Feed, done: int) -> Feed:
         high=feed.high[done:],
         low=feed.low[done:],
         new_day=feed.new_day[done:],
+        abroad=feed.abroad[done:],
     )
 
 
 def read_tape(
-    market: Market, settings: Settings, start: int = 0, stop: int | None = None, *, event_driven: bool = False
+    market: Market,
+    settings: Settings,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    event_driven: bool = False,
+    guarded: bool = False,
 ) -> Tape:
     """Cut the tape of a run.
 
@@ -113,6 +122,7 @@ def read_tape(
         stop: row after the last; all when None.
         event_driven: somebody reads the account at each decision, and may place orders that rest: give `known` also
             where sizes wait for the fill, and where the market has them the prices within bars.
+        guarded: positions may have levels: give what they are met by in the assets' own currencies.
 
     Raises: InputError for rows outside the market, or a market without the field that `fill` needs.
     """
@@ -125,33 +135,38 @@ def read_tape(
     if settings.costs.borrow_bps_year or settings.costs.cash_rate or settings.costs.margin_rate:
         days = np.diff(market.days[start:stop].astype("datetime64[D]").astype(np.float64), prepend=np.nan)
         days[0] = 0.0
-    close = read_only(marked(market))
+    close, price = read_only(marked(market)), _prices(market, settings)
+    abroad = abroad_of(market, settings.fill) if event_driven or guarded else None
     known = _known_closes(market) if event_driven or settings.size_at == "decision" else None
     none = read_only(np.empty((0, market.n_assets)))
     feed = Feed(
-        price=_prices(market, settings)[start:stop],
+        price=price[start:stop],
         close=close[start:stop],
         known=none if known is None else known[start:stop],
         days=read_only(days),
         volume=_volume(market, settings)[start:stop] if by_volume(settings) else none,
         terms=terms_of(settings.costs, market, start, stop),
         actions=read_only(read_actions(market, settings, start, stop)),
-        **(_within_bars(market, settings, start, stop) if event_driven else {}),
+        **(_within_bars(market, settings, abroad, start, stop) if event_driven else {}),
+        **({} if abroad is None else {"abroad": read_only(abroad)[start:stop]}),
     )
     unfunded = 1.0 - market.final["funded"][0] if "funded" in market.final else np.zeros(market.n_assets)
     marks = read_only(marks_before(market, start))
     return Tape(start=start, stop=stop, feed=feed, marks=marks, unfunded=read_only(unfunded))
 
 
-def _within_bars(market: Market, settings: Settings, start: int, stop: int) -> dict[str, npt.NDArray[Any]]:
+def _within_bars(
+    market: Market, settings: Settings, abroad: Panel | None, start: int, stop: int
+) -> dict[str, npt.NDArray[Any]]:
     """What orders that rest are met by; nothing where none may."""
     if settings.preset is not None or any(name not in market.final for name in PRICES_WITHIN):
         return {}
-    if "fx" in market.final:
-        return {}  # a level is a quote, and what it is in money would change from bar to bar
     found: dict[str, npt.NDArray[Any]] = {
-        name: _field(market, name, settings, "open")[start:stop] for name in PRICES_WITHIN
+        name: read_only(in_own_currency(market, name))[start:stop] for name in PRICES_WITHIN
     }
+    if abroad is not None:  # nothing is filled before the first rate
+        unknown = np.isnan(abroad[start:stop, ABROAD_RATE])
+        found["open"] = read_only(np.where(unknown, np.nan, found["open"]))
     days = market.days[max(start - 1, 0) : stop]
     new_day = np.ones(len(days), np.bool_)
     new_day[1:] = days[1:] != days[:-1]
@@ -242,14 +257,15 @@ def last_before(close: Panel, start: int) -> Panel:
 
 def _prices(market: Market, settings: Settings) -> Panel:
     when = "open" if settings.fill == "next_open" else "close"
-    if settings.fill != "next_vwap":
-        return _field(market, _PRICE_FIELD[settings.fill], settings, when)
-    if market.traded("vwap") in market.final:
-        return _field(market, "vwap", settings, when)
+
+    def made() -> Panel:
+        return read_only(fill_prices(market, settings.fill, lambda name: _field(market, name, settings, when)))
+
+    if settings.fill != "next_vwap" or market.traded("vwap") in market.final:
+        return made()
     typical = _typical_cache.get(market.fingerprint)
     if typical is None:
-        high, low, close = (_field(market, name, settings, when) for name in _TYPICAL)
-        typical = read_only((high + low + close) / 3.0)
+        typical = made()
         _typical_cache.clear()  # the last market's only: a sweep asks for it once a batch
         _typical_cache[market.fingerprint] = typical
     return typical

@@ -15,10 +15,13 @@ from knowable.data.market import Market
 from knowable.kernels import account as codes
 
 __all__ = [
-    "bar_in_money",
+    "abroad_of",
+    "bar_as_quoted",
     "carry_closes",
     "carry_forward",
+    "fill_prices",
     "in_money",
+    "in_own_currency",
     "marked",
     "money_of",
     "moves_quotes",
@@ -58,17 +61,21 @@ def money_of(market: Market, when: str) -> Panel | None:
         when: ``"open"``: at the rate of the bar before, the last one known by then; NaN where there was none; on the
             first row, where nothing is filled, the rate of its own end. ``"close"``: at the rate of the bar's end.
     """
-    rate, multiplier = market.final.get("fx"), market.final.get("multiplier")
-    if rate is None:
+    multiplier = market.final.get("multiplier")
+    if "fx" not in market.final:
         return None if multiplier is None else multiplier[:1]
 
     def made() -> Panel:
-        known = carry_forward(rate)
-        if when == "open":
-            known = np.concatenate([known[:1], known[:-1]])
+        known = _rates(market, when)
         return known if multiplier is None else known * multiplier[:1]
 
     return _kept(market, ("money", when), made)
+
+
+def _rates(market: Market, when: str) -> Panel:
+    """(n_bars, n_assets) money for one unit of an asset's own currency. `when` as in `money_of`."""
+    known = carry_forward(market.final["fx"])
+    return np.concatenate([known[:1], known[:-1]]) if when == "open" else known
 
 
 def units_of(market: Market) -> Panel:
@@ -85,6 +92,55 @@ def in_money(market: Market, name: str, when: str) -> Panel:
     return panel if unit is None else _kept(market, (name, when), lambda: panel * unit)
 
 
+def in_own_currency(market: Market, name: str) -> Panel:
+    """(n_bars, n_assets) a field of prices as traded, times the multiplier: what levels are met by."""
+    if "fx" not in market.final:
+        return in_money(market, name, "open")
+    return _by_multiplier(market, traded_panel(market, name))
+
+
+def _by_multiplier(market: Market, panel: Panel) -> Panel:
+    multiplier = market.final.get("multiplier")
+    return panel if multiplier is None else panel * multiplier[:1]
+
+
+def abroad_of(market: Market, fill: str) -> Panel | None:
+    """(n_bars, N_ABROAD, n_assets) rates and prices in the assets' own currencies; None where there is but one.
+
+    Args:
+        market: with the field ``fx``, or without.
+        fill: of the settings. Its rate is that of all fills of a bar, at a level or not.
+    """
+    if "fx" not in market.final:
+        return None
+
+    def made() -> Panel:
+        panels = np.empty((market.n_bars, codes.N_ABROAD, market.n_assets))
+        panels[:, codes.ABROAD_RATE] = _rates(market, "open" if fill == "next_open" else "close")
+        panels[:, codes.ABROAD_CLOSE] = in_own_currency(market, "close")
+        panels[:, codes.ABROAD_KNOWN] = _by_multiplier(market, carry_closes(market.decision_close(), market))
+        panels[:, codes.ABROAD_FILL] = fill_prices(market, fill, lambda name: in_own_currency(market, name))
+        return panels
+
+    return _kept(market, ("abroad", fill), made)
+
+
+def fill_prices(market: Market, fill: str, field: Callable[[str], Panel]) -> Panel:
+    """(n_bars, n_assets) the prices at which orders fill: of one field, or the mean of high, low and close.
+
+    Args:
+        market: says which fields there are.
+        fill: of the settings.
+        field: gives the prices of a name.
+    """
+    if fill != "next_vwap":
+        return field("open" if fill == "next_open" else "close")
+    if market.traded("vwap") in market.final:
+        return field("vwap")
+    high, low, close = (field(name) for name in ("high", "low", "close"))
+    return (high + low + close) / 3.0
+
+
 def marked(market: Market) -> Panel:
     """(n_bars, n_assets) what one of each asset counts for at a bar's end, in money; NaN before its first close.
 
@@ -97,17 +153,15 @@ def marked(market: Market) -> Panel:
     return _kept(market, "marks", lambda: carry_closes(close, market) * unit)
 
 
-def bar_in_money(market: Market, when: str) -> tuple[Panel, Panel, Panel, Panel]:
-    """Open, high, low and close of each bar, (n_bars, n_assets) in money; the close at the rate of the bar's end.
+def bar_as_quoted(market: Market) -> tuple[Panel, Panel, Panel, Panel]:
+    """Open, high, low and close of each bar, (n_bars, n_assets) in the assets' own currencies: what levels are met by.
 
-    A bar has been at its open and at its close: a high or low that is missing, or which the rate at the end has left
-    behind, is the further one of these. `when` as in `money_of`.
+    A bar has been at its open and at its close: a high or low that is missing is the further one of these.
     """
-    first, high, low = (in_money(market, name, when) for name in ("open", "high", "low"))
-    last = in_money(market, "close", "close")
-    if "fx" in market.final or np.isnan(high).any() or np.isnan(low).any():
-        high = _kept(market, ("top", when), lambda: np.fmax(np.fmax(first, last), high))
-        low = _kept(market, ("bottom", when), lambda: np.fmin(np.fmin(first, last), low))
+    first, high, low, last = (in_own_currency(market, name) for name in ("open", "high", "low", "close"))
+    if np.isnan(high).any() or np.isnan(low).any():
+        high = _kept(market, "top", lambda: np.fmax(np.fmax(first, last), high))
+        low = _kept(market, "bottom", lambda: np.fmin(np.fmin(first, last), low))
     return first, high, low, last
 
 
@@ -182,7 +236,11 @@ def _all_actions(market: Market, settings: Settings) -> Panel:
     unit = money_of(market, "open")
     if unit is not None:
         at = rows[:, codes.ACTION_ROW].astype(np.int64) if len(unit) > 1 else np.zeros(len(rows), np.int64)
-        rows[:, codes.ACTION_AMOUNT] *= unit[at, rows[:, codes.ACTION_ASSET].astype(np.int64)]
+        assets = rows[:, codes.ACTION_ASSET].astype(np.int64)
+        rolled = (rows[:, codes.ACTION_KIND] == codes.ROLLED) & ("fx" in market.final)
+        shift = rows[:, codes.ACTION_AMOUNT] * units_of(market)[assets]
+        rows[rolled, codes.ACTION_RATIO] = shift[rolled]
+        rows[:, codes.ACTION_AMOUNT] *= unit[at, assets]
     rank = np.array([_ORDER[kind] for kind in rows[:, codes.ACTION_KIND].tolist()])
     order = np.lexsort([rows[:, codes.ACTION_ASSET], rank, rows[:, codes.ACTION_ROW]])
     found: Panel = rows[order]

@@ -17,6 +17,7 @@ __all__ = [
     "fee_of",
     "impact_of",
     "new_state",
+    "rate_of",
     "record",
     "record_unfilled",
     "take_quote",
@@ -92,7 +93,8 @@ PRICE = 29  # reference price of fills; NaN: none
 VOLUME = 30  # the bar's, where fills hang on it, else infinite
 QUOTED = 31  # the first terms, up to TERM_IMPACT: row QUOTED + TERM_FEE is the fee
 BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_LAST = range(37, 41)  # the bar's way, for orders that rest; no open: NaN
-N_SLOTS = 41
+RATE = 41  # scratch of a walk: money for one of the asset's own currency at the fills of the bar
+N_SLOTS = 42
 
 # Entries of `account`: money, then counts, held as floats (exact to 2 ** 53). FEES ... FUNDING are of the row at hand:
 # costs to MARGIN_INTEREST, then what comes in (or, below 0, goes out). TRADED ... N_EXPOSED are totals and stand
@@ -118,6 +120,10 @@ N_QUOTED = 6
 
 # Columns of `actions`, what happens to what is held, in order of rows. `knowable.kernels.actions` says what each does.
 ACTION_ROW, ACTION_ASSET, ACTION_KIND, ACTION_RATIO, ACTION_AMOUNT, ACTION_OTHER, N_ACTION_COLUMNS = range(7)
+
+# Middle index of `abroad`, of assets in their own currencies: what one unit of it is in money at a row's fills; the
+# prices of the close, of the last close known at the row's decision, and of fills, in that currency.
+ABROAD_RATE, ABROAD_CLOSE, ABROAD_KNOWN, ABROAD_FILL, N_ABROAD = range(5)
 
 # Columns of `book`, the orders that rest in the market; its first N_BOOK rows are in use, in order of their numbers.
 B_NUMBER, B_ASSET, B_STATE, B_ROLE = range(4)
@@ -155,7 +161,8 @@ class Rules(NamedTuple):
 
 
 NO_PRICES, NO_DAYS = np.empty((0, 0)), np.empty(0, np.bool_)
-NO_PRICES.flags.writeable = NO_DAYS.flags.writeable = False
+NO_ABROAD = np.empty((0, N_ABROAD, 0))
+NO_PRICES.flags.writeable = NO_DAYS.flags.writeable = NO_ABROAD.flags.writeable = False
 
 
 class Feed(NamedTuple):
@@ -168,10 +175,13 @@ class Feed(NamedTuple):
     volume: np.ndarray  # (n_bars, n_assets) of each bar, where fills hang on it, else (0, n_assets)
     terms: np.ndarray  # (n_bars or 1, N_TERMS, n_assets or 1)
     actions: np.ndarray  # (n_actions, N_ACTION_COLUMNS) of the whole run; rows counted from its first
-    open: np.ndarray = NO_PRICES  # (n_bars, n_assets) of each bar, where orders may rest, else (0, 0)
+    open: np.ndarray = NO_PRICES  # (n_bars, n_assets) of each bar, where orders may rest, else (0, 0); own currency
     high: np.ndarray = NO_PRICES
     low: np.ndarray = NO_PRICES
     new_day: np.ndarray = NO_DAYS  # (n_bars,) bool, whether the bar begins another session than that of the bar before
+    abroad: np.ndarray = (
+        NO_ABROAD  # (n_bars, N_ABROAD, n_assets), where levels and currencies are, else (0, N_ABROAD, 0)
+    )
 
 
 class LedgerState(NamedTuple):
@@ -215,6 +225,12 @@ def take_quote(t, j, price, volume, terms, assets):
     row, column = t if terms.shape[0] > 1 else 0, j if terms.shape[2] > 1 else 0
     for k in range(N_QUOTED):
         assets[QUOTED + k, j] = terms[row, k, column]
+
+
+@njit(**HELPER)
+def rate_of(t, j, abroad):
+    """Money for one of an asset's own currency at the fills of row `t`."""
+    return abroad[t, ABROAD_RATE, j] if abroad.shape[0] > 0 else 1.0
 
 
 @njit(**HELPER)

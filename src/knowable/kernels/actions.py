@@ -13,6 +13,7 @@ it is recorded under:
   for a fraction lowers that of the new ones.
 - PAID_FUNDING: longs pay `ratio` of the value at the last close to shorts; below 0 they receive it.
 - ROLLED: the next contract is `amount` dearer: its jump is no gain, levels follow, and both legs cost what trades do.
+  `ratio` is that amount in the currency of the levels, where it is another one; else NaN.
 """
 
 from __future__ import annotations
@@ -139,8 +140,9 @@ def _book_action(kind, j, other, ratio, amount, rules, assets, account, book, or
     elif kind == SPUN_OFF:
         _spin_off(j, other, ratio, rules, assets, account, orders_out)
     elif kind == ROLLED:
-        shift_book(j, amount, account, book)
-        _roll(j, amount, assets, account, orders_out)
+        shift = ratio if ratio == ratio else amount
+        shift_book(j, shift, account, book)
+        _roll(j, amount, shift, assets, account, orders_out)
 
 
 @njit(**HELPER)
@@ -305,16 +307,16 @@ def _receive(j, size, price, assets, account):
 
 
 @njit(**HELPER)
-def _roll(j, amount, assets, account, orders_out):
-    """See above. Levels move with the price."""
+def _roll(j, amount, shift, assets, account, orders_out):
+    """See above. Levels move by `shift`, with the price."""
     held, old = assets[HELD, j], assets[MARK, j]
     if old == 0.0:
         return
     new = old + amount
     assets[MARK, j] = new
-    assets[STOP, j] += amount
-    assets[GOAL, j] += amount
-    assets[ANCHOR, j] += amount
+    assets[STOP, j] += shift
+    assets[GOAL, j] += shift
+    assets[ANCHOR, j] += shift
     if held == 0.0:
         _note(j, 0.0, 0.0, amount, 0.0, 0.0, ROLLED, account, orders_out)
         return

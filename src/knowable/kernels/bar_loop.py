@@ -102,7 +102,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
                 of_book = targets_out.shape[0] > 0 and account[N_BOOK_NEWS] > 0
                 told = np.zeros(asked.shape[1]) if of_book else asked[ASKED_KIND]
                 if of_book:
-                    ask_book_kernel(t, feed.known, state, told)
+                    ask_book_kernel(t, feed, state, told)
                 kinds = asked[ASKED_KIND].copy() if in_shares else asked[ASKED_KIND]
                 gross = close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out, orders_out)
                 if in_shares:

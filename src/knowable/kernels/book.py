@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from knowable.kernels.account import (
+    ABROAD_KNOWN,
     B_ANCHOR,
     B_ASSET,
     B_DAY,
@@ -34,6 +35,7 @@ from knowable.kernels.account import (
     NO_MEMBER,
     ROUNDED,
     WITHDRAWN,
+    rate_of,
     record,
     whole_lots,
 )
@@ -139,7 +141,7 @@ def is_open(i, book):
 
 
 @njit(**HELPER)
-def ask_book(t, known, assets, account, book, asked_out):
+def ask_book(t, known, abroad, assets, account, book, asked_out):
     """What a row asks of the book, added to (n_assets,): a number for each asset that hangs on all sizes and levels."""
     value = known_value(t, known, assets, account)
     for i in range(int(account[N_BOOK])):
@@ -147,10 +149,10 @@ def ask_book(t, known, assets, account, book, asked_out):
         if book[i, B_STATE] == ASKED_OUT:
             asked = -1.0
         elif book[i, B_PLACED] == account[BAR]:
-            price = known_price(t, j, known, assets)
+            price, quote = known_price(t, j, known, assets), _known_quote(t, j, known, abroad, assets)
             for level, weight in ((book[i, B_LIMIT], 1.0), (book[i, B_STOP], 2.0)):
-                if level == level and price > 0.0:
-                    asked += weight * level / price
+                if level == level and quote > 0.0:
+                    asked += weight * level / quote
             if book[i, B_TRAIL] == book[i, B_TRAIL]:
                 asked += 3.0 * book[i, B_TRAIL]
             asked += book[i, B_DAY]
@@ -160,7 +162,17 @@ def ask_book(t, known, assets, account, book, asked_out):
 
 
 @njit(**HELPER)
-def take_book(t, members, known, rules, assets, account, book, orders_out):
+def _known_quote(t, j, known, abroad, assets):
+    """`known_price` in the asset's own currency."""
+    price = known_price(t, j, known, assets)
+    if abroad.shape[0] == 0:
+        return price
+    quote = abroad[t, ABROAD_KNOWN, j]
+    return quote if quote == quote else price / rate_of(t, j, abroad)  # what was paid, where there was no close so far
+
+
+@njit(**HELPER)
+def take_book(t, members, known, abroad, rules, assets, account, book, orders_out):
     """Take what was asked of the book on row `t`: new orders rest from now on, others go."""
     if book is None:
         return
@@ -171,7 +183,7 @@ def take_book(t, members, known, rules, assets, account, book, orders_out):
         elif members.shape[0] > 0 and not members[t, j]:
             leave_book(i, NO_MEMBER, account, book, orders_out)
         elif state == NEW:
-            price = known_price(t, j, known, assets)
+            price = _known_quote(t, j, known, abroad, assets)
             book[i, B_ANCHOR] = price if price > 0.0 else np.nan
             book[i, B_SHARES] = whole_lots(book[i, B_SHARES], rules.lot)
             book[i, B_STATE] = RESTING

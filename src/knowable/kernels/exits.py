@@ -2,6 +2,8 @@
 
 A bar tells its open, high, low and close, not its path. What is certain: the open comes first, so that a level it is
 already past fills there. For the rest the rule says which of the high and the low came first.
+
+Levels and the bar's prices are in an asset's own currency; what is paid and got is money, at the rate of the row.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from knowable.kernels.account import (
+    ABROAD_FILL,
     ACTED,
     ANCHOR,
     ARMED,
@@ -42,6 +45,7 @@ from knowable.kernels.account import (
     TRAILED,
     WEIGHT,
     clear,
+    rate_of,
     record_unfilled,
     take_quote,
     tradable,
@@ -76,11 +80,19 @@ class Guards(NamedTuple):
 
 
 @njit(**HELPER)
-def arm_row(bar, held_before, feed, rules, assets):
+def arm_row(t, bar, held_before, feed, rules, assets):
     """Set the levels of positions that are new, have turned, or were entered again after their stop.
 
     What a stop could not sell for want of volume is on its way out and has no levels. If it is entered again they are
     set with the first fill, or where there is nothing left to fill.
+
+    Args:
+        t: the row.
+        bar: its number since the run began.
+        held_before: (1, n_assets) what was held before the fills at hand, where fills hang on volume.
+        feed: as in `ledger_kernel`; the rest too.
+        rules: see there.
+        assets: see there.
     """
     for j in range(assets.shape[1]):
         held = assets[HELD, j]
@@ -92,11 +104,23 @@ def arm_row(bar, held_before, feed, rules, assets):
                 continue
         assets[ARMED, j] = side
         assets[SINCE, j] = bar
-        price = assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j]
+        price = _in_quotes(
+            t, j, assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j], feed.price, feed.abroad
+        )
         assets[ANCHOR, j] = price
         assets[STOP, j] = price * (1.0 - side * assets[NEXT_STOP, j])
         assets[GOAL, j] = price * (1.0 + side * assets[NEXT_GOAL, j])
         assets[TRAIL, j] = assets[NEXT_TRAIL, j]
+
+
+@njit(**HELPER)
+def _in_quotes(t, j, price, reference, abroad):
+    """A price in money, in the asset's own currency. What was filled at the reference price is that to the bit, so that
+    a level of ten per cent below 100 is 90 whatever the rate.
+    """
+    if abroad.shape[0] == 0:
+        return price
+    return abroad[t, ABROAD_FILL, j] if price == reference[t, j] else price / rate_of(t, j, abroad)
 
 
 @njit(**HELPER)
@@ -126,7 +150,7 @@ def exits_row(t, bars, feed, rules, assets, account, orders_out):
         assets[ANCHOR, j] = anchor
         if reason != _NONE:
             take_quote(t, j, feed.price, feed.volume, feed.terms, assets)
-            _close(j, price, reason, rules, assets, account, orders_out)
+            _close(j, price * rate_of(t, j, feed.abroad), reason, rules, assets, account, orders_out)
 
 
 @njit(**HELPER)

@@ -98,12 +98,12 @@ def signals_kernel(flags, size, guards, bars, feed, rules, state, scratch, fault
                 return t
             if feed.volume.shape[0] > 0:  # what is entered again may be held already
                 _remember_held(feed, assets, scratch)
-                arm_row(account[BAR], scratch, feed, rules, assets)
+                arm_row(t, account[BAR], scratch, feed, rules, assets)
         filled = account[N_FILLS]
         _remember_held(feed, assets, scratch)
         close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
         if account[N_FILLS] != filled or (feed.volume.shape[0] > 0 and rules.delay == 0):
-            arm_row(account[BAR] - 1.0, scratch, feed, rules, assets)
+            arm_row(t, account[BAR] - 1.0, scratch, feed, rules, assets)
         t += 1
     return t
 
@@ -166,7 +166,7 @@ def _trade_within(t, bars, feed, rules, assets, account, scratch, orders_out):
         _remember_held(feed, assets, scratch)
         fill_row(t, feed, rules, assets, account, orders_out)
         if account[N_FILLS] != filled or feed.volume.shape[0] > 0:
-            arm_row(account[BAR], scratch, feed, rules, assets)
+            arm_row(t, account[BAR], scratch, feed, rules, assets)
     if rules.at_open and account[N_HELD] > 0:
         exits_row(t, bars, feed, rules, assets, account, orders_out)
 

@@ -90,7 +90,7 @@ def close_row_kernel(t, asked, members, feed, rules, state, equity_out, bars_out
             asked[ASKED_WEIGHTS, j] = np.nan
             asked[ASKED_KIND, j] = ASKED_NOTHING
     if account[N_BOOK_NEWS] > 0 or (asked.shape[0] > 0 and members.shape[0] > 0 and account[N_BOOK] > 0):
-        take_book(t, members, feed.known, rules, assets, account, book, orders_out)
+        take_book(t, members, feed.known, feed.abroad, rules, assets, account, book, orders_out)
     close_row(t, feed, rules, assets, account, book, equity_out, bars_out, orders_out)
     return gross if gross > stood else 0.0
 
@@ -133,9 +133,9 @@ def withdraw_kernel(number, j, state):
 
 
 @njit(**ENTRY)
-def ask_book_kernel(t, known, state, asked_out):
+def ask_book_kernel(t, feed, state, asked_out):
     """`ask_book` of `knowable.kernels.book`."""
-    ask_book(t, known, state.assets, state.account, state.book, asked_out)
+    ask_book(t, feed.known, feed.abroad, state.assets, state.account, state.book, asked_out)
 
 
 @njit(**ENTRY)

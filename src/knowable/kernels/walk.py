@@ -2,6 +2,9 @@
 
 A bar tells four prices. The open comes first. From there each asset goes to its first extreme, its second, its close;
 all assets go at the same pace, so that of two levels the one that lies on an earlier part of its leg is met first.
+
+Levels and the bar's prices are in an asset's own currency, so that one meets the other as both are quoted. What is
+traded there is money: the price times the row's rate, which is 1 where all is in the account's currency.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from knowable.kernels.account import (
+    ABROAD_CLOSE,
     ACTED,
     AT_OPEN,
     B_ANCHOR,
@@ -52,6 +56,8 @@ from knowable.kernels.account import (
     NOTHING,
     NOW,
     PAIRED,
+    PRICE,
+    RATE,
     ROUNDED,
     SHARE_COUNT,
     STOP_ORDER,
@@ -63,6 +69,7 @@ from knowable.kernels.account import (
     UNFUNDED,
     WEIGHT,
     fee_of,
+    rate_of,
     take_quote,
     tradable,
     trade_at,
@@ -137,7 +144,8 @@ def _may_be_met(i, rules, assets, book):
 @njit(**HELPER)
 def _take_bar(t, j, feed, assets):
     """Open, high, low and close of a bar that has an open; what is missing is the open, and no extreme lies within."""
-    first, last = feed.open[t, j], feed.close[t, j]
+    first = feed.open[t, j]
+    last = feed.abroad[t, ABROAD_CLOSE, j] if feed.abroad.shape[0] > 0 else feed.close[t, j]
     if last != last:
         last = first
     high, low = max(first, last), min(first, last)
@@ -187,6 +195,8 @@ def walk_kernel(t, feed, rules, assets, account, book, orders_out):
     """
     for j in range(assets.shape[1]):
         take_quote(t, j, feed.open, feed.volume, feed.terms, assets)
+        assets[RATE, j] = rate_of(t, j, feed.abroad)
+        assets[PRICE, j] *= assets[RATE, j]
         _take_bar(t, j, feed, assets)
     _drop(feed.new_day[t], assets, account, book, orders_out)
     _at_open(rules, assets, account, book, orders_out)
@@ -334,7 +344,7 @@ def _met_after_entry(i, at, rules, assets, account, book):
 
 @njit(**HELPER)
 def _strike(i, price, inside, rules, assets, account, book, orders_out):
-    """An order is met at a price: it is filled, in part perhaps, or a stop-limit becomes a limit."""
+    """An order is met at a price of its own currency: it is filled, in part perhaps, or a stop-limit becomes a limit."""
     j, shares = int(book[i, B_ASSET]), book[i, B_SHARES]
     has_limit, has_stop = book[i, B_LIMIT] == book[i, B_LIMIT], book[i, B_STOP] == book[i, B_STOP]
     if has_limit and has_stop and book[i, B_STATE] == RESTING:
@@ -350,6 +360,7 @@ def _strike(i, price, inside, rules, assets, account, book, orders_out):
     if not allowed > 0.0:
         book[i, B_DONE] = account[BAR]
         return
+    price *= assets[RATE, j]
     size, refusal = _allowed(j, allowed if shares > 0.0 else -allowed, price, has_limit, rules, assets, account)
     if not size > 0.0:
         leave_book(i, refusal, account, book, orders_out)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knowable.backtest.reasons import Reason
+from knowable.testing.abroad_oracle import SlowRates
 from knowable.testing.ledger_actions_oracle import SlowAction, book, whole_shares
 from knowable.testing.ledger_oracle import Rows, SlowLedger, _Wish
 from knowable.testing.ledger_sums_oracle import total
@@ -89,9 +90,14 @@ class Resting:
 
 @dataclass(kw_only=True)
 class SlowBook(SlowLedger):
-    """Run `run_book`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit."""
+    """Run `run_book`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit.
+
+    Where assets have currencies of their own, `abroad` says what these are worth: bars, levels and closes as known are
+    quotes then, and fill prices are money, as the amounts of actions are.
+    """
 
     refused_at: int | None = None
+    abroad: SlowRates | None = None
 
     def run_book(
         self,
@@ -132,11 +138,16 @@ class SlowBook(SlowLedger):
             self._walk(t)
             if self.settings.fill in ("next_close", "next_vwap"):
                 self._fill(t, price[t])
-            for j, value in enumerate(bars["close"][t]):
+            closes = bars["close"][t] if self.abroad is None else self.abroad.marks(t, bars["close"][t])
+            for j, value in enumerate(closes):
                 if not math.isnan(value):
                     self.mark[j] = value
             if self.known is not None and known is not None:
-                self.known = [old if math.isnan(new) else new for old, new in zip(self.known, known[t], strict=True)]
+                if self.abroad is not None:
+                    self.known = self.abroad.known(t, known[t])
+                else:
+                    pairs = zip(self.known, known[t], strict=True)
+                    self.known = [old if math.isnan(new) else new for old, new in pairs]
             if self.liquidated_at is None:
                 self._size_those_that_waited_for_a_close()
                 if decide is None or decide[t]:
@@ -157,6 +168,8 @@ class SlowBook(SlowLedger):
 
     def _orders_follow(self, action: SlowAction) -> None:
         """What an action does to the orders of its asset."""
+        if self.abroad is not None:
+            self.abroad.follow(action)
         for order in [each for each in self.book if each.asset == action.asset]:
             if action.kind in (Reason.DELISTED, Reason.MERGED):
                 self._out(order, action.kind)
@@ -165,7 +178,7 @@ class SlowBook(SlowLedger):
                 order.shares = whole_shares(self, count) if order.child else self._lots(count)
                 order.move_levels(lambda price: price / action.ratio)
             elif action.kind is Reason.ROLLED:
-                order.move_levels(lambda price: price + action.amount)
+                order.move_levels(lambda price: price + action.in_quotes)
 
     def _ask(self, t: int, calls: Sequence[Call], outsiders: Sequence[int]) -> None:
         weights = [math.nan] * self.n_assets
@@ -210,7 +223,7 @@ class SlowBook(SlowLedger):
         levels = call.levels
         order = Resting(
             number=self.n_numbers, asset=call.asset, shares=call.number, placed=t, day=call.day,
-            best=self._price_to_size(call.asset), limit=levels.get("limit"), stop=levels.get("stop"),
+            best=self._quote_to_follow(t, call.asset), limit=levels.get("limit"), stop=levels.get("stop"),
             trail=levels.get("trail"),
         )  # fmt: skip
         self.book.append(order)
@@ -224,6 +237,14 @@ class SlowBook(SlowLedger):
                 order.children.append(made)
                 self.book.append(made)
         self.n_numbers += 1 + len(order.children)
+
+    def _quote_to_follow(self, t: int, j: int) -> float | None:
+        """The last close that is known, as quoted; where there was none yet, what was paid."""
+        price = self._price_to_size(j)
+        if self.abroad is None or price is None:
+            return price
+        quote = (self.abroad.closes if self.known is None else self.abroad.seen)[j]
+        return price / self.abroad.fills[t][j] if math.isnan(quote) else quote
 
     def _out(self, order: Resting, reason: Reason) -> None:
         """Take it out; children that still wait for it go with it."""
@@ -248,6 +269,9 @@ class SlowBook(SlowLedger):
 
     def _walk(self, t: int) -> None:
         self.opens = self.bars["open"][t]
+        self.worth = [1.0] * self.n_assets if self.abroad is None else self.abroad.fills[t]
+        self.opens = [math.nan if math.isnan(r) else o for o, r in zip(self.opens, self.worth, strict=True)]
+        self.paid_at_open = [o * r for o, r in zip(self.opens, self.worth, strict=True)]
         self.t = t
         for order in list(self.book):
             if order not in self.book or not order.live or math.isnan(self.opens[order.asset]):
@@ -289,7 +313,7 @@ class SlowBook(SlowLedger):
                 order.follow(prices[order.asset])
 
     def _path(self, j: int) -> list[float]:
-        first, high, low, last = (self.bars[name][self.t][j] for name in ("open", "high", "low", "close"))
+        first, (high, low, last) = self.opens[j], (self.bars[name][self.t][j] for name in ("high", "low", "close"))
         if math.isnan(first):
             return [math.nan] * 4
         last = first if math.isnan(last) else last
@@ -338,7 +362,8 @@ class SlowBook(SlowLedger):
         if not allowed > 0.0:
             order.done_on = self.t
             return
-        size, refusal = self._within_account(order, math.copysign(allowed, wanted), at)
+        money = at * self.worth[j]
+        size, refusal = self._within_account(order, math.copysign(allowed, wanted), money)
         if size <= 0.0:
             self._out(order, refusal)
             return
@@ -348,7 +373,7 @@ class SlowBook(SlowLedger):
         elif allowed < abs(wanted):
             reason = Reason.LIMITED
         delta = math.copysign(size, wanted)
-        self._exchange_resting(order, delta, at, reason)
+        self._exchange_resting(order, delta, money, reason)
         self._after(order, delta, waits=reason is Reason.LIMITED, inside=inside)
 
     @staticmethod
@@ -363,7 +388,7 @@ class SlowBook(SlowLedger):
 
     def _within_account(self, order: Resting, delta: float, at: float) -> tuple[float, Reason]:
         j, size, lot = order.asset, abs(delta), self.settings.lot
-        cash = self._cash_to_spend(self.opens)
+        cash = self._cash_to_spend(self.paid_at_open)
 
         def spent(shares: float) -> float:
             rate = 0.0 if order.limit is not None else self._worse(self.t, j, shares)
@@ -386,7 +411,7 @@ class SlowBook(SlowLedger):
             return (low * (1.0 - 1e-12) if low > 1e-9 * size else 0.0), Reason.NO_CASH
         if size > self.held[j]:
             room = total((-self._counted(k) for k in range(self.n_assets) if k != j), self.settings.max_leverage)
-            short = max(room, 0.0) * max(self._value_at(self.opens), 0.0) / at
+            short = max(room, 0.0) * max(self._value_at(self.paid_at_open), 0.0) / at
             short = short if short >= 1e-9 * size else 0.0
             most = self.held[j] + max(short, -self.held[j])
             if size > most * (1.0 + 1e-9):
@@ -402,7 +427,7 @@ class SlowBook(SlowLedger):
         self._exchange(self.t, j, delta, at, reason, at_level=order.limit is not None)
         self.wishes.pop(j, None)
         if waiting is None:
-            value = self._value_at(self.opens)
+            value = self._value_at(self.paid_at_open)
             self.stated[j] = self.held[j] * at / value if value > 0.0 else 0.0
             self.in_shares.add(j)
             if self.last_weights is not None:

@@ -28,6 +28,11 @@ class SlowAction:
     amount: float = math.nan
     other: int = -1
 
+    @property
+    def in_quotes(self) -> float:
+        """Of a roll, by how much more the next contract is quoted."""
+        return self.amount if math.isnan(self.ratio) else self.ratio
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowFlow:

@@ -7,7 +7,7 @@ time: the quote times (the rate times the multiplier).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -70,8 +70,12 @@ class SlowMarket:
 
         Where there is no rate the last one stands; NaN before the first.
         """
-        rate = self._rate(t, self.currency[j] if self.currency else None)
+        rate = self.rate(t, j)
         return rate * self.multiplier[j] if self.multiplier else rate
+
+    def rate(self, t: int, j: int) -> float:
+        """What a unit of an asset's currency is worth at the end of bar `t`."""
+        return self._rate(t, self.currency[j] if self.currency else None)
 
     def _rate(self, t: int, name: str | None) -> float:
         return 1.0 if name is None else next((r for r in self.rates[name][t::-1] if not math.isnan(r)), math.nan)
@@ -92,7 +96,9 @@ class SlowMarket:
                     if number and not math.isnan(number):
                         blank = SlowAction(row=t, asset=j, kind=kind)
                         paid = kind is Reason.PAID_FUNDING
-                        found.append(replace(blank, ratio=number) if paid else replace(blank, amount=number))
+                        own = number * self.multiplier[j] if self.multiplier else number
+                        rolled = replace(blank, amount=number, ratio=own if self.currency else math.nan)
+                        found.append(replace(blank, ratio=number) if paid else rolled)
         found.sort(key=lambda a: (a.row, _FIRST_TO_LAST.index(a.kind), a.asset))
         return [replace(a, amount=a.amount * self.unit(max(a.row - 1, 0), a.asset)) for a in found]
 
@@ -108,18 +114,21 @@ class SlowMarket:
     def _last_close(self, j: int) -> int:
         return max((t for t, row in enumerate(self.close) if not math.isnan(row[j])), default=-1)
 
-    def fills(self, settings: Settings) -> list[list[float]]:
+    def fills(self, settings: Settings) -> Rows:
         """Fill prices in money: at the open by the rate of the bar before, else by the bar's own.
 
         Without a vwap it is what the typical price is worth.
         """
         if settings.fill == "next_open":
             return self.in_money(self.open, late=1)
+        return self._late_fills(settings, self.in_money)
+
+    def _late_fills(self, settings: Settings, valued: Callable[[Rows], Rows]) -> Rows:
         if settings.fill != "next_vwap":
-            return self.in_money(self.close)
+            return valued(self.close)
         if self.vwap:
-            return self.in_money(self.vwap)
-        three = [self.in_money(rows) for rows in (self.high, self.low, self.close)]
+            return valued(self.vwap)
+        three = [valued(rows) for rows in (self.high, self.low, self.close)]
         return [
             [(high + low + close) / 3.0 for high, low, close in zip(*rows, strict=True)]
             for rows in zip(*three, strict=True)
@@ -128,6 +137,10 @@ class SlowMarket:
     def in_money(self, rows: Rows, late: int = 0) -> list[list[float]]:
         """Quotes at the rate of so many bars before; on the first bar, where nothing is filled, its own."""
         return [[p * self.unit(max(t - late, 0), j) for j, p in enumerate(row)] for t, row in enumerate(rows)]
+
+    def own(self, rows: Rows) -> list[list[float]]:
+        """Quotes for one contract."""
+        return [[p * self.multiplier[j] if self.multiplier else p for j, p in enumerate(row)] for row in rows]
 
     def marks(self) -> list[list[float]]:
         """Closes in money. Where there are currencies a missing one is the last at the bar's own rate, through splits
@@ -195,9 +208,13 @@ class SlowMarket:
             [(said if self._is_member(t, j) else leave) if decide[t] else frozenset() for j, said in enumerate(row)]
             for t, row in enumerate(says)
         ]
-        levels = ("open", self.open), ("high", self.high), ("low", self.low)
-        bars: dict[str, Rows] = {name: self.in_money(rows, late)[cut] for name, rows in levels}
-        bars["close"] = self.in_money(self.close)[cut]
+        levels = ("open", self.open), ("high", self.high), ("low", self.low), ("close", self.close)
+        bars: dict[str, Rows] = {name: self.own(rows)[cut] for name, rows in levels}
+        if self.currency:
+            quotes = self.own(self.open) if late else self._late_fills(settings, self.own)
+            rows, columns = range(len(self.close)), range(self.n_assets)
+            ledger.worth = [[self.rate(max(t - late, 0), j) for j in columns] for t in rows][cut]
+            ledger.quotes = quotes[cut]
         ledger.run_signals(
             heard[cut], size[cut], guards[cut], bars, self.fills(settings)[cut], self._nights(cut),
             close=self.marks()[cut], known=self._known(cut), marks=self._marks_before(start),

@@ -80,9 +80,15 @@ def walk(
 
 @dataclass(kw_only=True)
 class SlowSignals(SlowLedger):
-    """Run `run_signals`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit."""
+    """Run `run_signals`, then read as `SlowLedger`; `refused_at` is the row on which weights broke a strict limit.
+
+    Where assets have currencies of their own, `worth` holds by bar what one unit of them is worth where orders fill,
+    and `quotes` what fill prices are in them; bars and levels are quotes then, and the rest is money.
+    """
 
     refused_at: int | None = None
+    worth: Rows = ()
+    quotes: Rows = ()
 
     def run_signals(
         self,
@@ -105,6 +111,7 @@ class SlowSignals(SlowLedger):
         self.mark = [m or None for m in marks or [0.0] * self.n_assets]
         if known is not None:
             self.known = [None] * self.n_assets
+        self.price = price
         self.next_guard = [(math.nan, math.nan, math.nan)] * self.n_assets
         self.guarded: dict[int, Guard] = {}
         self.left_on: dict[int, int] = {}  # the last bar that closed a position without an order of its own
@@ -146,7 +153,7 @@ class SlowSignals(SlowLedger):
         if j in self.guarded and action.kind is Reason.SPLIT:
             self.guarded[j].move(lambda level: level / action.ratio)
         elif j in self.guarded and action.kind is Reason.ROLLED:
-            self.guarded[j].move(lambda level: level + action.amount)
+            self.guarded[j].move(lambda level: level + action.in_quotes)
         book(self, t, action, price)
         for k in (j, other):
             guard = self.guarded.get(k)
@@ -211,7 +218,7 @@ class SlowSignals(SlowLedger):
             elif guard is None and wish is not None and (wish.weight * now <= 0.0 or now == before[j]):
                 continue  # on its way out, or not entered again as yet
             elif guard is None or guard.long != (now > 0.0):
-                paid, way = self._level_base(j), math.copysign(1.0, now)
+                paid, way = self._quoted(t, j, self._level_base(j)), math.copysign(1.0, now)
                 stop, target, trail = (None if math.isnan(part) else part for part in self.next_guard[j])
                 self.guarded[j] = Guard(
                     long=now > 0.0,
@@ -221,6 +228,12 @@ class SlowSignals(SlowLedger):
                     trail=trail,
                     best=paid,
                 )
+
+    def _quoted(self, t: int, j: int, paid: float) -> float:
+        """What was paid, in the asset's currency: the quote of the fill where it was that, else at the bar's rate."""
+        if not self.worth:
+            return paid
+        return self.quotes[t][j] if paid == self.price[t][j] else paid / self.worth[t][j]
 
     def _leave_at_levels(self, t: int, bars: dict[str, Rows]) -> None:
         for j in sorted(self.guarded):
@@ -241,7 +254,8 @@ class SlowSignals(SlowLedger):
             }[self.settings.intrabar]
             left = walk(guard, path, pessimistic=pessimistic, stop_before_gap=self._is_stop_first())
             if left is not None:
-                self._leave(t, j, *left)
+                at, reason = left
+                self._leave(t, j, at * self.worth[t][j] if self.worth else at, reason)
 
     def _leave(self, t: int, j: int, price: float, reason: Reason) -> None:
         """As much as the bar's volume allows; the rest of a target stays guarded, that of a stop is sold as it can."""

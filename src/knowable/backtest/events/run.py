@@ -218,7 +218,7 @@ class EventRun:
         kept = self._asked.copy() if len(self.targets) and len(asked) else None
         told = np.zeros(asked.shape[1])
         if kept is not None:
-            ask_book_kernel(t, self.tape.feed.known, self.state, told)
+            ask_book_kernel(t, self.tape.feed, self.state, told)
         if last or kept is not None:
             self._make_room()
             gross = close_row_kernel(*self._arguments(t, asked))
