@@ -162,7 +162,7 @@ def worlds(draw, bars, volume):
     """Other currencies, contracts and actions for the bars."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = volume.shape
-    n_bars, n_assets = shape
+    n_assets = shape[1]
     bars = {name: np.where(np.isnan(panel), nan, whole(panel)) for name, panel in bars.items()}
     missing = np.any([np.isnan(panel) for panel in bars.values()], axis=0)
     for name in ("open", "high", "low", "close"):
@@ -255,6 +255,11 @@ def fast(case, market) -> LedgerRecord:
     return run.record()
 
 
+def by_multiplier(call, world):
+    """Levels of a contract; a trail is a fraction."""
+    return {k: v if k == "trail" else v * world.multiplier[call.asset] for k, v in call.levels.items()}
+
+
 def slow(case, market) -> SlowBook:
     world, plan, account = case
     by_volume = account.volume_limit is not None or account.costs.impact
@@ -262,11 +267,7 @@ def slow(case, market) -> SlowBook:
         settings=account, on_change=True, n_assets=market.n_assets, unfunded=world.unfunded, actions=world.events(),
         volume=world.volume.tolist() if by_volume else None, abroad=world.slow_rates(account),
     )  # fmt: skip
-    own = [
-        [replace(call, levels={k: v if k == "trail" else v * world.multiplier[call.asset] for k, v in call.levels.items()})
-         for call in calls]
-        for calls in plan
-    ]  # fmt: skip
+    own = [[replace(call, levels=by_multiplier(call, world)) for call in calls] for calls in plan]
     bars = {name: world.own(panel) for name, panel in world.bars.items()}
     known = None if world.known is None else world.own(world.known)
     ledger.run_book(own, bars, world.fills(account)[1], world.days(account, market), market.days.tolist(), known)
@@ -332,11 +333,8 @@ def guards(draw):
 
 def signal_panels(case) -> SignalPanels:
     flags, size, levels = case[1]
-    return SignalPanels(
-        flags=read_only(flags),
-        size=read_only(size),
-        guards=Guards(*(read_only(np.ascontiguousarray(x)) for x in levels)),
-    )
+    made = Guards(*(read_only(np.ascontiguousarray(each)) for each in levels))
+    return SignalPanels(flags=read_only(flags), size=read_only(size), guards=made)
 
 
 def simulated(case, market):

@@ -397,15 +397,3 @@ def test_an_order_that_rests_follows_a_split_and_ends_with_a_delisting():
     assert sorted(result.orders[["asset", "reason", "size"]].to_numpy().tolist()) == [
         ["A", "limit order", 20.0], ["B", "delisted", 0.0]]  # fmt: skip
     explained(result)
-
-
-def test_levels_are_refused_where_prices_are_not_money():
-    close = {"ES": [10, 10, 10]}
-    market = quoted(close, high=close, low=close, fx={"ES": [1.1, 1.2, 1.3]})
-
-    class Rests(kn.Strategy):
-        def on_bar(self, bar, account):
-            account.order("ES", 1, limit=9.0)
-
-    with pytest.raises(InputError, match="`fx`"):
-        kn.backtest(Rests(), market, cash=1000.0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
-import pytest
 from tests.backtest.test_order_book import walk_market
 from tests.backtest.test_order_book_oracle import fast, market_of
 from tests.kernels.test_ledger import Extra
@@ -14,7 +12,6 @@ from tests.kernels.test_ledger import Extra
 import knowable as kn
 from knowable.backtest.reasons import REASONS, Reason
 from knowable.backtest.settings import Settings
-from knowable.errors import InputError, StrategyError
 from knowable.kernels import account as codes
 from knowable.testing.book_oracle import Call
 from knowable.testing.ledger_actions_oracle import SlowAction
@@ -166,11 +163,3 @@ def test_a_stop_of_a_future_rolls_with_its_contract_and_is_shown_as_a_quote():
     assert stops == [95.0, 98.0]
     assert result.orders["price"].tolist() == [100.0, 98.0]
     assert result.equity.iloc[-1] == 10_000.0 + 50.0 * (98.0 - 3.0 - 100.0)
-
-
-def test_levels_are_refused_where_there_are_currencies():
-    market = walk_market(4)
-    rates = pd.DataFrame({"EUR": np.linspace(1.0, 1.2, market.n_bars)}, index=market.index)
-    abroad = market.with_currencies({"A0": "EUR"}, rates=rates, base="USD")
-    with pytest.raises((InputError, StrategyError), match="several currencies"):
-        kn.backtest(Points(), abroad)

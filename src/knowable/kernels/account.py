@@ -179,9 +179,7 @@ class Feed(NamedTuple):
     high: np.ndarray = NO_PRICES
     low: np.ndarray = NO_PRICES
     new_day: np.ndarray = NO_DAYS  # (n_bars,) bool, whether the bar begins another session than that of the bar before
-    abroad: np.ndarray = (
-        NO_ABROAD  # (n_bars, N_ABROAD, n_assets), where levels and currencies are, else (0, N_ABROAD, 0)
-    )
+    abroad: np.ndarray = NO_ABROAD  # (n_bars, N_ABROAD, n_assets), where there are levels and rates, else no row
 
 
 class LedgerState(NamedTuple):

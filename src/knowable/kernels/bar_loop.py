@@ -63,7 +63,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
         members: as in `close_row_kernel`.
         feed: and the rest up to `state` as in `ledger_kernel`.
         asked: (N_ASKED_ROWS, n_assets) with nothing asked.
-        units: (n_assets,) money for one unit of a level.
+        units: (n_assets,) what one unit of a level is in a contract, in its own currency.
         limit: sum of |w| that may not be passed.
         takes_shares: whether orders in shares may be.
         equity_out: and the rest as in `ledger_kernel`.

@@ -51,7 +51,7 @@ _MEMBERS = (
     ("assets", _STATE),  # of the ledger's state
     ("account", types.Array(types.float64, 1, "C")),
     ("asked", _STATE),
-    ("units", ROW),  # money for one unit of a level
+    ("units", ROW),  # what one unit of a level is in a contract
     ("known", PANEL),
     ("book", _STATE),
     ("t", types.int64),

@@ -104,9 +104,8 @@ def arm_row(t, bar, held_before, feed, rules, assets):
                 continue
         assets[ARMED, j] = side
         assets[SINCE, j] = bar
-        price = _in_quotes(
-            t, j, assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j], feed.price, feed.abroad
-        )
+        paid = assets[MARK if rules.sizing == AS_VECTORBT else ENTRY_PRICE, j]
+        price = _in_quotes(t, j, paid, feed.price, feed.abroad)
         assets[ANCHOR, j] = price
         assets[STOP, j] = price * (1.0 - side * assets[NEXT_STOP, j])
         assets[GOAL, j] = price * (1.0 + side * assets[NEXT_GOAL, j])

@@ -344,7 +344,7 @@ def _met_after_entry(i, at, rules, assets, account, book):
 
 @njit(**HELPER)
 def _strike(i, price, inside, rules, assets, account, book, orders_out):
-    """An order is met at a price of its own currency: it is filled, in part perhaps, or a stop-limit becomes a limit."""
+    """An order is met at a price, as quoted: it is filled, in part perhaps, or a stop-limit becomes a limit."""
     j, shares = int(book[i, B_ASSET]), book[i, B_SHARES]
     has_limit, has_stop = book[i, B_LIMIT] == book[i, B_LIMIT], book[i, B_STOP] == book[i, B_STOP]
     if has_limit and has_stop and book[i, B_STATE] == RESTING:

@@ -63,7 +63,7 @@ class BarAccount:
     Args:
         state: gives that of the ledger.
         asked: what this bar asks for, as `knowable.kernels.decision` says.
-        units: (n_assets,) money for one unit of a level.
+        units: (n_assets,) what one unit of a level is in a contract, in its own currency.
         history: names and columns.
         known: last closes known at each row of the run; (0, n_assets) where the marks tell it.
         clock: the row of the run, kept up to date by the run.
@@ -227,7 +227,7 @@ class BarAccount:
         if not len(state.book):
             raise InputError(
                 f"account.order of {name!r} rests in the market, which needs the open, high and low of each bar, but "
-                f"the market lacks them, or has several currencies (`fx`), where levels are not supported.\n"
+                "the market lacks them.\n"
                 "Give them, as in Market.from_frames(close=..., open=..., high=..., low=...), or order at the market."
             )
         if not given:

@@ -57,7 +57,7 @@ class OpenOrder(NamedTuple):
 def place_order(
     state: LedgerState, column: int, shares: float, levels: dict[str, float], *, day: bool, unit: float
 ) -> int:
-    """Put an order down; `levels` has been checked, and `unit` is the money for one unit of them.
+    """Put an order down; `levels` has been checked, and `unit` is what one unit of them is in a contract.
 
     Returns: its number. Raises: InputError where there are too many.
     """
