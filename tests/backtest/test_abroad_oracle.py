@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.backtest import test_order_book_oracle as resting
 from tests.kernels import test_signals as guarded
 from tests.kernels.test_actions import parted
+from tests.kernels.test_ledger import Extra
 
 from knowable.backtest.by_signals import SignalScorer, simulate_signals
 from knowable.backtest.events.run import EventRun
@@ -28,6 +29,7 @@ from knowable.backtest.signals import SignalPanels
 from knowable.backtest.tape import read_only
 from knowable.data.market import Market
 from knowable.data.market_actions import MarketActions
+from knowable.errors import InputError
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
 from knowable.kernels.exits import Guards
@@ -65,6 +67,7 @@ class World:
     unfunded: frozenset[int]
     deeds: list[SlowAction] = field(default_factory=list)
     known: np.ndarray | None = None
+    extra: Extra = field(default_factory=Extra)
 
     def market(self) -> Market:
         """The same as a market."""
@@ -80,6 +83,9 @@ class World:
                 if a.kind is kind:
                     panel[a.row, a.asset] = a.amount if kind is Reason.ROLLED else a.ratio
             final[name] = panel
+        final |= self.extra.panels
+        if self.extra.members is not None:
+            final["universe"] = self.extra.members.astype(float)
         there = ~np.isnan(self.bars["close"])
         rows = [
             {
@@ -140,10 +146,8 @@ class World:
         quotes = own["open" if account.fill == "next_open" else "close"]
         return quotes.tolist(), (quotes * rate).tolist()
 
-    def days(self, account: Settings, market: Market) -> list[float]:
-        """Between the bars, where they cost anything."""
-        if not account.costs.borrow_bps_year:
-            return [0.0] * market.n_bars
+    def days(self, market: Market) -> list[float]:
+        """Between the bars."""
         return [0.0, *np.diff(market.days.astype(np.int64)).astype(float)]
 
 
@@ -228,8 +232,9 @@ def add_actions(rng, world) -> None:
 @st.composite
 def plans(draw):
     """A world, a plan of orders of all kinds, an account."""
-    bars, volume, plan, account, _, _ = draw(resting.cases())
+    bars, volume, plan, account, extra, _ = draw(resting.cases())
     world = draw(worlds(bars, volume))
+    world.extra = extra
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     if draw(st.booleans()):
         world.known = resting.known_of(rng, world.bars["close"])
@@ -249,9 +254,16 @@ def run_of(case, market) -> EventRun:
     return EventRun(market, account, 0, len(plan))
 
 
+def follower(case):
+    """The strategy that asks for what the plan says, and the rows on which it is asked."""
+    world, plan, account = case
+    told = (None, None, plan, account, world.extra, None)
+    return resting.follower(told), resting.rows_to_decide_on(told)
+
+
 def fast(case, market) -> LedgerRecord:
-    run = run_of(case, market)
-    run.trade(resting.follower(case[1]), {}, np.ones(len(case[1]), np.bool_), 0, len(case[1]))
+    run, (strategy, decide) = run_of(case, market), follower(case)
+    run.trade(strategy, {}, decide, 0, len(decide))
     return run.record()
 
 
@@ -264,13 +276,23 @@ def slow(case, market) -> SlowBook:
     world, plan, account = case
     by_volume = account.volume_limit is not None or account.costs.impact
     ledger = SlowBook(
-        settings=account, on_change=True, n_assets=market.n_assets, unfunded=world.unfunded, actions=world.events(),
+        settings=account, on_change=world.extra.on_change, n_assets=market.n_assets, unfunded=world.unfunded,
+        actions=world.events(), panels={name: panel.tolist() for name, panel in world.extra.panels.items()},
         volume=world.volume.tolist() if by_volume else None, abroad=world.slow_rates(account),
     )  # fmt: skip
     own = [[replace(call, levels=by_multiplier(call, world)) for call in calls] for calls in plan]
     bars = {name: world.own(panel) for name, panel in world.bars.items()}
     known = None if world.known is None else world.own(world.known)
-    ledger.run_book(own, bars, world.fills(account)[1], world.days(account, market), market.days.tolist(), known)
+    ledger.run_book(
+        own,
+        bars,
+        world.fills(account)[1],
+        world.days(market),
+        market.days.tolist(),
+        known,
+        decide=follower(case)[1].tolist(),
+        members=None if world.extra.members is None else world.extra.members.tolist(),
+    )
     return ledger
 
 
@@ -289,7 +311,12 @@ def agree(got, want) -> None:
 
 def check(case) -> None:
     market = case[0].market()
-    agree(fast(case, market), slow(case, market))
+    want = slow(case, market)
+    if want.refused_at is None:
+        agree(fast(case, market), want)
+        return
+    with pytest.raises(InputError, match=f"row {want.refused_at} "):
+        fast(case, market)
 
 
 @given(plans())
@@ -308,8 +335,9 @@ def test_hundreds_of_plans_in_other_currencies_agree_with_the_slow_book(case):
 @given(plans(), st.integers(0, 30))
 @settings(FEW, max_examples=15)
 def test_stretches_with_a_saved_state_give_the_same_bits(case, cut):
+    case = (*case[:2], replace(case[2], leverage_check="scale"))
     market, n_bars = case[0].market(), len(case[1])
-    strategy, cut, decide = resting.follower(case[1]), min(cut, n_bars), np.ones(n_bars, np.bool_)
+    (strategy, decide), cut = follower(case), min(cut, n_bars)
     at_once, parts = run_of(case, market), run_of(case, market)
     at_once.trade(strategy, {}, decide, 0, n_bars)
     if cut:
@@ -358,7 +386,7 @@ def slow_signals(case, market) -> SlowSignals:
         rest,
         bars,
         world.fills(account)[1],
-        world.days(account, market),
+        world.days(market),
         close=world.marks(account),
     )
     return ledger
@@ -393,7 +421,7 @@ def test_the_random_markets_reach_every_way_in_which_orders_end():
     @given(plans())
     @settings(FEW, max_examples=150, database=None, derandomize=True)
     def walk(case):
-        record = fast(case, case[0].market())
+        record = fast((*case[:2], replace(case[2], leverage_check="scale")), case[0].market())
         reached[0].update(str(REASONS[int(code)]) for code in record.orders[:, codes.ORDER_REASON])
 
     @given(guards())
