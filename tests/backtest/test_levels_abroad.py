@@ -9,6 +9,7 @@ from tests.backtest.test_order_book import walk_market
 
 import knowable as kn
 from knowable.data.market import Market
+from knowable.errors import InputError
 
 DAYS = pd.bdate_range("2021-01-04", periods=7)
 RATES = [1.0, 1.1, 1.2, 1.25, 1.3, 1.2, 1.1]  # dollars for a euro, at each bar's end
@@ -97,6 +98,24 @@ def test_what_is_met_at_the_open_has_the_bits_of_a_market_order():
     market, level = (kn.backtest(each(), WEEK, cash=2000.0, costs=costs) for each in (Met, Rests))
     assert level.orders["reason"].tolist() == ["stop order"] * 2
     assert level.equity.to_numpy().tobytes() == market.equity.to_numpy().tobytes()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_level_is_no_fraction_where_a_unit_of_the_account_is_a_small_one(compiled):
+    """A share of 98 euro is worth 15,680 yen: 95 is near it, 1.9 is less than 2 % of it."""
+    yen = WEEK.with_panels({**WEEK.panels, "fx": np.full(WEEK.shape, 160.0)})
+
+    class Rests(kn.Strategy):
+        level = kn.Float(0.0, 100.0, default=95.0)
+
+        def on_bar(self, bar, account):
+            if bar.row == 0:
+                account.order(0, 10, limit=self.level)
+
+    Rests.compiled = compiled
+    assert kn.backtest(Rests(), yen, cash=1e6).orders["price"].tolist() == pytest.approx([95.0])
+    with pytest.raises(InputError, match="last close of 'SAP', 98"):
+        kn.backtest(Rests(level=1.9), yen, cash=1e6)
 
 
 @pytest.mark.parametrize("rate", [0.7, 1.1, 1.3])

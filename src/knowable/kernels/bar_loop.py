@@ -81,7 +81,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
     ):  # fmt: skip
         assets, account, book = borrowed(state.assets), borrowed(state.account), borrowed(state.book)
         me, panels, ask, seen = borrowed(me), borrowed(panels), borrowed(asked), borrowed(feed.known)
-        nothing, unit = asked[:0], borrowed(units)
+        nothing, unit, abroad = asked[:0], borrowed(units), borrowed(feed.abroad)
         for t in range(first, stop):
             if not has_room(feed, assets, account, book, orders_out):
                 return t, 0.0
@@ -92,7 +92,7 @@ def bar_loop(on_bar: Any, names: tuple[str, ...]) -> Any:
                 open_row_kernel(t, feed, rules, state, orders_out)
             news = False
             if decide[t] and account[LIQUIDATION] < 0.0:
-                shown = account_of(assets, account, ask, unit, seen, book, t, takes_shares)
+                shown = account_of(assets, account, ask, unit, seen, abroad, book, t, takes_shares)
                 on_bar(me, make_bar(offset + t, panels), shown)
                 if targets_out.shape[0] > 0:
                     _keep_weights(t, asked, members, targets_out)

@@ -27,7 +27,7 @@ from numba.extending import (
 )
 
 from knowable.kernels.account import B_ASSET, CASH, HELD, HELPER, N_BOOK, N_NUMBERED
-from knowable.kernels.book import is_open, place, withdraw
+from knowable.kernels.book import is_open, known_quote, place, withdraw
 from knowable.kernels.decision import (
     ASKED_CHANGE,
     ASKED_GOAL,
@@ -35,7 +35,6 @@ from knowable.kernels.decision import (
     ASKED_NOTHING,
     ASKED_SHARES,
     ASKED_WEIGHTS,
-    known_price,
     known_value,
     weigh,
 )
@@ -53,6 +52,7 @@ _MEMBERS = (
     ("asked", _STATE),
     ("units", ROW),  # what one unit of a level is in a contract
     ("known", PANEL),
+    ("abroad", types.Array(types.float64, 3, "C", readonly=True)),
     ("book", _STATE),
     ("t", types.int64),
     ("takes_shares", types.boolean),
@@ -110,7 +110,7 @@ def bar_maker(names: tuple[str, ...]) -> Any:
 
 
 @_intrinsic
-def account_of(_context, assets, account, asked, units, known, book, t, takes_shares):
+def account_of(_context, assets, account, asked, units, known, abroad, book, t, takes_shares):
     """The account of row `t`."""
 
     def generate(context, builder, signature, arguments):
@@ -375,7 +375,7 @@ def _put_resting(j, shares, said, day, bracket, takes_shares, account):
     entry = limit if limit == limit else stop
     if side * loss >= side * goal or side * loss >= side * entry or side * entry >= side * goal:
         return -1
-    u, price = account._units[j], known_price(account._t, j, account._known, account._assets)
+    u, price = account._units[j], known_quote(account._t, j, account._known, account._abroad, account._assets)
     for level in (limit, stop, loss, goal):
         if u * level <= FAR * price:
             return -1  # a fraction of the price was given for a price

@@ -50,6 +50,7 @@ __all__ = [
     "cancel_book",
     "compact",
     "is_open",
+    "known_quote",
     "leave_book",
     "place",
     "shift_book",
@@ -149,7 +150,7 @@ def ask_book(t, known, abroad, assets, account, book, asked_out):
         if book[i, B_STATE] == ASKED_OUT:
             asked = -1.0
         elif book[i, B_PLACED] == account[BAR]:
-            price, quote = known_price(t, j, known, assets), _known_quote(t, j, known, abroad, assets)
+            price, quote = known_price(t, j, known, assets), known_quote(t, j, known, abroad, assets)
             for level, weight in ((book[i, B_LIMIT], 1.0), (book[i, B_STOP], 2.0)):
                 if level == level and quote > 0.0:
                     asked += weight * level / quote
@@ -162,7 +163,7 @@ def ask_book(t, known, abroad, assets, account, book, asked_out):
 
 
 @njit(**HELPER)
-def _known_quote(t, j, known, abroad, assets):
+def known_quote(t, j, known, abroad, assets):
     """`known_price` in the asset's own currency."""
     price = known_price(t, j, known, assets)
     if abroad.shape[0] == 0:
@@ -183,7 +184,7 @@ def take_book(t, members, known, abroad, rules, assets, account, book, orders_ou
         elif members.shape[0] > 0 and not members[t, j]:
             leave_book(i, NO_MEMBER, account, book, orders_out)
         elif state == NEW:
-            price = _known_quote(t, j, known, abroad, assets)
+            price = known_quote(t, j, known, abroad, assets)
             book[i, B_ANCHOR] = price if price > 0.0 else np.nan
             book[i, B_SHARES] = whole_lots(book[i, B_SHARES], rules.lot)
             book[i, B_STATE] = RESTING

@@ -24,7 +24,7 @@ from knowable.backtest.events.resting import (
 from knowable.backtest.events.uncalled import answering
 from knowable.errors import InputError, ShapeError, UnknownAttributeError, shown, unknown_name
 from knowable.features import Feature
-from knowable.kernels.account import CASH, HELD, MARK, UNFUNDED, LedgerState
+from knowable.kernels.account import ABROAD_KNOWN, ABROAD_RATE, CASH, HELD, MARK, UNFUNDED, LedgerState
 from knowable.kernels.decision import (
     ASKED_CHANGE,
     ASKED_GOAL,
@@ -66,12 +66,14 @@ class BarAccount:
         units: (n_assets,) what one unit of a level is in a contract, in its own currency.
         history: names and columns.
         known: last closes known at each row of the run; (0, n_assets) where the marks tell it.
+        abroad: of the feed, where there are currencies.
         clock: the row of the run, kept up to date by the run.
         preset: of the settings; one takes no orders in shares.
     """
 
-    __slots__ = ("_asked", "_clock", "_history", "_known", "_preset", "_state", "_units")
+    __slots__ = ("_abroad", "_asked", "_clock", "_history", "_known", "_preset", "_state", "_units")
 
+    _abroad: Row
     _asked: Row
     _clock: list[int]
     _history: History
@@ -88,6 +90,7 @@ class BarAccount:
         units: Row,
         history: History,
         known: Row,
+        abroad: Row,
         clock: list[int],
         preset: str | None,
     ) -> None:
@@ -97,6 +100,7 @@ class BarAccount:
         put(self, "_units", units)
         put(self, "_history", history)
         put(self, "_known", known)
+        put(self, "_abroad", abroad)
         put(self, "_clock", clock)
         put(self, "_preset", preset)
 
@@ -240,6 +244,9 @@ class BarAccount:
         check_levels(number, levels, day=day, name=name)
         unit, row = float(self._units[column]), self._clock[0]
         last = self._known[row, column] if len(self._known) else state.assets[MARK, column]
+        if len(self._abroad):
+            quote = self._abroad[row, ABROAD_KNOWN, column]
+            last = last / self._abroad[row, ABROAD_RATE, column] if math.isnan(quote) else quote
         check_distance(levels, float(last) / unit, name=name)
         return place_order(state, column, number, levels, day=day, unit=unit)
 

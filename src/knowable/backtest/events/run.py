@@ -153,6 +153,7 @@ class EventRun:
             units=self._units,
             history=history,
             known=self.tape.feed.known,
+            abroad=self.tape.feed.abroad,
             clock=clock,
             preset=self.settings.preset,
         )
