@@ -10,10 +10,15 @@ take 5).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numba.core.options import DefaultOptions
 
 __all__ = [
+    "ENTRY",
+    "HELPER",
     "add_kernel",
     "divide_kernel",
     "measured",
@@ -23,6 +28,14 @@ __all__ = [
     "root_kernel",
     "subtract_kernel",
 ]
+
+# Options of helpers that are handed a state. They make no array, so they may do without reference counts: those are
+# atomic operations, two for each array of the state at each call. Numba's option has a leading underscore, so it is
+# asked for only where it exists; without it results are the same. Not cached, so that they are inlined.
+HELPER: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+if hasattr(DefaultOptions, "_nrt"):
+    HELPER["_nrt"] = False
+ENTRY: dict[str, Any] = {**HELPER, "cache": True}
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

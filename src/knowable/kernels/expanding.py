@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.arithmetic import one_nan
+from knowable.kernels.arithmetic import HELPER, one_nan
 
 __all__ = [
     "CountState",
@@ -146,7 +146,7 @@ def count_kernel(x, state, out):
             out[t, j] = count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _add(value, j, state):
     """Take a value into the total, unless it is missing. Returns: total and count."""
     count, known = state.known[j], value - value == 0.0

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.arithmetic import measured, one_nan
+from knowable.kernels.arithmetic import ENTRY, HELPER, measured, one_nan
 
 __all__ = [
     "EwmDeviationState",
@@ -98,7 +98,7 @@ def ewm_deviation_state(n_assets: int) -> EwmDeviationState:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def variance_kernel(x, state, out):
     """Sample variance (n - 1) of the last `window` rows. NaN until the window is full, and for a window of 1."""
     window = state.mean.shape[0] - 1
@@ -112,7 +112,7 @@ def variance_kernel(x, state, out):
                 out[t, j] = one_nan(state.squares[0, j] / freedom)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def score_kernel(x, state, out):
     """The last value less the window's mean, over its sample deviation. NaN until full, and for a constant window."""
     window = state.mean.shape[0] - 1
@@ -127,7 +127,7 @@ def score_kernel(x, state, out):
                 out[t, j] = one_nan(-state.mean[0, j] / np.sqrt(measured(state.squares[0, j]) / freedom))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def skew_kernel(x, state, out):
     """Bias-corrected skewness of the last `window` rows. NaN until full, for a constant window, and below 3 rows.
 
@@ -145,13 +145,13 @@ def skew_kernel(x, state, out):
                 out[t, j] = _skewness(factor, state.squares[0, j], state.cubes[0, j])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def _skewness(factor, squares, cubes):
     known = squares if 1e-200 < squares < 1e200 else np.nan  # else the cubes have left the range of a double
     return one_nan(factor * (cubes / known) / np.sqrt(known))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def ewm_deviation_kernel(x, keep, state, out):
     """Deviation with weights keep**age over all rows so far, corrected for bias; a gap ages what came before.
 
@@ -186,7 +186,7 @@ def ewm_deviation_kernel(x, keep, state, out):
             out[t, j] = last
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _enter(x, t, j, slot, state):
     """Take a cell into the head of its block, keep it for the suffixes, and merge its window.
 
@@ -206,7 +206,7 @@ def _enter(x, t, j, slot, state):
     return u - (mean - gap * share), squares + state.squares[after, j] + gap * gap * (after * share)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _block_ends(state, out, t):
     """Go to the next slot. True where the block is complete; it is then folded into suffixes, in place."""
     mean, squares, origin, place, window = state.mean, state.squares, state.origin, state.place, state.mean.shape[0] - 1
@@ -231,7 +231,7 @@ def _block_ends(state, out, t):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _enter_cubes(x, t, j, slot, state):
     """As `_enter`; returns the window's squares and cubes."""
     head, window, after = state.head, state.mean.shape[0] - 1, slot + 1
@@ -256,7 +256,7 @@ def _enter_cubes(x, t, j, slot, state):
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _block_with_cubes_ends(state, out, t):
     """As `_block_ends`."""
     mean, squares, cubes, origin = state.mean, state.squares, state.cubes, state.origin

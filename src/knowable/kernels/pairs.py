@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from knowable.kernels.arithmetic import measured, one_nan
+from knowable.kernels.arithmetic import ENTRY, HELPER, measured, one_nan
 
 __all__ = [
     "PairState",
@@ -66,7 +66,7 @@ def pair_state(window: int, n_assets: int) -> PairState:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def covariance_kernel(x, y, state, out):
     """Sample covariance (n - 1) of the last `window` rows. NaN until the window is full, and for a window of 1."""
     window = state.mean_x.shape[0] - 1
@@ -80,7 +80,7 @@ def covariance_kernel(x, y, state, out):
                 out[t, j] = one_nan(_block(state, j)[4] / freedom)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def correlation_kernel(x, y, state, out):
     """Pearson correlation of the last `window` rows, within [-1, 1]. NaN until full, and where either is constant.
 
@@ -97,7 +97,7 @@ def correlation_kernel(x, y, state, out):
                 out[t, j] = _correlation(squares_x, squares_y, products)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def beta_kernel(y, x, state, out):
     """Slope of the least-squares line of y on x, with intercept. NaN until full, and where x is constant."""
     for t in range(x.shape[0]):
@@ -111,7 +111,7 @@ def beta_kernel(y, x, state, out):
                 out[t, j] = one_nan(products / measured(squares_x))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def residual_kernel(y, x, state, out):
     """How far the window's last y lies above its least-squares line. NaN until full, and where x is constant.
 
@@ -130,7 +130,7 @@ def residual_kernel(y, x, state, out):
                 out[t, j] = one_nan(0.0 if left * left <= _ROUNDING * squares_y < np.inf else left)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**ENTRY)
 def determination_kernel(y, x, state, out):
     """R squared of that line, within [0, 1]. NaN until the window is full, and where either is constant.
 
@@ -149,7 +149,7 @@ def determination_kernel(y, x, state, out):
                 out[t, j] = one_nan(1.0 if share > _WHOLE else share)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _correlation(squares_x, squares_y, products):
     # one root, of the product, would take a twentieth less time, but the product may leave the range of a double
     score = products / (np.sqrt(measured(squares_x)) * np.sqrt(measured(squares_y)))
@@ -157,7 +157,7 @@ def _correlation(squares_x, squares_y, products):
     return one_nan(-1.0 if score < -_WHOLE else score)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _enter(x, y, t, j, slot, state):
     """Take a cell into the head of its block, keep it for the suffixes, and merge its window.
 
@@ -193,13 +193,13 @@ def _enter(x, y, t, j, slot, state):
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _block(state, j):
     """What `_enter` returns, for the last slot of a block that has been folded: its last row is the origin."""
     return -state.mean_x[0, j], -state.mean_y[0, j], state.squares_x[0, j], state.squares_y[0, j], state.products[0, j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _block_ends(state, out, t):
     """Go to the next slot. True where the block is complete; it is then folded into suffixes, in place."""
     head, origin, place, window = state.head, state.origin, state.place, state.mean_x.shape[0] - 1
@@ -222,7 +222,7 @@ def _block_ends(state, out, t):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HELPER)
 def _fold(state, i, share):
     """Row i of the suffixes: the raw row there, put before the suffix after it."""
     mean_x, mean_y, origin, rest = state.mean_x, state.mean_y, state.origin, 1.0 - share
