@@ -227,7 +227,7 @@ def test_a_benchmark_of_ones_own_is_aligned_without_looking_ahead(
         ({"sampler": "gb"}, UnknownNameError, "Unknown sampler 'gb'. Known: auto, gp"),
         ({"train": "9y"}, InputError, "0 folds"),
         ({"train": "3 years"}, InputError, "calendar length such as"),
-        ({"fee_bps": 3}, UnknownNameError, "Unknown argument 'fee_bps' in kn.walk_forward"),
+        ({"fee_bps": 3}, UnknownNameError, "kn.walk_forward takes no `fee_bps`"),
     ],
 )
 def test_mistakes_are_told_before_a_folder_is_made(
