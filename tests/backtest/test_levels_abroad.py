@@ -100,7 +100,7 @@ def test_what_is_met_at_the_open_has_the_bits_of_a_market_order():
     assert level.equity.to_numpy().tobytes() == market.equity.to_numpy().tobytes()
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_level_is_no_fraction_where_a_unit_of_the_account_is_a_small_one(compiled):
     """A share of 98 euro is worth 15,680 yen: 95 is near it, 1.9 is less than 2 % of it."""
     yen = WEEK.with_panels({**WEEK.panels, "fx": np.full(WEEK.shape, 160.0)})
