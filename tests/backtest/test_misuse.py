@@ -190,3 +190,16 @@ def test_a_value_by_a_wrong_name_or_none_is_told_with_the_nearest(market, make, 
     with pytest.raises(KnowableError) as caught:
         make(market)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_price_that_a_merging_of_shares_left_far_below_is_no_fraction(market, compiled) -> None:
+    """Ten shares merged into one, twice: what was a stop near 49 is far from 4,900, and a price all the same."""
+
+    class Stale(kn.Strategy):
+        def on_bar(self, bar, account):
+            account.order(0, 1, limit=2.0)
+
+    Stale.compiled = compiled
+    far = market.with_panels({name: panel * 49.0 for name, panel in market.panels.items()})
+    assert len(kn.backtest(Stale(), far).orders) > 0

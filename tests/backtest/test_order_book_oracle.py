@@ -58,7 +58,9 @@ def obey(call: Call, account) -> None:
 
 
 def levels_of(rng, price: float, shares: float) -> dict[str, float]:
-    """Levels near a price that an order may have."""
+    """Levels near a price that an order may have; none that could be taken for fractions after splits."""
+    if price < 2.5:
+        return {"trail": 0.05}
     side, near = np.sign(shares), lambda low, high: float(price * (1.0 + side * rng.uniform(low, high)))
     kind = rng.choice(["limit", "stop", "both", "trail", "market"])
     made: dict[str, float] = {}

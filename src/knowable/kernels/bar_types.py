@@ -39,10 +39,13 @@ from knowable.kernels.decision import (
     weigh,
 )
 
-__all__ = ["FAR", "AccountType", "BarType", "account_of", "bar_maker", "borrowed"]
+__all__ = ["FAR", "FRACTIONS", "AccountType", "BarType", "account_of", "bar_maker", "borrowed"]
 
 _intrinsic: Any = intrinsic  # its stub counts the context among a call's arguments
-FAR = 0.02  # of the last close: a level at this or below is a fraction that was given for a price
+# A level below the one, and at or below the other times the last close, is a fraction that was given for a price. Of a
+# price of 50 or less the second says more, and above, no fraction that is meant, 0.95 or 1.05, passes the first.
+FRACTIONS = 2.0
+FAR = 0.02
 PANEL = types.Array(types.float64, 2, "C", readonly=True)
 ROW = types.Array(types.float64, 1, "C", readonly=True)
 _STATE = types.Array(types.float64, 2, "C")
@@ -377,8 +380,8 @@ def _put_resting(j, shares, said, day, bracket, takes_shares, account):
         return -1
     u, price = account._units[j], known_quote(account._t, j, account._known, account._abroad, account._assets)
     for level in (limit, stop, loss, goal):
-        if u * level <= FAR * price:
-            return -1  # a fraction of the price was given for a price
+        if level < FRACTIONS and u * level <= FAR * price:
+            return -1
     return place(j, shares, u * limit, u * stop, trail, day, u * loss, u * goal, account._account, account._book)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from knowable.errors import InputError, shown
 from knowable.kernels import account as codes
 from knowable.kernels.account import LedgerState
-from knowable.kernels.bar_types import FAR
+from knowable.kernels.bar_types import FAR, FRACTIONS
 from knowable.kernels.book import TRIGGERED
 from knowable.kernels.turns import place_kernel, withdraw_kernel
 
@@ -104,12 +104,12 @@ def check_levels(shares: float, levels: dict[str, float], *, day: Any, name: str
 
 
 def check_distance(levels: dict[str, float], price: float, *, name: str) -> None:
-    """Raises: InputError for a level so far below the last close that a fraction was meant, where a price is wanted.
+    """Raises: InputError for a level so small, and so far below the last close, that a fraction was meant for a price.
 
     It would rest and never be met, or be met at once, without a word. `price` is in the unit of the levels; NaN: none.
     """
     for key, value in levels.items():
-        if key != "trail" and value <= FAR * price:
+        if key != "trail" and value < FRACTIONS and value <= FAR * price:
             raise InputError(
                 f"`{key}` is a price, but {key}={value:g} is less than {FAR:.0%} of the last close of {name!r}, "
                 f"{price:g}, in account.order.\n"
