@@ -86,7 +86,7 @@ def run() -> list[dict[str, Any]]:
     shutil.rmtree(folder)
     rows = [
         {"case": "save", "ours": save, "peer_name": "limit: the bytes written", "peer": copy, "note": note},
-        {"case": "load", "ours": load, "peer_name": "limit: the bytes read", "peer": read, "note": "checked, mapped"},
+        {"case": "load", "ours": load, "peer_name": "limit: the bytes read", "peer": read, "note": "checked whole"},
         {"case": "attribution, cash flows, contributions", "ours": explain, "peer_name": "limit: one sum of closes"},
     ]
     rows[-1]["peer"] = total
