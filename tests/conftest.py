@@ -1,5 +1,6 @@
 """How many examples Hypothesis tries: 40 a law, drawn anew each run; with `EXAMPLES=full` 100, as CI does at the end.
 
+With `SAME_EXAMPLES=1`, as CI runs, they are the same ones every time: there a change is judged, not the luck of a draw.
 A test that asks for more asks for a multiple of that, such as `3 * settings().max_examples`. An example has no time
 limit: the first one of a test may have to compile a kernel. Failures are not explained line by line: for that every
 line would be traced, which is slow, and which once left the interpreter (3.11) in an endless loop.
@@ -10,6 +11,7 @@ import os
 from hypothesis import Phase, settings
 
 UNTRACED = tuple(phase for phase in Phase if phase is not Phase.explain)
-settings.register_profile("quick", max_examples=40, deadline=None, phases=UNTRACED)
-settings.register_profile("full", max_examples=100, deadline=None, phases=UNTRACED)
+SAME = os.environ.get("SAME_EXAMPLES") == "1"
+settings.register_profile("quick", max_examples=40, deadline=None, phases=UNTRACED, derandomize=SAME)
+settings.register_profile("full", max_examples=100, deadline=None, phases=UNTRACED, derandomize=SAME)
 settings.load_profile(os.environ.get("EXAMPLES", "quick"))
