@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knowable.backtest.costs import Costs
 from knowable.backtest.reasons import Ending
 from knowable.backtest.record import LedgerRecord
 from knowable.backtest.settings import Settings
 from knowable.kernels.account import (
     BAR_FEES,
     BAR_IMPACT,
+    BAR_SLIPPAGE,
+    BAR_SPREAD,
     CUT,
     LIMITED,
     NO_CASH,
@@ -55,7 +58,7 @@ def remarks(
             f"A Sharpe ratio of {metrics['sharpe']:.1f} is above {_TOO_GOOD:g}: more often a fault than a find. "
             "Check for look-ahead with kn.check, and the costs."
         )
-    found += _much_was_paid(record)
+    found += _much_was_paid(record, settings.costs)
     undefined = [name for name, value in metrics.items() if not math.isfinite(value)]
     if undefined:
         found.append(f"Not defined for this result: {', '.join(undefined)}.")
@@ -102,9 +105,18 @@ def _nothing_traded(record: LedgerRecord) -> str:
     return f"No order was filled: all {len(record.orders)} came to nothing; `orders` has the reason of each."
 
 
-def _much_was_paid(record: LedgerRecord) -> list[str]:
-    """A fee a share in another currency, or a least fee beside small fills, shows in what all fills cost."""
-    paid = float(record.bars[:, BAR_FEES : BAR_IMPACT + 1].sum()) if len(record.bars) else 0.0
+def _much_was_paid(record: LedgerRecord, costs: Costs) -> list[str]:
+    """A fee a share in another currency, or a least fee beside small fills, shows in what all fills cost.
+
+    What nothing was ever paid for is not read: a figure of 1,000,000 bars takes most of a millisecond.
+    """
+    may_cost = {
+        BAR_FEES: costs.fee_bps or costs.fee_per_share or costs.fee_min,
+        BAR_SPREAD: costs.half_spread_bps,
+        BAR_SLIPPAGE: costs.slippage_bps,
+        BAR_IMPACT: costs.impact,
+    }
+    paid = sum(float(record.bars[:, column].sum()) for column, given in may_cost.items() if given)
     traded = float(record.activity[0])
     if paid <= _DEAR * traded:
         return []

@@ -159,7 +159,7 @@ def bar_as_quoted(market: Market) -> tuple[Panel, Panel, Panel, Panel]:
     A bar has been at its open and at its close: a high or low that is missing is the further one of these.
     """
     first, high, low, last = (in_own_currency(market, name) for name in ("open", "high", "low", "close"))
-    if np.isnan(high).any() or np.isnan(low).any():
+    if np.isnan(high.max()) or np.isnan(low.max()):  # NaN if any is; to ask each takes thrice as long
         high = _kept(market, "top", lambda: np.fmax(np.fmax(first, last), high))
         low = _kept(market, "bottom", lambda: np.fmin(np.fmin(first, last), low))
     return first, high, low, last

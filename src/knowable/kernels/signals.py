@@ -237,51 +237,53 @@ def _held_rows(t, n_bars, flags, bars, close, assets, account, equity_out, bars_
     whatever the path within the bar, a row that is passed here closes nothing.
     """
     cash, mark, held = account[CASH], assets[MARK, 0], assets[HELD, 0]
-    first, stop, goal, trail, anchor = t, assets[STOP, 0], assets[GOAL, 0], assets[TRAIL, 0], assets[ANCHOR, 0]
+    stop, goal, trail, anchor = assets[STOP, 0], assets[GOAL, 0], assets[TRAIL, 0], assets[ANCHOR, 0]
     long, trails, equity = held > 0.0, trail == trail, account[EQUITY]
-    turns = 6 if long else 9
-    while t < n_bars and (flags[t, 0] & turns) == 0:
-        top, bottom = bars.high[t, 0], bars.low[t, 0]
-        first_price = bars.open[t, 0]
+    turns, n_passed = 6 if long else 9, n_bars - t
+    said, prices, marked = flags[t:n_bars], close[t:n_bars], equity_out[t:n_bars]
+    opens, highs, lows = bars.open[t:n_bars], bars.high[t:n_bars], bars.low[t:n_bars]
+    for k in range(n_passed):
+        top, bottom, first = highs[k, 0], lows[k, 0], opens[k, 0]
         best = anchor
-        if first_price == first_price:
-            if not (top == top and bottom == bottom):
-                break
+        reached = (said[k, 0] & turns) != 0
+        if first == first:
+            reached |= top != top or bottom != bottom
             if long:
                 best = max(anchor, top)
-                if bottom <= stop or top >= goal or (trails and bottom <= best * (1.0 - trail)):
-                    break
+                reached |= bottom <= stop or top >= goal or (trails and bottom <= best * (1.0 - trail))
             else:
                 best = min(anchor, bottom)
-                if top >= stop or bottom <= goal or (trails and top >= best * (1.0 + trail)):
-                    break
-        c = close[t, 0]
+                reached |= top >= stop or bottom <= goal or (trails and top >= best * (1.0 + trail))
+        c = prices[k, 0]
         now = c if c == c else mark
         value = cash + held * now
-        if value <= 0.0:
+        if reached or value <= 0.0:
+            n_passed = k
             break
         mark, equity, anchor = now, value, best
-        equity_out[t] = value
-        t += 1
+        marked[k] = value
     assets[MARK, 0] = mark
     assets[ANCHOR, 0] = anchor
     account[EQUITY] = equity
-    pass_rows(t - first, cash, account, bars_out)
-    return t
+    pass_rows(n_passed, cash, account, bars_out)
+    return t + n_passed
 
 
 @njit(**HELPER)
 def _idle_rows(t, n_bars, flags, close, assets, account, equity_out, bars_out):
     """One asset, nothing held and nothing pending: cash is all there is until the next signal to enter."""
     cash, mark = account[CASH], assets[MARK, 0]
-    first, alive = t, account[LIQUIDATION] < 0
-    while t < n_bars and not (alive and (flags[t, 0] & 5) != 0):
-        c = close[t, 0]
+    alive, n_passed = account[LIQUIDATION] < 0, n_bars - t
+    said, prices, marked = flags[t:n_bars], close[t:n_bars], equity_out[t:n_bars]
+    for k in range(n_passed):
+        if alive and (said[k, 0] & 5) != 0:
+            n_passed = k
+            break
+        c = prices[k, 0]
         mark = c if c == c else mark
-        equity_out[t] = cash
-        t += 1
+        marked[k] = cash
     assets[MARK, 0] = mark
-    if t > first:
+    if n_passed > 0:
         account[EQUITY] = cash
-        pass_rows(t - first, cash, account, bars_out)
-    return t
+        pass_rows(n_passed, cash, account, bars_out)
+    return t + n_passed

@@ -91,10 +91,11 @@ def _returns(equity, start, first, returns_out):
     if first == 1:
         returns_out[0] = np.nan
         value_sum = equity[0]
-    for t in range(first, equity.shape[0]):
-        value = equity[t]
+    values, gains = equity[first:], returns_out[first:]
+    for k in range(values.size):
+        value = values[k]
         gain = value / before - 1.0 if before > 0.0 else 0.0
-        returns_out[t] = gain
+        gains[k] = gain
         total += gain
         value_sum += value
         if value > peak:
@@ -117,8 +118,9 @@ def _powers(returns, first, mean, moments_out):
     for block in range(N_BLOCKS):
         start, stop = block * n_returns // N_BLOCKS, (block + 1) * n_returns // N_BLOCKS
         total, raw = 0.0, 0.0
-        for t in range(first + start, first + stop):
-            gain = returns[t]
+        part = returns[first + start : first + stop]
+        for k in range(part.size):
+            gain = part[k]
             gap = gain - mean
             square = gap * gap
             squares += square
