@@ -153,6 +153,18 @@ def test_what_is_said_is_checked_and_told_kindly():
         given(entry=yes, size=np.full((5, 2), math.nan))
 
 
+def test_truths_and_numbers_that_are_not_0_say_the_same():
+    over = market()
+    close = over.close.frame()
+    entry = close > close.rolling(20).mean()
+    hidden = np.ma.masked_array(entry.to_numpy(), mask=~entry.to_numpy())
+    forms = [entry, entry.to_numpy(), np.asfortranarray(entry), entry.astype(float).where(entry), entry * -2, hidden]
+    made = [signal_panels({"entry": form, "exit": ~entry}, Breakout(), over).flags for form in forms]
+    assert made[0].any()
+    np.testing.assert_array_equal(made[0], np.where(entry, 1, 2))
+    assert all(each.tobytes() == made[0].tobytes() for each in made)
+
+
 def test_a_strategy_has_one_way_to_decide():
     with pytest.raises(StrategyError, match=r"has both weights\(self, m\) and signals\(self, m\)"):
 

@@ -22,14 +22,17 @@ Panel: TypeAlias = npt.NDArray[np.float64]
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64)  # which a conversion would read as numbers
 
 
-def as_panel(value: Any, where: str, strategy: Strategy, market: Market) -> Panel:
-    """A feature, DataFrame, polars DataFrame or array as (n_bars, n_assets) float64, read-only.
+def as_panel(
+    value: Any, where: str, strategy: Strategy, market: Market, *, keep_bool: bool = False
+) -> npt.NDArray[Any]:
+    """A feature, DataFrame, polars DataFrame or array as (n_bars, n_assets) float64, in C order, read-only.
 
     Args:
         value: what came.
         where: its place in what the strategy returned, for messages.
         strategy: which.
         market: whose shape, index and columns it must have.
+        keep_bool: leave truths what they are, to spare a panel eight times as large.
 
     Raises: StrategyError for what is none of these or holds no numbers; ShapeError for other shapes or labels.
     """
@@ -52,8 +55,10 @@ def as_panel(value: Any, where: str, strategy: Strategy, market: Market) -> Pane
         raise ShapeError(
             f"`{where}` has shape {found.shape}; the market needs (n_bars, n_assets) = {market.shape}, in {strategy!r}."
         )
-    panel = float_panel(found, where, strategy)
-    panel = panel.view()
+    if keep_bool and found.dtype == np.bool_ and not isinstance(found, np.ma.MaskedArray):
+        panel = np.ascontiguousarray(found).view()
+    else:
+        panel = float_panel(found, where, strategy).view()
     panel.flags.writeable = False
     return panel
 

@@ -19,7 +19,7 @@ from knowable.errors import InputError, KnowableError, StrategyError, by_name
 from knowable.features import NeedsValue, Symbol
 from knowable.features.program import constant
 from knowable.kernels.exits import Guards
-from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT, flags_kernel
+from knowable.kernels.signals import ENTER_LONG, ENTER_SHORT, LEAVE_LONG, LEAVE_SHORT, say_kernel
 from knowable.strategy import Strategy
 
 __all__ = ["FLAGS", "NUMBERS", "SignalPanels", "Signals", "call_signals", "signal_panels"]
@@ -28,8 +28,6 @@ Panel: TypeAlias = npt.NDArray[np.float64]
 
 FLAGS = {"entry": ENTER_LONG, "exit": LEAVE_LONG, "short_entry": ENTER_SHORT, "short_exit": LEAVE_SHORT}
 NUMBERS = ("size", "stop", "target", "trail")
-_NOTHING, _EVERYONE = read_only(np.empty((0, 0))), read_only(np.empty((0, 0), np.bool_))
-_ALWAYS = read_only(np.empty(0, np.bool_))
 _NO_LEVEL = read_only(np.full((1, 1), np.nan))
 
 
@@ -173,20 +171,15 @@ def signal_panels(
 
     Raises: StrategyError, ShapeError for what cannot be a signal.
     """
-    entry, leave, short_entry, short_leave = (
-        as_panel(given[name], f"Signals({name}=...)", strategy, market) if name in given else _NOTHING for name in FLAGS
-    )
+    flags = np.zeros(market.shape, np.uint8)
+    for name, bit in FLAGS.items():
+        if name in given:
+            say_kernel(bit, as_panel(given[name], f"Signals({name}=...)", strategy, market, keep_bool=True), flags)
     members = members_of(market)
-    flags = np.empty(market.shape, np.uint8)
-    flags_kernel(
-        entry,
-        leave,
-        short_entry,
-        short_leave,
-        _EVERYONE if members is None else read_only(np.ascontiguousarray(members)),
-        _ALWAYS if decide is None else read_only(np.ascontiguousarray(decide)),
-        flags,
-    )
+    if members is not None:
+        np.copyto(flags, np.uint8(LEAVE_LONG | LEAVE_SHORT), where=~members)
+    if decide is not None:
+        flags[~decide] = 0
     flags.flags.writeable = False
     made = {name: _numbers(name, given.get(name), strategy, market) for name in NUMBERS}
     if made["size"].size > 1 or not made["size"][0, 0] > 0.0:
