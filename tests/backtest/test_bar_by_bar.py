@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -192,7 +193,12 @@ def test_a_plan_played_bar_by_bar_has_the_bits_of_its_weights(case, account, reb
         plan = np.where(rng.random(plan.shape) < 0.3, plan, rng.choice([1.0, 2.0, -1.0]) / market.n_assets)
     start = market.index[min(5, market.n_bars - 2)] if late else None
     want = outcome(replay(AtOnce, plan, rebalance), market, start, account)
-    assert outcome(replay(kind, plan, rebalance), market, start, account) == want
+    got = outcome(replay(kind, plan, rebalance), market, start, account)
+    if isinstance(want, str) and not isinstance(got, str):  # weights are looked at beforehand, up to the last bar
+        refused, first = int(re.search(r"row (\d+)", want)[1]), 0 if start is None else market.index.get_loc(start)
+        assert 0 <= got[2] < refused - first, (want, got)  # what was liquidated before never gets there
+    else:
+        assert got == want
 
 
 @given(money_cases())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +36,7 @@ _BATCH_BYTES = 32 << 20
 _BATCH_TRIALS = 128
 _ROOM_BYTES = 1 << 20
 SMALL_PANEL = 50_000  # cells below which Python takes a good part of a trial's time
+_PATIENCE = 0.02  # seconds
 _COLUMNS = frozenset(
     (
         "study",
@@ -81,10 +82,7 @@ class TrialEngine:
         self._same_rule: tuple[type, Any] | None = None
         self._tape: Tape | None = None
         self._rooms = threading.local()
-        # Threads that evaluate small panels at once pass Python's lock to and fro for each kernel of microseconds: two
-        # were slower than one. By turns, one evaluates while others score in one long call.
-        small = market.n_bars * market.n_assets < SMALL_PANEL
-        self._turn: AbstractContextManager[Any] = threading.Lock() if small else nullcontext()
+        self._evaluates = threading.Lock() if market.n_bars * market.n_assets < SMALL_PANEL else None
         self._choices = tuple(name for name, p in strategy.parameters.items() if isinstance(p, Choice))
         self._events = EventTrials(self, self._memo) if is_event_driven(strategy) else None
         self._signals = SignalTrials(self, self._memo) if gives_signals(strategy) else None
@@ -161,6 +159,20 @@ class TrialEngine:
             scores += self._score_together(trials[at : at + len(room)], span, room)
         return scores
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """This thread's turn to evaluate small panels, which others wait a little while for.
+
+        Threads that evaluate at once pass Python's lock to and fro for each kernel of microseconds: two were slower
+        than one. By turns, one evaluates while others score in one long call. Whose code takes long does not need that.
+        """
+        mine = self._evaluates is not None and self._evaluates.acquire(timeout=_PATIENCE)
+        try:
+            yield
+        finally:
+            if mine and self._evaluates is not None:
+                self._evaluates.release()
+
     def _room(self) -> Panel:
         """(k, n_bars, n_assets) for the weights of trials that are scored in one call: this thread's, used again.
 
@@ -180,7 +192,7 @@ class TrialEngine:
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         n_placed = 0  # panels that stand in the room, the first ones of it
-        with self._turn:
+        with self.turn():
             for number, params in enumerate(trials):
                 place = room[n_placed]
                 try:
