@@ -160,7 +160,7 @@ class TrialEngine:
         return scores
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def _turn(self) -> Iterator[None]:
         """This thread's turn to evaluate small panels, which others wait a little while for.
 
         Threads that evaluate at once pass Python's lock to and fro for each kernel of microseconds: two were slower
@@ -192,7 +192,7 @@ class TrialEngine:
         found: list[TrialScore | None] = [None] * len(trials)
         by_rule: dict[tuple[type, Any], list[tuple[int, Panel]]] = {}
         n_placed = 0  # panels that stand in the room, the first ones of it
-        with self.turn():
+        with self._turn():
             for number, params in enumerate(trials):
                 place = room[n_placed]
                 try:

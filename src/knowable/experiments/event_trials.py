@@ -49,8 +49,7 @@ class EventTrials:
         """Score a complete parameter set on the half-open rows `span`; a failed one carries its error."""
         (start, stop), engine = span, self._engine
         try:
-            with engine.turn():
-                own, features = self.prepared(params, stop)
+            own, features = self.prepared(params, stop)
             figures, moments = score_bar_by_bar(
                 own,
                 engine.until(stop),

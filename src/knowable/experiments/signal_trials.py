@@ -42,9 +42,7 @@ class SignalTrials:
     def score(self, params: Mapping[str, Any], span: tuple[int, int]) -> TrialScore:
         """Score a complete parameter set on the half-open rows `span`; a failed one carries its error."""
         try:
-            with self._engine.turn():
-                scorer, panels = self._scorer(span), self.panels(params, span[1])
-            figures, moments = scorer.score(panels)
+            figures, moments = self._scorer(span).score(self.panels(params, span[1]))
         except KnowableError as error:
             told = "\n".join([str(error), *getattr(error, "__notes__", [])])
             return TrialScore(figures=NO_FIGURES, error=told)
