@@ -223,6 +223,7 @@ def test_a_look_past_the_time_limit_is_given_up(market: kn.Market, tmp_path: Pat
                 pass
             return (m.close > m.close.mean(self.n)) / m.n_assets
 
+    kn.sweep(Sleeps, market, trials=[{"n": 3}], check=False)  # compiled, which takes longer than the limit
     run = kn.optimize(Sleeps, market, trials=4, seed=3, sampler="random", time_limit=0.5, runs_dir=tmp_path)
     with Journal.read(run.folder / JOURNAL_NAME) as journal:
         assert journal.header["check"]["unseen"] == "a look took longer than the time limit of 0.5 s."

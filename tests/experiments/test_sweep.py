@@ -53,6 +53,12 @@ def test_threads_and_batches_do_not_change_a_bit(strategies: ModuleType, market:
         assert tables[0].drop(columns="error").to_numpy().tobytes() == other.drop(columns="error").to_numpy().tobytes()
 
 
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5, True])
+def test_threads_are_a_whole_number(strategies: ModuleType, market: kn.Market, threads: object) -> None:
+    with pytest.raises(InputError, match=r"`threads` must be a whole number >= 1.*kn\.sweep"):
+        kn.sweep(strategies.Crossover, market, grid={"fast": [2]}, threads=threads)
+
+
 def test_trials_come_back_in_the_order_given_with_defaults_filled_in(strategies: ModuleType, market: kn.Market) -> None:
     table = kn.sweep(strategies.Crossover, market, trials=[{"fast": 9}, {"slow": 50}, {"fast": 2, "slow": 11}])
     assert table[["fast", "slow"]].to_numpy().tolist() == [[9, 30], [5, 50], [2, 11]]

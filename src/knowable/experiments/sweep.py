@@ -20,6 +20,7 @@ from knowable.experiments.backtest import check_market, rows_between
 from knowable.experiments.engine import SMALL_PANEL, TrialEngine, check_columns
 from knowable.experiments.first_look import Check, check_how, look_first, spread_sets
 from knowable.metrics import METRICS
+from knowable.search.checks import checked_whole
 from knowable.strategy import Strategy, check_strategy_class, gives_signals, is_event_driven
 
 __all__ = ["sweep"]
@@ -70,12 +71,13 @@ def sweep(
     strategy = check_columns(check_strategy_class(strategy))
     market = check_market(market)
     span = rows_between(market, start, end)
+    n_threads = _threads_for(strategy, market) if threads is None else checked_whole("threads", threads, 1, "kn.sweep")
     wanted = _parameter_sets(strategy, grid, trials, max_trials)
     looked = look_first(
         strategy, market.until(span[1]), spread_sets(wanted), settings, check=check, n_trials=len(wanted)
     )
     engine = TrialEngine(strategy, market, settings)
-    figures, errors = _score_all(engine, wanted, span, threads or _threads_for(strategy, market), progress)
+    figures, errors = _score_all(engine, wanted, span, n_threads, progress)
     table = _table(strategy, wanted, figures, errors)
     table.attrs["check"] = looked
     return table

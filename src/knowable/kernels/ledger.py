@@ -182,10 +182,10 @@ def _quiet_rows(t, n_bars, weights, decide, close, on_change, assets, account, e
     first, n_assets = t, assets.shape[1]
     alive = account[LIQUIDATION] < 0
     cash, equity = account[CASH], account[EQUITY]
-    if n_assets == 1:  # the same with everything in registers: an eighth of the time for one asset
+    if n_assets == 1:  # the same with everything in registers
         held, mark, acted = assets[HELD, 0], assets[MARK, 0], assets[ACTED, 0]
         never = account[N_DECISIONS] == 0
-        # slices are walked from 0: an index that might be negative costs as much again as the rest
+        # slices are walked from 0: an index that might be negative costs half as much again
         asked, decided, prices, values = weights[t:n_bars], decide[t:n_bars], close[t:n_bars], equity_out[t:n_bars]
         n_passed = n_bars - t
         for k in range(n_passed):
